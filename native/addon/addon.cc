@@ -1,0 +1,18 @@
+#include <napi.h>
+
+#include "engine_wrap.h"
+#include "hashing.h"
+#include "layout.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  nfqc::addon::register_hashing(env, exports);
+  nfqc::addon::register_engine(env, exports);
+  nfqc::addon::register_layout(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(nfq_cluster, init)

@@ -1,0 +1,135 @@
+#include "engine_wrap.h"
+
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "../linux/clock.h"
+#include "convert.h"
+#include "task.h"
+
+namespace nfqc::addon {
+namespace {
+
+using FaultFunction = Napi::ThreadSafeFunction;
+
+/**
+ * One engine for JavaScript. The TypeScript side calls open() and close() once each, in this order
+ * and not at the same time. While it is open it keeps itself from being collected, and, unless
+ * unref() was called, the event loop alive.
+ */
+class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeEngine",
+                       {InstanceMethod<&EngineWrap::open>("open"),
+                        InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
+                        InstanceMethod<&EngineWrap::remaining>("remaining"),
+                        InstanceMethod<&EngineWrap::counters>("counters"),
+                        InstanceMethod<&EngineWrap::read_drops>("readDrops"),
+                        InstanceMethod<&EngineWrap::close>("close"),
+                        InstanceMethod<&EngineWrap::ref>("ref"),
+                        InstanceMethod<&EngineWrap::unref>("unref")});
+  }
+
+  /** (config, owned buckets, validFor in ms, onFault(error)) */
+  explicit EngineWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsObject() || !info[3].IsFunction()) {
+      throw Napi::TypeError::New(env, "a config and a function are required");
+    }
+    EngineConfig config = to_engine_config(info[0].As<Napi::Object>());
+    config.ownership = to_ownership(info[1], info[2]);
+    engine_ = std::make_shared<Engine>(config);
+    on_fault_ = Napi::Persistent(info[3].As<Napi::Function>());
+  }
+
+ private:
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    faults_ = FaultFunction::New(env, on_fault_.Value(), "nfq-cluster engine", 0, 1);
+    cleanup_ = env.AddCleanupHook(+[](Engine* engine) { engine->close(0); }, engine_.get());
+    Ref();
+    const auto report = [faults = faults_](const Fault& fault) { post(faults, fault); };
+    return Task::run(
+        env, [engine = engine_, report] { engine->open(report); },
+        [this](bool failed) {
+          if (failed) let_go();
+        });
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    const double ms = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
+    const std::uint64_t deadline = now_ns() + static_cast<std::uint64_t>(ms > 0 ? ms * 1e6 : 0);
+    return Task::run(
+        info.Env(), [engine = engine_, deadline] { engine->close(deadline); },
+        [this](bool) { let_go(); });
+  }
+
+  Napi::Value set_ownership(const Napi::CallbackInfo& info) {
+    const Ownership* old = engine_->ownership().publish(to_ownership(info[0], info[1]));
+    return Task::run(
+        info.Env(), [engine = engine_, old] { engine->ownership().wait_until_unused(old); },
+        [](bool) {});
+  }
+
+  /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
+  Napi::Value remaining(const Napi::CallbackInfo& info) {
+    const std::uint64_t deadline = engine_->ownership().current().deadline_ns;
+    const std::uint64_t now = now_ns();
+    double ms = std::numeric_limits<double>::infinity();
+    if (deadline != kNeverEnds) ms = deadline > now ? static_cast<double>(deadline - now) / 1e6 : 0;
+    return Napi::Number::New(info.Env(), ms);
+  }
+
+  /** The memory that the queue threads write, as an ArrayBuffer that keeps it alive. */
+  Napi::Value counters(const Napi::CallbackInfo& info) {
+    auto* keep = new std::shared_ptr<CounterBlock>(engine_->counters());
+    return Napi::ArrayBuffer::New(
+        info.Env(), (*keep)->data(), (*keep)->bytes(),
+        [](Napi::Env, void*, std::shared_ptr<CounterBlock>* block) { delete block; }, keep);
+  }
+
+  void read_drops(const Napi::CallbackInfo&) { engine_->read_drops(); }
+
+  void ref(const Napi::CallbackInfo& info) {
+    if (open_()) faults_.Ref(info.Env());
+  }
+  void unref(const Napi::CallbackInfo& info) {
+    if (open_()) faults_.Unref(info.Env());
+  }
+
+  [[nodiscard]] bool open_() const { return !cleanup_.IsEmpty(); }
+
+  /* Runs on a queue thread: leaves the fault with the event loop and goes on. */
+  static void post(const FaultFunction& faults, const Fault& fault) {
+    auto* copy = new Fault(fault);
+    const auto deliver = [](Napi::Env env, Napi::Function callback, Fault* fault_copy) {
+      const std::unique_ptr<Fault> owner(fault_copy);
+      callback.Call({to_error(env, *owner).Value()});
+    };
+    if (faults.NonBlockingCall(copy, deliver) != napi_ok) delete copy;
+  }
+
+  /** Undoes what open() took: the event loop, the clean-up hook, the reference to itself. */
+  void let_go() {
+    if (!open_()) return;
+    cleanup_.Remove(Env());
+    cleanup_ = {};
+    faults_.Release();
+    Unref();
+  }
+
+  std::shared_ptr<Engine> engine_;
+  Napi::FunctionReference on_fault_;
+  FaultFunction faults_;
+  Napi::Env::CleanupHook<void (*)(Engine*), Engine> cleanup_;
+};
+
+}  // namespace
+
+void register_engine(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeEngine", EngineWrap::define(env));
+}
+
+}  // namespace nfqc::addon

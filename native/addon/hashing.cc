@@ -1,0 +1,89 @@
+#include "hashing.h"
+
+#include "convert.h"
+
+namespace nfqc::addon {
+namespace {
+
+/** What turns addresses into buckets, converted once. */
+class Hasher : public Napi::ObjectWrap<Hasher> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeHasher",
+                       {InstanceMethod<&Hasher::hash>("hash"),
+                        InstanceMethod<&Hasher::bucket>("bucket"),
+                        InstanceMethod<&Hasher::words>("words"),
+                        InstanceMethod<&Hasher::buckets_ipv4>("bucketsIpv4"),
+                        InstanceMethod<&Hasher::buckets_ipv6>("bucketsIpv6")});
+  }
+
+  explicit Hasher(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "an object is required");
+    hashing_ = to_hashing(info[0].As<Napi::Object>());
+  }
+
+ private:
+  /* -1 stands for "not an address": a throw here would cost what the TypeScript side does anyway. */
+  Napi::Value hash(const Napi::CallbackInfo& info) {
+    const Key key = to_key(info[0]);
+    return Napi::Number::New(info.Env(), key.count == 0 ? -1.0 : static_cast<double>(hashing_.hash(key)));
+  }
+
+  Napi::Value bucket(const Napi::CallbackInfo& info) {
+    const Key key = to_key(info[0]);
+    return Napi::Number::New(info.Env(), key.count == 0 ? -1.0 : static_cast<double>(hashing_.bucket(key)));
+  }
+
+  /** The words that are hashed, as they lie in memory; empty for what is not an address. */
+  Napi::Value words(const Napi::CallbackInfo& info) {
+    const Key key = to_key(info[0]);
+    const std::size_t count = key.count == 0 ? 0 : hashed_words(hashing_.policy, key);
+    Napi::Array words = Napi::Array::New(info.Env(), count);
+    for (std::uint32_t i = 0; i < count; ++i) words.Set(i, Napi::Number::New(info.Env(), key.words[i]));
+    return words;
+  }
+
+  static Napi::Uint16Array out_of(const Napi::CallbackInfo& info, std::size_t records) {
+    if (!info[1].IsTypedArray() ||
+        info[1].As<Napi::TypedArray>().TypedArrayType() != napi_uint16_array ||
+        info[1].As<Napi::TypedArray>().ElementLength() < records) {
+      throw Napi::TypeError::New(info.Env(), "a Uint16Array, long enough, is required");
+    }
+    return info[1].As<Napi::Uint16Array>();
+  }
+
+  static void require_array(const Napi::CallbackInfo& info, napi_typedarray_type type) {
+    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != type) {
+      throw Napi::TypeError::New(info.Env(), "a typed array of addresses is required");
+    }
+  }
+
+  Napi::Value buckets_ipv4(const Napi::CallbackInfo& info) {
+    require_array(info, napi_uint32_array);
+    const auto addresses = info[0].As<Napi::Uint32Array>();
+    auto out = out_of(info, addresses.ElementLength());
+    nfqc::buckets_ipv4(hashing_, {addresses.Data(), addresses.ElementLength()},
+                       {out.Data(), addresses.ElementLength()});
+    return out;
+  }
+
+  Napi::Value buckets_ipv6(const Napi::CallbackInfo& info) {
+    require_array(info, napi_uint8_array);
+    const auto addresses = info[0].As<Napi::Uint8Array>();
+    const std::size_t records = addresses.ElementLength() / 16;
+    auto out = out_of(info, records);
+    nfqc::buckets_ipv6(hashing_, {addresses.Data(), addresses.ElementLength()},
+                       {out.Data(), records});
+    return out;
+  }
+
+  Hashing hashing_;
+};
+
+}  // namespace
+
+void register_hashing(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeHasher", Hasher::define(env));
+}
+
+}  // namespace nfqc::addon

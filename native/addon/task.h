@@ -1,0 +1,55 @@
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <optional>
+
+#include "../linux/fault.h"
+#include "convert.h"
+
+namespace nfqc::addon {
+
+/** Runs `work` off the JavaScript thread and settles a promise by whether it threw a Fault. */
+class Task : public Napi::AsyncWorker {
+ public:
+  /** `settled` runs on the JavaScript thread before the promise settles. */
+  static Napi::Promise run(Napi::Env env, std::function<void()> work,
+                           std::function<void(bool failed)> settled) {
+    auto* task = new Task(env, std::move(work), std::move(settled));
+    const Napi::Promise promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
+ private:
+  Task(Napi::Env env, std::function<void()> work, std::function<void(bool)> settled)
+      : AsyncWorker(env),
+        work_(std::move(work)),
+        settled_(std::move(settled)),
+        deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  void Execute() override {
+    try {
+      work_();
+    } catch (const Fault& fault) {
+      fault_ = fault;
+      SetError(fault.what());
+    }
+  }
+  void OnOK() override {
+    settled_(false);
+    deferred_.Resolve(Env().Undefined());
+  }
+  void OnError(const Napi::Error& error) override {
+    settled_(true);
+    deferred_.Reject(fault_ ? to_error(Env(), *fault_).Value() : error.Value());
+  }
+
+  std::function<void()> work_;
+  std::function<void(bool)> settled_;
+  Napi::Promise::Deferred deferred_;
+  std::optional<Fault> fault_;
+};
+
+}  // namespace nfqc::addon

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "decide.h"
+#include "histogram.h"
+#include "ownership.h"
+#include "verdict_batch.h"
+
+/*
+ * The statistics of one queue thread: an array of 64-bit slots that the thread alone writes and
+ * anybody reads. This file is the one place that says which slot is what.
+ */
+namespace nfqc {
+
+/** Slots that hold one number each, and the names by which JavaScript knows them. */
+enum class Counter : std::size_t {
+  kReceived,       ///< packets taken from the queue
+  kOwned,          ///< packets whose bucket was owned
+  kForeign,        ///< packets whose bucket was not
+  kMalformed,      ///< packets or messages that could not be read; treated as foreign
+  kFixups,         ///< packets sent on to have their pkt_type set to HOST
+  kVerdictErrors,  ///< verdicts that the kernel refused, or that could not be sent
+  kBatches,        ///< sends of verdicts
+  kReceiveErrors,  ///< receive calls that failed for want of memory or buffer
+  kQueueDropped,   ///< the kernel's: the queue was full
+  kUserDropped,    ///< the kernel's: the socket's receive buffer was full
+  kReceiveBuffer,  ///< bytes of receive buffer that the kernel granted
+  kCount,
+};
+
+inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
+    kCounterNames{"received",      "owned",       "foreign",       "malformed",
+                  "fixups",        "verdictErrors", "batches",     "receiveErrors",
+                  "queueDropped",  "userDropped", "receiveBuffer"};
+
+/** Slots that hold many numbers of one kind. */
+struct SlotRange {
+  std::size_t offset;
+  std::size_t length;
+};
+
+inline constexpr SlotRange kBucketSlots{static_cast<std::size_t>(Counter::kCount), kMaxBuckets};
+inline constexpr SlotRange kBatchSizeSlots{kBucketSlots.offset + kBucketSlots.length,
+                                           VerdictBatch::kCapacity + 1};
+inline constexpr SlotRange kLatencySlots{kBatchSizeSlots.offset + kBatchSizeSlots.length,
+                                         histogram::kSlots};
+
+inline constexpr std::size_t kCacheLineSlots = 64 / sizeof(std::uint64_t);
+/** Slots from one thread's to the next thread's, padded so that they share no cache line. */
+inline constexpr std::size_t kCounterStride =
+    (kLatencySlots.offset + kLatencySlots.length + 2 * kCacheLineSlots - 1) / kCacheLineSlots *
+    kCacheLineSlots;
+
+/** The writer's view of one thread's slots. One writer, so that no read-modify-write is needed. */
+class Counters {
+ public:
+  explicit Counters(std::uint64_t* slots) noexcept : slots_(slots) {}
+
+  void add(Counter counter, std::uint64_t by = 1) noexcept { add(index(counter), by); }
+  void set(Counter counter, std::uint64_t to) noexcept { at(index(counter)).store(to, kRelaxed); }
+
+  void decided(const Decision& decision) noexcept {
+    add(Counter::kReceived);
+    switch (decision.outcome) {
+      case Outcome::kOwned: add(Counter::kOwned); break;
+      case Outcome::kForeign: add(Counter::kForeign); break;
+      case Outcome::kMalformed: add(Counter::kMalformed); break;
+    }
+    if (decision.fixup) add(Counter::kFixups);
+    if (decision.bucket != kNoBucket) add(kBucketSlots.offset + decision.bucket, 1);
+  }
+
+  /** A batch of `packets` was answered `ns` nanoseconds after it was received. */
+  void answered(std::size_t packets, std::uint64_t ns) noexcept {
+    add(Counter::kBatches);
+    add(kBatchSizeSlots.offset + packets, 1);
+    add(kLatencySlots.offset + histogram::slot_of(ns), packets);
+  }
+
+ private:
+  static constexpr auto kRelaxed = std::memory_order_relaxed;
+
+  [[nodiscard]] static constexpr std::size_t index(Counter counter) noexcept {
+    return static_cast<std::size_t>(counter);
+  }
+  [[nodiscard]] std::atomic_ref<std::uint64_t> at(std::size_t slot) noexcept {
+    return std::atomic_ref(slots_[slot]);
+  }
+  void add(std::size_t slot, std::uint64_t by) noexcept {
+    const auto counter = at(slot);
+    counter.store(counter.load(kRelaxed) + by, kRelaxed);
+  }
+
+  std::uint64_t* slots_;
+};
+
+}  // namespace nfqc

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "key.h"
+#include "ownership.h"
+#include "packet.h"
+
+/* Where a packet's verdict is decided. Pure: the same inputs, the same decision. */
+namespace nfqc {
+
+enum class Action : std::uint8_t {
+  kDrop,  ///< owned packets pass, foreign ones are dropped
+  kMark,  ///< owned packets are marked, all pass
+};
+
+enum class KeyField : std::uint8_t { kSource, kDestination };
+
+/** What the interface that a packet came in by is keyed by. */
+struct InterfaceKey {
+  std::uint32_t ifindex = 0;
+  KeyField field = KeyField::kSource;
+};
+
+inline constexpr std::size_t kMaxInterfaces = 64;
+
+/** Bits of a packet's mark that are ours; no two overlap. */
+struct MarkBits {
+  std::uint32_t owned_value = 0;
+  std::uint32_t owned_mask = 0;  ///< 0 unless the action is kMark
+  std::uint32_t multicast = 0;   ///< in: came in a multicast frame; out: set pkt_type to HOST
+  std::uint32_t decided = 0;     ///< 0 unless packets are reinjected by NF_REPEAT
+};
+
+/** All that a decision depends on besides the packet and the ownership. */
+struct DecisionConfig {
+  Hashing hashing;
+  Action action = Action::kDrop;
+  std::uint32_t pass_verdict = 1;  ///< NF_ACCEPT or NF_REPEAT
+  MarkBits marks;
+  std::array<InterfaceKey, kMaxInterfaces> interfaces{};
+  std::uint32_t interface_count = 0;
+};
+
+enum class Outcome : std::uint8_t { kOwned, kForeign, kMalformed };
+
+inline constexpr std::uint32_t kNoBucket = UINT32_MAX;
+
+struct Decision {
+  std::uint32_t verdict = 0;  ///< NF_DROP, or the config's pass_verdict
+  std::uint32_t mark = 0;     ///< the packet's whole new mark
+  std::uint32_t bucket = kNoBucket;
+  Outcome outcome = Outcome::kMalformed;
+  bool fixup = false;  ///< the packet goes on to have its pkt_type set to HOST
+};
+
+/**
+ * Decides one packet. `now_ns` is on the clock of the ownership's deadline. A packet without
+ * readable addresses, or from an interface that is not in the config, is malformed: foreign,
+ * whatever is owned.
+ */
+[[nodiscard]] Decision decide(const DecisionConfig& config, const Ownership& ownership,
+                              std::uint64_t now_ns, const Packet& packet) noexcept;
+
+/**
+ * The decision for a message that has an id but could not be parsed: dropped under every action,
+ * since the packet's mark is not known and could not be kept.
+ */
+[[nodiscard]] Decision decide_unreadable() noexcept;
+
+}  // namespace nfqc

@@ -1,0 +1,48 @@
+#include "engine.h"
+
+namespace nfqc {
+
+CounterBlock::CounterBlock(std::size_t threads)
+    : threads_(threads), storage_(threads * kCounterStride + kCacheLineSlots) {
+  const auto address = reinterpret_cast<std::uintptr_t>(storage_.data());
+  const std::size_t misaligned = (address / sizeof(std::uint64_t)) % kCacheLineSlots;
+  slots_ = storage_.data() + (misaligned == 0 ? 0 : kCacheLineSlots - misaligned);
+}
+
+Engine::Engine(const EngineConfig& config)
+    : config_(config),
+      table_(config.queues.size(), config.ownership),
+      counters_(std::make_shared<CounterBlock>(config.queues.size())) {}
+
+Engine::~Engine() { close(0); }
+
+void Engine::open(const QueueWorker::OnFault& on_fault) {
+  const std::lock_guard lock(workers_mutex_);
+  try {
+    for (std::size_t i = 0; i < config_.queues.size(); ++i) {
+      workers_.push_back(std::make_unique<QueueWorker>(config_.worker, config_.queues[i], table_,
+                                                       table_.reader(i), counters_->thread(i),
+                                                       on_fault));
+      workers_.back()->started().get();
+    }
+  } catch (...) {
+    workers_.clear();
+    throw;
+  }
+}
+
+void Engine::close(std::uint64_t deadline_ns) {
+  {
+    const std::lock_guard lock(workers_mutex_);
+    for (const auto& worker : workers_) worker->stop(deadline_ns);
+  }
+  const std::lock_guard lock(join_mutex_);
+  for (const auto& worker : workers_) worker->join();
+}
+
+void Engine::read_drops() {
+  const std::lock_guard lock(workers_mutex_);
+  for (const auto& worker : workers_) worker->read_drops();
+}
+
+}  // namespace nfqc

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ownership_table.h"
+#include "queue_worker.h"
+
+namespace nfqc {
+
+struct EngineConfig {
+  WorkerConfig worker;
+  std::vector<std::uint16_t> queues;
+  Ownership ownership;
+};
+
+/** The slots of all queue threads, one stride each. */
+class CounterBlock {
+ public:
+  explicit CounterBlock(std::size_t threads);
+
+  [[nodiscard]] std::uint64_t* thread(std::size_t index) noexcept {
+    return slots_ + index * kCounterStride;
+  }
+  [[nodiscard]] std::uint64_t* data() noexcept { return slots_; }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return threads_ * kCounterStride * sizeof(std::uint64_t);
+  }
+
+ private:
+  std::size_t threads_;
+  std::vector<std::uint64_t> storage_;
+  std::uint64_t* slots_;
+};
+
+/** Owns the queue threads. open() is called once. */
+class Engine {
+ public:
+  explicit Engine(const EngineConfig& config);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /**
+   * Binds every queue and starts deciding; on a Fault nothing stays bound.
+   * @throws Fault
+   */
+  void open(const QueueWorker::OnFault& on_fault);
+
+  /**
+   * Answers what waits, at most until `deadline_ns` on the clock now_ns(), and ends the threads. A
+   * second call with an earlier deadline hurries the first.
+   */
+  void close(std::uint64_t deadline_ns);
+
+  /** What is owned: replaced at once, and read by the queue threads at every batch. */
+  [[nodiscard]] OwnershipTable& ownership() noexcept { return table_; }
+
+  /** Outlives the engine with whoever holds it. */
+  [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }
+
+  /** Takes the kernel's drop counts into the slots. */
+  void read_drops();
+
+ private:
+  EngineConfig config_;
+  OwnershipTable table_;
+  std::shared_ptr<CounterBlock> counters_;
+  std::mutex workers_mutex_;  ///< the list of workers
+  std::mutex join_mutex_;     ///< their end
+  std::vector<std::unique_ptr<QueueWorker>> workers_;
+};
+
+}  // namespace nfqc

@@ -1,0 +1,42 @@
+#include "queue_drops.h"
+
+#include <fcntl.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <sstream>
+#include <string>
+
+namespace nfqc {
+namespace {
+
+std::string read_all(int fd) {
+  std::string text;
+  char block[4096];
+  for (;;) {
+    const ssize_t n = ::pread(fd, block, sizeof block, static_cast<off_t>(text.size()));
+    if (n <= 0) return text;
+    text.append(block, static_cast<std::size_t>(n));
+  }
+}
+
+}  // namespace
+
+QueueDrops::QueueDrops()
+    : file_(::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)) {}
+
+std::optional<Drops> QueueDrops::read(std::uint16_t queue) const {
+  if (!file_) return std::nullopt;
+  std::istringstream lines(read_all(file_.get()));
+  for (std::string line; std::getline(lines, line);) {
+    unsigned number = 0;
+    Drops drops;
+    /* queue, port id, held, copy mode, copy range, queue drops, user drops, id sequence, 1 */
+    const int fields = std::sscanf(line.c_str(), "%u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &number,
+                                   &drops.queue, &drops.user);
+    if (fields == 3 && number == queue) return drops;
+  }
+  return std::nullopt;
+}
+
+}  // namespace nfqc

@@ -1,0 +1,157 @@
+#include "queue_socket.h"
+
+#include <arpa/inet.h>
+#include <libmnl/libmnl.h>
+#include <libnetfilter_queue/libnetfilter_queue.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+#include <poll.h>
+
+#include <cerrno>
+#include <string>
+
+#include "../core/packet.h"
+#include "fault.h"
+#include "queue_drops.h"
+
+namespace nfqc {
+namespace {
+
+constexpr int kAnswerTimeoutMs = 2000;
+constexpr int kModuleRetries = 50;
+
+/** A message buffer for configuration. */
+class ConfigMessage {
+ public:
+  explicit ConfigMessage(std::uint16_t queue, std::uint32_t sequence = 1)
+      : header_(nfq_nlmsg_put(bytes_, NFQNL_MSG_CONFIG, queue)) {
+    header_->nlmsg_flags |= NLM_F_ACK;
+    header_->nlmsg_seq = sequence;
+  }
+  [[nodiscard]] nlmsghdr* operator*() noexcept { return header_; }
+
+ private:
+  alignas(nlmsghdr) char bytes_[256];
+  nlmsghdr* header_;
+};
+
+Fault open_fault(int error) {
+  const FaultKind kind =
+      error == EPROTONOSUPPORT || error == EAFNOSUPPORT ? FaultKind::kNoNfqueue : FaultKind::kSystem;
+  return {kind, "socket", error, "cannot open a netfilter netlink socket"};
+}
+
+}  // namespace
+
+void QueueSocket::Close::operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
+
+QueueSocket::QueueSocket(const QueueSocketConfig& config)
+    : config_(config),
+      socket_(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK)),
+      buffer_(kMessages * kMessageSize) {
+  if (socket_ == nullptr) throw open_fault(errno);
+  if (mnl_socket_bind(socket_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
+    throw Fault(FaultKind::kSystem, "bind", errno, "cannot bind a netlink socket");
+  }
+  /* Otherwise one overrun would stop delivery until the buffer has been read empty. The kernel
+     counts every loss per queue either way. */
+  int on = 1;
+  mnl_socket_setsockopt(socket_.get(), NETLINK_NO_ENOBUFS, &on, sizeof on);
+  enlarge_receive_buffer(config.receive_buffer);
+  for (std::size_t i = 0; i < kMessages; ++i) {
+    vectors_[i] = {buffer_.data() + i * kMessageSize, kMessageSize};
+    headers_[i].msg_hdr.msg_iov = &vectors_[i];
+    headers_[i].msg_hdr.msg_iovlen = 1;
+  }
+  bind_queue();
+
+  /* Flags in a message of their own: where the kernel lacks one, it applies nothing of the rest. */
+  ConfigMessage flags(config.queue);
+  mnl_attr_put_u32(*flags, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_GSO));
+  mnl_attr_put_u32(*flags, NFQA_CFG_MASK, htonl(NFQA_CFG_F_GSO));
+  require(*flags, "cannot set the queue's flags");
+  ConfigMessage length(config.queue);
+  nfq_nlmsg_cfg_put_qmaxlen(*length, config.queue_length);
+  require(*length, "cannot set the queue's length");
+}
+
+void QueueSocket::bind_queue() {
+  int error = 0;
+  for (int attempt = 0; attempt < kModuleRetries; ++attempt) {
+    ConfigMessage bind(config_.queue);
+    nfq_nlmsg_cfg_put_cmd(*bind, AF_UNSPEC, NFQNL_CFG_CMD_BIND);
+    error = request(*bind);
+    if (error != EAGAIN) break; /* EAGAIN: the kernel has just loaded the module */
+  }
+  if (error == 0) return;
+  const std::string queue = "queue " + std::to_string(config_.queue);
+  /* EPERM means either; only the list of queues tells them apart. */
+  const bool taken = error == EBUSY || (error == EPERM && QueueDrops().read(config_.queue));
+  if (taken) throw Fault(FaultKind::kQueueTaken, "bind", error, queue + " is taken");
+  if (error == EPERM) {
+    throw Fault(FaultKind::kPrivilege, "bind", error, "not permitted to listen on " + queue);
+  }
+  const FaultKind kind =
+      error == EINVAL || error == EOPNOTSUPP ? FaultKind::kNoNfqueue : FaultKind::kSystem;
+  throw Fault(kind, "bind", error, "cannot listen on " + queue);
+}
+
+void QueueSocket::start() {
+  ConfigMessage params(config_.queue, kStartSequence);
+  nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(kCopyRange));
+  if (mnl_socket_sendto(socket_.get(), *params, (*params)->nlmsg_len) < 0) {
+    throw Fault(FaultKind::kSystem, "sendto", errno, "cannot ask for packets");
+  }
+}
+
+int QueueSocket::fd() const noexcept { return mnl_socket_get_fd(socket_.get()); }
+
+void QueueSocket::enlarge_receive_buffer(std::uint32_t bytes) const {
+  const int size = static_cast<int>(bytes);
+  /* The first exceeds net.core.rmem_max but is refused in a user namespace. */
+  if (::setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0) {
+    ::setsockopt(fd(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  }
+}
+
+std::uint32_t QueueSocket::receive_buffer() const {
+  int size = 0;
+  socklen_t length = sizeof size;
+  ::getsockopt(fd(), SOL_SOCKET, SO_RCVBUF, &size, &length);
+  return static_cast<std::uint32_t>(size);
+}
+
+int QueueSocket::receive() noexcept {
+  const int n = ::recvmmsg(fd(), headers_.data(), kMessages, MSG_DONTWAIT, nullptr);
+  return n < 0 ? -errno : n;
+}
+
+int QueueSocket::send(std::span<const unsigned char> bytes) noexcept {
+  sockaddr_nl kernel{};
+  kernel.nl_family = AF_NETLINK;
+  const ssize_t n = ::sendto(fd(), bytes.data(), bytes.size(), 0,
+                             reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
+  return n < 0 ? errno : 0;
+}
+
+int QueueSocket::request(nlmsghdr* message) {
+  if (mnl_socket_sendto(socket_.get(), message, message->nlmsg_len) < 0) return errno;
+  alignas(nlmsghdr) char answer[1024];
+  for (;;) {
+    pollfd readable{fd(), POLLIN, 0};
+    if (::poll(&readable, 1, kAnswerTimeoutMs) == 0) return ETIMEDOUT;
+    const ssize_t n = mnl_socket_recvfrom(socket_.get(), answer, sizeof answer);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return errno;
+    const int result = mnl_cb_run(answer, static_cast<std::size_t>(n), message->nlmsg_seq,
+                                  mnl_socket_get_portid(socket_.get()), nullptr, nullptr);
+    return result < 0 ? errno : 0;
+  }
+}
+
+void QueueSocket::require(nlmsghdr* message, const char* what) {
+  const int error = request(message);
+  if (error != 0) throw Fault(FaultKind::kSystem, "sendto", error, what);
+}
+
+}  // namespace nfqc

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <sys/socket.h>
+
+struct mnl_socket;
+struct nlmsghdr;
+
+namespace nfqc {
+
+struct QueueSocketConfig {
+  std::uint16_t queue = 0;
+  std::uint32_t queue_length = 0;    ///< packets that the kernel holds
+  std::uint32_t receive_buffer = 0;  ///< bytes asked for
+};
+
+/**
+ * A netlink socket that listens on one queue. Closing it makes the kernel drop all packets that
+ * still wait for a verdict.
+ */
+class QueueSocket {
+ public:
+  static constexpr std::size_t kMessages = 64;
+  static constexpr std::size_t kMessageSize = 1024;
+
+  /**
+   * Binds the queue and sets it up; no packet arrives before start().
+   * @throws Fault kPrivilege, kQueueTaken, kNoNfqueue, kSystem
+   */
+  explicit QueueSocket(const QueueSocketConfig& config);
+
+  /**
+   * Asks the kernel for packets. It confirms by an error message with code 0 and kStartSequence,
+   * which can stand behind the first packets.
+   */
+  void start();
+  static constexpr std::uint32_t kStartSequence = 0x51;
+
+  [[nodiscard]] int fd() const noexcept;
+
+  /** Bytes of receive buffer that the kernel granted, its bookkeeping included. */
+  [[nodiscard]] std::uint32_t receive_buffer() const;
+
+  /** One datagram of the last receive(). */
+  struct Datagram {
+    const unsigned char* bytes;
+    std::size_t length;
+  };
+
+  /** Takes what waits, up to kMessages datagrams, without waiting: their count, or -errno. */
+  [[nodiscard]] int receive() noexcept;
+  [[nodiscard]] Datagram datagram(std::size_t index) const noexcept {
+    return {buffer_.data() + index * kMessageSize, headers_[index].msg_len};
+  }
+
+  /** Sends in one call: 0, or an errno. */
+  [[nodiscard]] int send(std::span<const unsigned char> bytes) noexcept;
+
+ private:
+  struct Close {
+    void operator()(mnl_socket* socket) const noexcept;
+  };
+
+  void enlarge_receive_buffer(std::uint32_t bytes) const;
+  void bind_queue();
+  /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */
+  [[nodiscard]] int request(nlmsghdr* message);
+  void require(nlmsghdr* message, const char* what);
+
+  QueueSocketConfig config_;
+  std::unique_ptr<mnl_socket, Close> socket_;
+  std::vector<unsigned char> buffer_;
+  std::array<iovec, kMessages> vectors_{};
+  std::array<mmsghdr, kMessages> headers_{};
+};
+
+}  // namespace nfqc

@@ -1,0 +1,204 @@
+#include "queue_worker.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+
+#include "clock.h"
+#include "netns.h"
+
+namespace nfqc {
+namespace {
+
+constexpr int kSendRetries = 100;
+
+/** Signals belong to the threads of the process that embeds us. */
+void block_all_signals() noexcept {
+  sigset_t all;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
+
+[[nodiscard]] bool is_transient(int error) noexcept {
+  return error == EINTR || error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, OwnershipTable& table,
+                         OwnershipTable::Reader& reader, std::uint64_t* slots, OnFault on_fault)
+    : config_(config),
+      queue_(queue),
+      table_(table),
+      reader_(reader),
+      counters_(slots),
+      drop_counters_(slots),
+      on_fault_(std::move(on_fault)),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!wake_) throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
+  thread_ = std::thread([this] { run(); });
+}
+
+QueueWorker::~QueueWorker() {
+  stop(0);
+  join();
+}
+
+void QueueWorker::stop(std::uint64_t deadline_ns) noexcept {
+  stop_at_.store(deadline_ns, std::memory_order_release);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void QueueWorker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void QueueWorker::read_drops() {
+  if (!drops_) return;
+  const std::optional<Drops> drops = drops_->read(queue_);
+  if (!drops) return;
+  drop_counters_.set(Counter::kQueueDropped, drops->queue);
+  drop_counters_.set(Counter::kUserDropped, drops->user);
+}
+
+void QueueWorker::run() noexcept {
+  block_all_signals();
+  ::pthread_setname_np(::pthread_self(), ("nfq-" + std::to_string(queue_)).c_str());
+  try {
+    set_up();
+    loop();
+    read_drops();
+    if (!confirmed_) throw Fault(FaultKind::kSystem, "recvmsg", ECANCELED, "stopped while opening");
+  } catch (const Fault& fault) {
+    fail(fault);
+  } catch (const std::exception& exception) {
+    fail(Fault(FaultKind::kSystem, "", 0, exception.what()));
+  }
+  socket_.reset();
+}
+
+void QueueWorker::fail(const Fault& fault) {
+  if (confirmed_) {
+    on_fault_(fault);
+  } else {
+    started_.set_exception(std::make_exception_ptr(fault));
+  }
+}
+
+void QueueWorker::set_up() {
+  enter_netns(config_.netns);
+  DecisionConfig& decision = config_.decision;
+  for (const NamedInterface& interface : config_.interfaces) {
+    decision.interfaces[decision.interface_count++] = {interface_index(interface.name),
+                                                       interface.field};
+  }
+  socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
+  drops_.emplace();
+  counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());
+  socket_->start();
+}
+
+void QueueWorker::loop() {
+  for (;;) {
+    const int received = socket_->receive();
+    if (received > 0) {
+      decide_all(received);
+      if (stopped(false)) return;
+    } else if (received == -EAGAIN) {
+      if (stopped(true)) return;
+      wait();
+    } else if (is_transient(-received)) {
+      counters_.add(Counter::kReceiveErrors);
+    } else {
+      throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
+    }
+  }
+}
+
+/** Whether to end: asked to, and either nothing waits or the time is over. */
+bool QueueWorker::stopped(bool drained) const noexcept {
+  const std::uint64_t deadline = stop_at_.load(std::memory_order_acquire);
+  return deadline != UINT64_MAX && (drained || now_ns() >= deadline);
+}
+
+void QueueWorker::wait() const {
+  pollfd descriptors[] = {{socket_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  while (::poll(descriptors, 2, -1) < 0) {
+    if (errno != EINTR) throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
+  }
+}
+
+void QueueWorker::decide_all(int datagrams) {
+  const OwnershipTable::Lease ownership(table_, reader_);
+  const std::uint64_t received_at = now_ns();
+  for (int i = 0; i < datagrams; ++i) {
+    QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
+    for (;;) {
+      const Message message = parse_message(datagram.bytes, datagram.length);
+      take(message, *ownership, received_at);
+      if (message.length == 0) break;
+      datagram = {datagram.bytes + message.length, datagram.length - message.length};
+    }
+  }
+  answer(received_at);
+}
+
+void QueueWorker::take(const Message& message, const Ownership& ownership, std::uint64_t now) {
+  switch (message.kind) {
+    case MessageKind::kPacket: break;
+    case MessageKind::kError: return take_error(message);
+    case MessageKind::kMalformed: return take_unreadable(message, now);
+    case MessageKind::kOther: return;
+  }
+  const Decision decision = decide(config_.decision, ownership, now, message.packet);
+  counters_.decided(decision);
+  if (batch_.full()) answer(now);
+  batch_.add({message.packet.id, decision.verdict, decision.mark,
+              decision.mark != message.packet.mark});
+}
+
+void QueueWorker::take_error(const Message& message) {
+  if (message.seq != QueueSocket::kStartSequence) {
+    if (message.error != 0) counters_.add(Counter::kVerdictErrors);
+    return;
+  }
+  if (message.error != 0) {
+    throw Fault(FaultKind::kSystem, "sendto", message.error, "cannot ask for packets");
+  }
+  confirmed_ = true;
+  started_.set_value();
+}
+
+void QueueWorker::take_unreadable(const Message& message, std::uint64_t now) {
+  const Decision decision = decide_unreadable();
+  counters_.decided(decision);
+  /* Without an id it cannot be answered, and a later VERDICT_BATCH would let it pass: the only safe
+     answer is to close the socket, by which the kernel drops what it holds. */
+  if (!message.has_id) {
+    throw Fault(FaultKind::kSystem, "recvmmsg", EBADMSG, "the kernel sent a packet without an id");
+  }
+  if (batch_.full()) answer(now);
+  batch_.add({message.packet.id, decision.verdict, 0, false});
+}
+
+void QueueWorker::answer(std::uint64_t received_at) {
+  if (batch_.size() == 0) return;
+  const auto bytes = batch_.encode(queue_);
+  int error = socket_->send(bytes);
+  for (int retry = 0; is_transient(error) && retry < kSendRetries; ++retry) {
+    std::this_thread::yield();
+    error = socket_->send(bytes);
+  }
+  if (error != 0) {
+    counters_.add(Counter::kVerdictErrors, batch_.size());
+    throw Fault(FaultKind::kSystem, "sendto", error, "cannot send verdicts");
+  }
+  counters_.answered(batch_.size(), now_ns() - received_at);
+  batch_.clear();
+}
+
+}  // namespace nfqc

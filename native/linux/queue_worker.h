@@ -1,0 +1,93 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../core/counters.h"
+#include "../core/decide.h"
+#include "../core/verdict_batch.h"
+#include "descriptor.h"
+#include "fault.h"
+#include "ownership_table.h"
+#include "queue_drops.h"
+#include "queue_socket.h"
+
+namespace nfqc {
+
+struct NamedInterface {
+  std::string name;
+  KeyField field = KeyField::kSource;
+};
+
+/** What all queue threads of an engine share. */
+struct WorkerConfig {
+  DecisionConfig decision;  ///< its interfaces are filled in by the thread, in its own namespace
+  std::vector<NamedInterface> interfaces;
+  std::string netns;  ///< a path, or empty
+  std::uint32_t queue_length = 0;
+  std::uint32_t receive_buffer = 0;
+};
+
+/** One thread that receives a queue's packets, decides them and answers. */
+class QueueWorker {
+ public:
+  using OnFault = std::function<void(const Fault&)>;
+
+  /** `on_fault` is called at most once, from the thread, when it can no longer decide packets. */
+  QueueWorker(const WorkerConfig& config, std::uint16_t queue, OwnershipTable& table,
+              OwnershipTable::Reader& reader, std::uint64_t* slots, OnFault on_fault);
+  ~QueueWorker();
+  QueueWorker(const QueueWorker&) = delete;
+  QueueWorker& operator=(const QueueWorker&) = delete;
+
+  /** Becomes ready when packets are being decided, or holds the Fault that prevents it. */
+  [[nodiscard]] std::future<void> started() { return started_.get_future(); }
+
+  /**
+   * Asks the thread to end once no packet waits, or at `deadline_ns` on the clock now_ns(). Packets
+   * that still wait then are dropped by the kernel. May be called again with an earlier deadline.
+   */
+  void stop(std::uint64_t deadline_ns) noexcept;
+  void join();
+
+  /** Takes the kernel's count of drops into the slots. Not concurrently with itself. */
+  void read_drops();
+
+ private:
+  void run() noexcept;
+  void fail(const Fault& fault);
+  void set_up();
+  void loop();
+  void wait() const;
+  [[nodiscard]] bool stopped(bool drained) const noexcept;
+  void decide_all(int datagrams);
+  void take(const Message& message, const Ownership& ownership, std::uint64_t now);
+  void take_error(const Message& message);
+  void take_unreadable(const Message& message, std::uint64_t now);
+  void answer(std::uint64_t received_at);
+
+  WorkerConfig config_;
+  std::uint16_t queue_;
+  OwnershipTable& table_;
+  OwnershipTable::Reader& reader_;
+  Counters counters_;
+  Counters drop_counters_;
+  OnFault on_fault_;
+
+  std::optional<QueueSocket> socket_;
+  std::optional<QueueDrops> drops_;
+  VerdictBatch batch_;
+  Descriptor wake_;
+  std::atomic<std::uint64_t> stop_at_{UINT64_MAX};
+  bool confirmed_ = false;
+  std::promise<void> started_;
+  std::thread thread_;
+};
+
+}  // namespace nfqc

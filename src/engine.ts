@@ -1,0 +1,212 @@
+import { EventEmitter } from 'node:events';
+import { setInterval as every } from 'node:timers/promises';
+import { NfqClusterError, invalidOption } from './errors.js';
+import { fromNative, native, type NativeEngine } from './native.js';
+import {
+  resolveOptions,
+  resolveOwnership,
+  type Options,
+  type OwnershipInput,
+  type ResolvedOptions,
+} from './options.js';
+import { chooseMechanism, install, reinjectOf, type Installed, type Mechanism } from './setup/index.js';
+import { StatsReader, type Stats } from './stats.js';
+
+/** What an engine owns now. */
+export interface Ownership {
+  /** Ascending; the set as it was given, also after its time is over. */
+  readonly buckets: readonly number[];
+  /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
+  readonly validFor: number;
+}
+
+export interface EngineEvents {
+  /** A queue thread ended: its packets are dropped from here on. Close the engine and open another. */
+  fault: [error: NfqClusterError];
+  /** The kernel dropped packets since the last such event, or since the start. */
+  loss: [lost: { queueDropped: number; userDropped: number }];
+  close: [];
+}
+
+const LOSS_CHECK_MS = 1000;
+const CLOSE_DEADLINE_MS = 2000;
+
+/**
+ * Binds the queues, installs rules if `options.rules` says so, and decides packets until close().
+ * An open engine keeps the process alive, as a listening server does; see unref().
+ *
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`,
+ *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_SYSTEM`;
+ *   then nothing was changed.
+ */
+export async function open(options: Options): Promise<Engine> {
+  const resolved = resolveOptions(options);
+  const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(resolved);
+  const engine = new QueueEngine(
+    mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
+  );
+  await engine.start(mechanism);
+  return engine;
+}
+
+/** A running engine; open() makes it. */
+export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
+  readonly options: ResolvedOptions;
+  /** Whether rules were installed, and by what. */
+  readonly mechanism: Mechanism | undefined;
+  readonly ownership: Ownership;
+  /**
+   * Replaces what is owned, at once and as a whole. When the promise resolves, no packet is decided
+   * by the old ownership any more, so that another node may take over.
+   * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`
+   */
+  setOwnership(ownership: OwnershipInput): Promise<void>;
+  /** Counts since open(); after close(), the last ones. */
+  stats(): Stats;
+  /**
+   * The growth of the counts, one item per interval, until the engine is closed.
+   * @param interval milliseconds
+   * @default 1000
+   */
+  changes(interval?: number): AsyncIterableIterator<Stats>;
+  /**
+   * Stops queueing, decides what still waits, unbinds the queues and removes the rules. Repeated
+   * calls share one completion.
+   * @param options.deadline milliseconds for the packets that wait; later ones are dropped. Default 2000
+   */
+  close(options?: { deadline?: number }): Promise<void>;
+  /** Whether the engine keeps the process alive; it does unless unref() was called. */
+  ref(): this;
+  unref(): this;
+}
+
+class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
+  readonly options: ResolvedOptions;
+  mechanism: Mechanism | undefined;
+  readonly #native: NativeEngine;
+  readonly #stats: StatsReader;
+  readonly #ending = new AbortController();
+  #owned: readonly number[];
+  #rules: Installed | undefined;
+  #closing: Promise<void> | undefined;
+  #lossCheck: NodeJS.Timeout | undefined;
+
+  constructor(options: ResolvedOptions) {
+    super();
+    this.options = options;
+    this.#owned = options.owned;
+    this.#native = new native.NativeEngine(
+      { ...options, netns: netnsPath(options.netns) },
+      options.owned,
+      options.validFor,
+      (error) => this.emit('fault', fromNative(error) as NfqClusterError),
+    );
+    this.#stats = new StatsReader(this.#native.counters(), options.buckets);
+  }
+
+  /* The queue is bound before any rule sends packets to it, so that an error comes before a change. */
+  async start(mechanism: Mechanism | undefined): Promise<void> {
+    await this.#native.open().catch((error: unknown) => {
+      throw fromNative(error);
+    });
+    if (mechanism !== undefined) {
+      this.mechanism = mechanism;
+      try {
+        this.#rules = await install(this.options, mechanism);
+      } catch (error) {
+        await this.#native.close(0);
+        throw error;
+      }
+    }
+    this.#watchLoss();
+  }
+
+  get ownership(): Ownership {
+    return { buckets: this.#owned, validFor: this.#native.remaining() };
+  }
+
+  async setOwnership(input: OwnershipInput): Promise<void> {
+    const { owned, validFor } = resolveOwnership(input, this.options.buckets, this.options.classic);
+    if (this.#closing !== undefined) throw closed();
+    this.#owned = owned;
+    await this.#native.setOwnership(owned, validFor);
+  }
+
+  stats(): Stats {
+    this.#native.readDrops();
+    return this.#stats.stats(this.#stats.snapshot());
+  }
+
+  async *changes(interval = 1000): AsyncIterableIterator<Stats> {
+    if (!Number.isInteger(interval) || interval < 1) {
+      throw invalidOption('interval', 'a positive integer of milliseconds', interval);
+    }
+    let before = this.#stats.snapshot();
+    try {
+      for await (const _ of every(interval, undefined, { signal: this.#ending.signal, ref: false })) {
+        this.#native.readDrops();
+        const now = this.#stats.snapshot();
+        yield this.#stats.stats(now, before);
+        before = now;
+      }
+    } catch (error) {
+      if (!this.#ending.signal.aborted) throw error;
+    }
+  }
+
+  close({ deadline = CLOSE_DEADLINE_MS }: { deadline?: number } = {}): Promise<void> {
+    if (typeof deadline !== 'number' || !(deadline >= 0)) {
+      return Promise.reject(invalidOption('deadline', 'milliseconds, 0 or more', deadline));
+    }
+    this.#closing ??= this.#close(deadline);
+    return this.#closing;
+  }
+
+  async #close(deadline: number): Promise<void> {
+    clearInterval(this.#lossCheck);
+    try {
+      await this.#rules?.stopQueueing();
+    } finally {
+      await this.#native.close(deadline);
+      this.#ending.abort();
+    }
+    await this.#rules?.remove();
+    this.emit('close');
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  ref(): this {
+    this.#native.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#native.unref();
+    return this;
+  }
+
+  #watchLoss(): void {
+    let before = { queueDropped: 0, userDropped: 0 };
+    this.#lossCheck = setInterval(() => {
+      if (this.listenerCount('loss') === 0) return;
+      const { queueDropped, userDropped } = this.stats();
+      const lost = {
+        queueDropped: queueDropped - before.queueDropped,
+        userDropped: userDropped - before.userDropped,
+      };
+      before = { queueDropped, userDropped };
+      if (lost.queueDropped > 0 || lost.userDropped > 0) this.emit('loss', lost);
+    }, LOSS_CHECK_MS).unref();
+  }
+}
+
+const closed = (): NfqClusterError =>
+  new NfqClusterError('ERR_CLOSED', 'The engine is closed', { remedy: 'Open another' });
+
+function netnsPath(netns: string | undefined): string {
+  if (netns === undefined) return '';
+  return netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+}

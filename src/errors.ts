@@ -1,0 +1,97 @@
+/**
+ * Stable error codes. The message of an error may change between versions, its code never does.
+ *
+ * - `ERR_INVALID_OPTION`: an option, an argument or a line of input is not what it must be.
+ * - `ERR_PRIVILEGE`: the kernel refused for want of CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace).
+ * - `ERR_NO_INTERFACE`: an interface named in the options does not exist.
+ * - `ERR_QUEUE_TAKEN`: another process or engine listens on the queue.
+ * - `ERR_NO_NFQUEUE`: the kernel cannot queue packets to a process.
+ * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
+ * - `ERR_NO_TOOL`: a program that sets up rules (nft, iptables, ip6tables, nsenter) is not installed.
+ * - `ERR_RULES`: the kernel refused a rule.
+ * - `ERR_CLOSED`: the engine is closed, or being closed.
+ * - `ERR_ADDON`: the native addon is missing or was built for another system.
+ * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.
+ */
+export type ErrorCode =
+  | 'ERR_INVALID_OPTION'
+  | 'ERR_PRIVILEGE'
+  | 'ERR_NO_INTERFACE'
+  | 'ERR_QUEUE_TAKEN'
+  | 'ERR_NO_NFQUEUE'
+  | 'ERR_NO_NETNS'
+  | 'ERR_NO_TOOL'
+  | 'ERR_RULES'
+  | 'ERR_CLOSED'
+  | 'ERR_ADDON'
+  | 'ERR_SYSTEM';
+
+export interface ErrorDetails {
+  /** What was expected, as a noun phrase: "an integer from 1 to 32". */
+  expected?: string;
+  /** What was found instead, printed as it would stand in source. */
+  found?: string;
+  /** What to do about it, as a sentence. */
+  remedy?: string;
+  /** The system's error number, positive, where a system call failed. */
+  errno?: number;
+  /** The system call that failed. */
+  syscall?: string;
+  cause?: unknown;
+}
+
+/** Every error that this package throws on purpose. */
+export class NfqClusterError extends Error {
+  override readonly name = 'NfqClusterError';
+  readonly code: ErrorCode;
+  readonly expected?: string;
+  readonly found?: string;
+  readonly remedy?: string;
+  readonly errno?: number;
+  readonly syscall?: string;
+
+  constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
+    const { cause, ...rest } = details;
+    super(details.remedy === undefined ? summary : `${summary}. ${details.remedy}`, { cause });
+    this.code = code;
+    Object.assign(this, rest);
+  }
+}
+
+/** "Expected EXPECTED for NAME but received FOUND", with the remedy behind it. */
+export function invalidOption(
+  name: string,
+  expected: string,
+  value: unknown,
+  remedy?: string,
+): NfqClusterError {
+  const found = printed(value);
+  return new NfqClusterError(
+    'ERR_INVALID_OPTION',
+    `Expected ${expected} for ${name} but received ${found}`,
+    { expected, found, ...(remedy === undefined ? {} : { remedy }) },
+  );
+}
+
+export function unknownOption(name: string, remedy: string): NfqClusterError {
+  return new NfqClusterError('ERR_INVALID_OPTION', `Unknown option ${name}`, {
+    expected: 'a known option',
+    found: name,
+    remedy,
+  });
+}
+
+/** A value as it would stand in source, cut at 60 characters. */
+export function printed(value: unknown): string {
+  let text: string;
+  if (typeof value === 'bigint') text = `${value}n`;
+  else if (typeof value === 'string' || (typeof value === 'object' && value !== null)) {
+    try {
+      text = JSON.stringify(value);
+    } catch {
+      text = Object.prototype.toString.call(value);
+    }
+  } else if (typeof value === 'function') text = 'a function';
+  else text = String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

@@ -1,0 +1,19 @@
+export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
+export { NfqClusterError, type ErrorCode } from './errors.js';
+export { Hasher, type Address, type Explanation, type HasherOptions } from './hash.js';
+export {
+  MAX_BUCKETS,
+  MAX_INTERFACES,
+  MAX_NODES,
+  type InterfaceOptions,
+  type Key,
+  type MarkOptions,
+  type MaskedMark,
+  type Options,
+  type OwnershipInput,
+  type Policy,
+  type ResolvedInterface,
+  type ResolvedOptions,
+  type Rules,
+} from './options.js';
+export type { Latency, Stats } from './stats.js';

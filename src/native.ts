@@ -1,0 +1,131 @@
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { NfqClusterError, type ErrorCode } from './errors.js';
+import type { Policy, ResolvedOptions } from './options.js';
+
+/** An IPv4 address in host order (0x0a000001 is 10.0.0.1), text, or 4 or 16 bytes in network order. */
+export type Address = string | number | Uint8Array;
+
+export interface NativeHasher {
+  /** The hash, or -1 if it is not an address. */
+  hash(address: Address): number;
+  /** The bucket from 0, or -1 if it is not an address. */
+  bucket(address: Address): number;
+  /** The words that are hashed, as they lie in memory. */
+  words(address: Address): number[];
+  bucketsIpv4(addresses: Uint32Array, out: Uint16Array): Uint16Array;
+  bucketsIpv6(addresses: Uint8Array, out: Uint16Array): Uint16Array;
+}
+
+export interface NativeEngine {
+  open(): Promise<void>;
+  setOwnership(owned: readonly number[], validForMs: number): Promise<void>;
+  /** Milliseconds until nothing is owned; Infinity if that never comes. */
+  remaining(): number;
+  /** The memory that the queue threads write. Called once. */
+  counters(): ArrayBuffer;
+  /** Takes the kernel's drop counts into the counters. */
+  readDrops(): void;
+  close(deadlineMs: number): Promise<void>;
+  ref(): void;
+  unref(): void;
+}
+
+export interface SlotRange {
+  offset: number;
+  length: number;
+}
+
+/** Slots that hold one number each; which is which is defined in native/core/counters.h. */
+export type CounterName =
+  | 'received'
+  | 'owned'
+  | 'foreign'
+  | 'malformed'
+  | 'fixups'
+  | 'verdictErrors'
+  | 'batches'
+  | 'receiveErrors'
+  | 'queueDropped'
+  | 'userDropped'
+  | 'receiveBuffer';
+
+export interface Layout {
+  /** 64-bit slots from one queue thread's to the next one's. */
+  stride: number;
+  counters: Record<CounterName, number>;
+  buckets: SlotRange;
+  batchSizes: SlotRange;
+  latency: SlotRange;
+  latencyLowerBounds: Float64Array;
+}
+
+export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
+  /** A path, or '' for the process's own namespace. */
+  netns: string;
+}
+
+interface Binding {
+  NativeHasher: new (hashing: { policy: Policy; hashSeed: number; buckets: number }) => NativeHasher;
+  NativeEngine: new (
+    config: NativeEngineConfig,
+    owned: readonly number[],
+    validForMs: number,
+    onFault: (error: unknown) => void,
+  ) => NativeEngine;
+  layout: Layout;
+}
+
+/** The addon: a prebuilt one if the package holds one for this system, else the one built here. */
+export const native = load();
+
+function load(): Binding {
+  const require = createRequire(import.meta.url);
+  const nodeGypBuild = require('node-gyp-build') as (directory: string) => Binding;
+  try {
+    return nodeGypBuild(fileURLToPath(new URL('..', import.meta.url)));
+  } catch (cause) {
+    throw new NfqClusterError('ERR_ADDON', 'The native addon of nfq-cluster cannot be loaded', {
+      expected: `an addon built for ${process.platform} ${process.arch}`,
+      found: cause instanceof Error ? cause.message.split('\n', 1)[0]! : String(cause),
+      remedy: 'Build it with "npm rebuild nfq-cluster", or in a checkout with "npm run build"',
+      cause,
+    });
+  }
+}
+
+interface NativeFault extends Error {
+  kind: keyof typeof FAULTS;
+  syscall: string;
+  errno: number;
+}
+
+const FAULTS = {
+  privilege: [
+    'ERR_PRIVILEGE',
+    'Run as root, or give the process CAP_NET_ADMIN (and CAP_SYS_ADMIN to enter a network namespace)',
+  ],
+  queueTaken: [
+    'ERR_QUEUE_TAKEN',
+    'Choose another queue number, or stop who listens on it: its port id, often a process id, is the second column of /proc/net/netfilter/nfnetlink_queue',
+  ],
+  noNfqueue: [
+    'ERR_NO_NFQUEUE',
+    'The kernel needs CONFIG_NETFILTER_NETLINK_QUEUE; "modprobe nfnetlink_queue" loads it where it is a module',
+  ],
+  noInterface: ['ERR_NO_INTERFACE', '"ip link" lists the interfaces of a network namespace'],
+  noNetns: ['ERR_NO_NETNS', '"ip netns list" lists the named network namespaces'],
+  system: ['ERR_SYSTEM', undefined],
+} as const satisfies Record<string, readonly [ErrorCode, string | undefined]>;
+
+/** An error of the addon as this package's error; anything else as it is. */
+export function fromNative(error: unknown): unknown {
+  if (!(error instanceof Error) || !('kind' in error)) return error;
+  const { kind, syscall, errno, message } = error as NativeFault;
+  const [code, remedy] = FAULTS[kind];
+  return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
+    ...(remedy === undefined ? {} : { remedy }),
+    ...(errno === 0 ? {} : { errno, syscall }),
+    cause: error,
+  });
+}

@@ -1,0 +1,433 @@
+import leven from 'leven';
+import { z } from 'zod';
+import { invalidOption, unknownOption } from './errors.js';
+
+/** How a key becomes a bucket. See docs/decision.md for the formulas. */
+export type Policy = 'jhash' | 'xt_cluster';
+
+/** Which address of a packet is hashed. */
+export type Key = 'source' | 'destination';
+
+/** Who writes the rules that bring packets to the queue. */
+export type Rules = 'none' | 'auto' | 'nft' | 'xtables';
+
+export interface InterfaceOptions {
+  /** The interface's name in the engine's network namespace. */
+  name: string;
+  /**
+   * The address hashed for packets that enter here: `destination` for the inside of a stateless gateway.
+   * @default 'source'
+   */
+  key?: Key;
+}
+
+/** A value under a mask, as in `iptables -j MARK --set-xmark VALUE/MASK`. */
+export interface MaskedMark {
+  value: number;
+  mask: number;
+}
+
+export interface MarkOptions {
+  /**
+   * What an owned packet's mark carries under action `mark`. Cleared from every other packet.
+   * @default { value: 0xffff, mask: 0xffff }
+   */
+  owned?: MaskedMark;
+  /**
+   * One bit. Before the queue: the frame was link-layer multicast. After it: set pkt_type to HOST.
+   * @default 0x40000000
+   */
+  multicast?: number;
+  /**
+   * One bit. The engine has decided this packet; used only with `reinject: 'repeat'`.
+   * @default 0x80000000
+   */
+  decided?: number;
+}
+
+/** Buckets (from 0) or nodes (from 1) to own, and for how long. */
+export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
+  /**
+   * Milliseconds from now after which nothing is owned, counted through suspend.
+   * @default Infinity
+   */
+  validFor?: number;
+};
+
+export interface Options {
+  /**
+   * Queue numbers, one native thread each. Several must be consecutive.
+   * @default [0]
+   */
+  queues?: readonly number[];
+  /** The interfaces whose incoming packets are decided; a name alone means `{ name }`. */
+  interfaces: readonly (string | InterfaceOptions)[];
+  /** @default 'jhash' */
+  policy?: Policy;
+  /** `--cluster-hash-seed`: 0 to 0xffffffff, the same on every node. */
+  hashSeed: number;
+  /** `--cluster-total-nodes`: 1 to 32. Node n owns bucket n - 1. Excludes `buckets`. */
+  totalNodes?: number;
+  /** `--cluster-local-node`: this node's number, or numbers, from 1 to `totalNodes`. */
+  localNode?: number | readonly number[];
+  /** `--cluster-local-nodemask`: bit n - 1 stands for node n. Excludes `localNode`. */
+  localNodemask?: number;
+  /**
+   * `!` before `--cluster-local-node`: own what the local nodes do not. Malformed, INVALID and
+   * untracked packets stay foreign. Excludes `ownership`.
+   * @default false
+   */
+  invert?: boolean;
+  /** Fine-grained: the number of buckets, 1 to 1,023, instead of `totalNodes`. Needs `ownership`. */
+  buckets?: number;
+  /** What is owned at the start. Excludes `localNode` and `localNodemask`. */
+  ownership?: OwnershipInput;
+  /**
+   * `drop`: foreign packets are dropped. `mark`: owned packets carry `marks.owned`, and every
+   * packet passes, for rules of the user's own to drop.
+   * @default 'drop'
+   */
+  action?: 'drop' | 'mark';
+  /** The bits of a packet's mark that are ours; all others survive. */
+  marks?: MarkOptions;
+  /**
+   * How a packet that passes returns to the kernel: `accept` goes on at the next hook, `repeat`
+   * runs the queueing hook again with `marks.decided` set, so that xtables rules behind the queue
+   * rule still see the packet. Chosen by itself unless `rules` is `none`.
+   * @default 'accept'
+   */
+  reinject?: 'accept' | 'repeat';
+  /**
+   * `auto`: install rules by nft where the kernel has its `queue` statement and by xtables where
+   * not, and remove them on close. `none`: the rules are the user's own affair.
+   * @default 'none'
+   */
+  rules?: Rules;
+  /**
+   * Names the rules (`nfq-cluster-NAME`), so that a later run finds and replaces them:
+   * 1 to 16 characters of a-z, 0-9, `-` and `_`.
+   * @default 'q' and the first queue number
+   */
+  name?: string;
+  /**
+   * Packets that the kernel holds for a queue before it drops; 1 to 4,294,967,295.
+   * @default 16384
+   */
+  queueLength?: number;
+  /**
+   * Bytes asked for the queue socket's receive buffer. Beyond net.core.rmem_max only with
+   * CAP_NET_ADMIN in the initial user namespace; what was got is in `stats().receiveBuffer`.
+   * @default 33554432
+   */
+  receiveBuffer?: number;
+  /**
+   * Network namespace that the queue threads and rules live in: a name under /run/netns, or a path.
+   * @default the process's own
+   */
+  netns?: string;
+}
+
+export interface ResolvedInterface {
+  name: string;
+  key: Key;
+}
+
+/** Options with every default filled in and every cross-check passed. */
+export interface ResolvedOptions {
+  queues: readonly number[];
+  interfaces: readonly ResolvedInterface[];
+  policy: Policy;
+  hashSeed: number;
+  /** The number of buckets: `totalNodes`, or `buckets`. */
+  buckets: number;
+  /** Whether `nodes` may be used to name what is owned. */
+  classic: boolean;
+  /** Owned bucket numbers at the start, ascending, inversion applied. */
+  owned: readonly number[];
+  /** Milliseconds, or Infinity. */
+  validFor: number;
+  action: 'drop' | 'mark';
+  marks: { owned: MaskedMark; multicast: number; decided: number };
+  reinject: 'accept' | 'repeat';
+  rules: Rules;
+  name: string;
+  queueLength: number;
+  receiveBuffer: number;
+  netns: string | undefined;
+}
+
+export const MAX_NODES = 32;
+export const MAX_BUCKETS = 1023;
+export const MAX_INTERFACES = 64;
+const U32 = 0xffff_ffff;
+
+/* A failed check's message is the noun phrase that stands behind "Expected". */
+const check = <T>(expected: string, holds: (value: unknown) => boolean) =>
+  z.custom<T>(holds, { error: expected });
+
+const isInteger = (value: unknown, low: number, high: number): value is number =>
+  Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
+
+const integer = (low: number, high: number) =>
+  check<number>(`an integer from ${low} to ${high}`, (value) => isInteger(value, low, high));
+
+const u32 = check<number>('an integer from 0 to 0xffffffff', (value) => isInteger(value, 0, U32));
+
+const oneOf = <T extends string>(...names: readonly T[]) =>
+  check<T>(`one of ${names.map((name) => `"${name}"`).join(', ')}`, (value) =>
+    (names as readonly unknown[]).includes(value),
+  );
+
+const oneBit = check<number>(
+  'a single bit, such as 0x40000000',
+  (value) => isInteger(value, 1, U32) && Number.isInteger(Math.log2(value)),
+);
+
+const matching = (expected: string, pattern: RegExp) =>
+  check<string>(expected, (value) => typeof value === 'string' && pattern.test(value));
+
+const integers = (low: number, high: number, atLeast: number) =>
+  check<readonly number[]>(
+    `${atLeast > 0 ? 'a list, not empty,' : 'a list'} of different integers from ${low} to ${high}`,
+    (value) =>
+      Array.isArray(value) &&
+      value.length >= atLeast &&
+      value.every((entry) => isInteger(entry, low, high)) &&
+      new Set(value).size === value.length,
+  );
+
+const interfaceName = matching(
+  'an interface name: 1 to 15 characters without "/", quotes or white space',
+  /^(?!\.{1,2}$)[^/\s"']{1,15}$/,
+);
+
+const maskedMark = z.strictObject({ value: u32, mask: u32 }, 'an object with value and mask');
+
+const ownershipInput = z.strictObject(
+  {
+    buckets: integers(0, MAX_BUCKETS - 1, 0).optional(),
+    nodes: integers(1, MAX_NODES, 0).optional(),
+    validFor: check<number>(
+      'a positive number of milliseconds, or Infinity',
+      (value) => typeof value === 'number' && value > 0,
+    ).optional(),
+  },
+  'an object with buckets or nodes',
+);
+
+/** The options that say how an address becomes a bucket. */
+export const hashingSchema = {
+  policy: oneOf<Policy>('jhash', 'xt_cluster').optional(),
+  hashSeed: u32,
+  totalNodes: integer(1, MAX_NODES).optional(),
+  buckets: integer(1, MAX_BUCKETS).optional(),
+};
+
+const schema = z.strictObject(
+  {
+    ...hashingSchema,
+    queues: integers(0, 65_535, 1).optional(),
+    interfaces: z
+      .array(
+        z.union(
+          [interfaceName, z.strictObject({ name: interfaceName, key: oneOf('source', 'destination').optional() })],
+          'an interface name, or an object with name and key',
+        ),
+        'a list of interfaces, not empty',
+      )
+      .min(1, 'a list of interfaces, not empty')
+      .max(MAX_INTERFACES, `at most ${MAX_INTERFACES} interfaces`),
+    localNode: z
+      .union([integer(1, MAX_NODES), integers(1, MAX_NODES, 1)], `a node number from 1 to ${MAX_NODES}, or a list of different ones`)
+      .optional(),
+    localNodemask: integer(1, U32).optional(),
+    invert: z.boolean('true or false').optional(),
+    ownership: ownershipInput.optional(),
+    action: oneOf('drop', 'mark').optional(),
+    marks: z
+      .strictObject(
+        { owned: maskedMark.optional(), multicast: oneBit.optional(), decided: oneBit.optional() },
+        'an object with owned, multicast or decided',
+      )
+      .optional(),
+    reinject: oneOf('accept', 'repeat').optional(),
+    rules: oneOf('none', 'auto', 'nft', 'xtables').optional(),
+    name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
+    queueLength: integer(1, U32).optional(),
+    receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
+    netns: matching('a name under /run/netns, or an absolute path', /^(\/.+|[^/\s]+)$/).optional(),
+  },
+  'an object of options',
+);
+
+type Checked = z.output<typeof schema>;
+
+/**
+ * Checks everything that can be checked without asking the system, and fills in the defaults.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, naming the option, what it must be and what it was.
+ */
+export function resolveOptions(input: unknown): ResolvedOptions {
+  const options = parse(schema, input, 'options');
+  const queues = [...(options.queues ?? [0])].sort((a, b) => a - b);
+  if (queues.at(-1)! - queues[0]! !== queues.length - 1) {
+    throw invalidOption('queues', 'consecutive numbers', options.queues, 'One rule spreads packets over a range of queues.');
+  }
+  return {
+    queues,
+    interfaces: resolveInterfaces(options),
+    policy: options.policy ?? 'jhash',
+    hashSeed: options.hashSeed,
+    ...resolveShare(options),
+    action: options.action ?? 'drop',
+    marks: resolveMarks(options),
+    reinject: options.reinject ?? 'accept',
+    rules: options.rules ?? 'none',
+    name: options.name ?? `q${queues[0]!}`,
+    queueLength: options.queueLength ?? 16_384,
+    receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
+    netns: options.netns,
+  };
+}
+
+/**
+ * Checks a change of ownership against the engine's bucket count.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`
+ */
+export function resolveOwnership(
+  input: unknown,
+  buckets: number,
+  classic: boolean,
+): { owned: readonly number[]; validFor: number } {
+  const ownership = parse(ownershipInput, input, 'ownership');
+  if ((ownership.buckets === undefined) === (ownership.nodes === undefined)) {
+    throw invalidOption('ownership', 'either buckets or nodes', input);
+  }
+  if (ownership.nodes !== undefined && !classic) {
+    throw invalidOption('ownership.nodes', 'nothing', ownership.nodes, 'With the option buckets, name what is owned by ownership.buckets.');
+  }
+  const owned = ownership.buckets ?? ownership.nodes!.map((node) => node - 1);
+  if (owned.some((bucket) => bucket >= buckets)) {
+    throw ownership.buckets === undefined
+      ? invalidOption('ownership.nodes', `nodes from 1 to ${buckets} (totalNodes)`, ownership.nodes)
+      : invalidOption('ownership.buckets', `buckets from 0 to ${buckets - 1}`, ownership.buckets);
+  }
+  return { owned: ascending(owned), validFor: ownership.validFor ?? Infinity };
+}
+
+function resolveInterfaces(options: Checked): ResolvedInterface[] {
+  const interfaces = options.interfaces.map((entry) =>
+    typeof entry === 'string'
+      ? { name: entry, key: 'source' as const }
+      : { name: entry.name, key: entry.key ?? ('source' as const) },
+  );
+  if (new Set(interfaces.map(({ name }) => name)).size !== interfaces.length) {
+    throw invalidOption('interfaces', 'each interface once', options.interfaces);
+  }
+  return interfaces;
+}
+
+function resolveShare(options: Checked): Pick<ResolvedOptions, 'buckets' | 'classic' | 'owned' | 'validFor'> {
+  const { totalNodes, localNode, localNodemask, ownership } = options;
+  const buckets = totalNodes ?? options.buckets;
+  if (buckets === undefined || (totalNodes !== undefined && options.buckets !== undefined)) {
+    throw invalidOption('totalNodes', 'either totalNodes or buckets', { totalNodes, buckets: options.buckets });
+  }
+  const classic = totalNodes !== undefined;
+  const ways = [localNode, localNodemask, ownership].filter((way) => way !== undefined).length;
+  if (ways !== 1 || (!classic && ownership === undefined)) {
+    const expected = classic
+      ? 'exactly one of localNode, localNodemask and ownership'
+      : 'ownership, without localNode and localNodemask, where buckets is given';
+    throw invalidOption(classic ? 'localNode' : 'ownership', expected, { localNode, localNodemask, ownership });
+  }
+  const share =
+    ownership === undefined
+      ? { owned: localBuckets(localNode, localNodemask, buckets), validFor: Infinity }
+      : resolveOwnership(ownership, buckets, classic);
+  if (options.invert === true && ownership !== undefined) {
+    throw invalidOption('invert', 'nothing', true, 'With ownership, name what is owned.');
+  }
+  const owned = options.invert === true ? inverted(share.owned, buckets) : share.owned;
+  return { buckets, classic, owned, validFor: share.validFor };
+}
+
+function localBuckets(
+  localNode: Checked['localNode'],
+  localNodemask: number | undefined,
+  totalNodes: number,
+): number[] {
+  if (localNodemask !== undefined) {
+    if (localNodemask >= 2 ** totalNodes) {
+      throw invalidOption('localNodemask', `a mask below 2^${totalNodes} (totalNodes)`, localNodemask);
+    }
+    return range(totalNodes).filter((bucket) => ((localNodemask >>> bucket) & 1) === 1);
+  }
+  const nodes = typeof localNode === 'number' ? [localNode] : localNode!;
+  if (nodes.some((node) => node > totalNodes)) {
+    throw invalidOption('localNode', `at most ${totalNodes} (totalNodes)`, localNode);
+  }
+  return ascending(nodes.map((node) => node - 1));
+}
+
+function resolveMarks(options: Checked): ResolvedOptions['marks'] {
+  const marks = {
+    owned: options.marks?.owned ?? { value: 0xffff, mask: 0xffff },
+    multicast: options.marks?.multicast ?? 0x4000_0000,
+    decided: options.marks?.decided ?? 0x8000_0000,
+  };
+  const { value, mask } = marks.owned;
+  if (value === 0 || (value & ~mask) !== 0) {
+    throw invalidOption('marks.owned', 'a value that is not 0 and lies within the mask', marks.owned);
+  }
+  const used = [mask, marks.multicast, marks.decided];
+  const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
+  if (overlap) throw invalidOption('marks', 'bits that do not overlap', options.marks);
+  return marks;
+}
+
+export const range = (length: number): number[] => Array.from({ length }, (_, index) => index);
+const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
+const inverted = (owned: readonly number[], buckets: number): number[] =>
+  range(buckets).filter((bucket) => !owned.includes(bucket));
+
+/** Parses by a schema and turns its first issue into this package's error. */
+export function parse<T extends z.ZodType>(type: T, input: unknown, what: string): z.output<T> {
+  const result = type.safeParse(input);
+  if (result.success) return result.data;
+  const { issues } = result.error;
+  /* A misspelt option shows as a missing one too; the misspelling is what helps. */
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
+  const path = issue.path.map(String);
+  const name = path.length === 0 ? what : path.join('.');
+  const value = issue.path.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown>)[step], input);
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0]!;
+    throw unknownOption([...path, key].join('.'), didYouMean(key, knownKeys(type, issue.path)));
+  }
+  if (value === undefined) throw invalidOption(name, issue.message, value, `The option ${name} is mandatory.`);
+  throw invalidOption(name, issue.message, value);
+}
+
+function knownKeys(type: z.ZodType, path: readonly PropertyKey[]): string[] {
+  let at: unknown = type;
+  for (const step of path) {
+    at = unwrapped(at);
+    if (at instanceof z.ZodObject) at = (at.shape as Record<PropertyKey, unknown>)[step];
+    else if (at instanceof z.ZodArray) at = at.element;
+  }
+  at = unwrapped(at);
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+const unwrapped = (type: unknown): unknown => (type instanceof z.ZodOptional ? type.unwrap() : type);
+
+/** "Did you mean NAME?" where a known name is near, else the list of them. */
+export function didYouMean(wrong: string, known: readonly string[]): string {
+  const [nearest] = known
+    .map((name) => ({ name, distance: leven(wrong.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  if (nearest !== undefined && nearest.distance <= Math.max(2, wrong.length / 3)) {
+    return `Did you mean ${nearest.name}?`;
+  }
+  return `Known here: ${known.join(', ')}.`;
+}

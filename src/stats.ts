@@ -1,0 +1,119 @@
+import { native, type CounterName } from './native.js';
+
+const { layout } = native;
+
+/** How long packets took from being received to having their verdict sent. */
+export interface Latency {
+  /** Packets measured. */
+  readonly count: number;
+  /**
+   * Nanoseconds that `percent` of the packets did not exceed, at most an eighth too high; 0 where
+   * nothing was measured.
+   */
+  percentile(percent: number): number;
+}
+
+/** Counts since the engine was opened, or their growth over an interval. All queues are added up. */
+export interface Stats {
+  /** Packets taken from the queues: owned + foreign + malformed. */
+  received: number;
+  owned: number;
+  foreign: number;
+  /** Packets or messages that could not be read, or came from an unknown interface. Treated as foreign. */
+  malformed: number;
+  /** Unicast packets in multicast frames, passed on to have their pkt_type set to HOST. */
+  fixups: number;
+  /** Verdicts that the kernel refused, or that could not be sent. */
+  verdictErrors: number;
+  /** Sends of verdicts. */
+  batches: number;
+  /** Receive calls that failed for want of memory or buffer. */
+  receiveErrors: number;
+  /** Dropped by the kernel since the queue was full. */
+  queueDropped: number;
+  /** Dropped by the kernel since the socket's receive buffer was full. */
+  userDropped: number;
+  /** Bytes of receive buffer that the kernel granted, all queues together. Not a growth. */
+  receiveBuffer: number;
+  /** Packets per bucket. */
+  buckets: number[];
+  /** Batches by their number of packets: index 0 to 64. */
+  batchSizes: number[];
+  latency: Latency;
+}
+
+/** A copy of the slots, all queue threads added up. */
+type Snapshot = Float64Array;
+
+/** Reads the memory that the queue threads write. */
+export class StatsReader {
+  readonly #slots: BigUint64Array;
+  readonly #buckets: number;
+
+  constructor(memory: ArrayBuffer, buckets: number) {
+    this.#slots = new BigUint64Array(memory);
+    this.#buckets = buckets;
+  }
+
+  snapshot(): Snapshot {
+    const sums = new Float64Array(layout.stride);
+    for (let slot = 0; slot < this.#slots.length; slot += 1) {
+      sums[slot % layout.stride]! += Number(Atomics.load(this.#slots, slot));
+    }
+    return sums;
+  }
+
+  stats(now: Snapshot, since?: Snapshot): Stats {
+    const growth = since === undefined ? now : now.map((value, slot) => value - since[slot]!);
+    const counters = Object.fromEntries(
+      Object.entries(layout.counters).map(([name, slot]) => [name, growth[slot]!]),
+    ) as Record<CounterName, number>;
+    counters.receiveBuffer = now[layout.counters.receiveBuffer]!;
+    return {
+      ...counters,
+      buckets: Array.from(slice(growth, layout.buckets).subarray(0, this.#buckets)),
+      batchSizes: Array.from(slice(growth, layout.batchSizes)),
+      latency: new Histogram(slice(growth, layout.latency)),
+    };
+  }
+}
+
+const slice = (slots: Snapshot, { offset, length }: { offset: number; length: number }): Float64Array =>
+  slots.subarray(offset, offset + length);
+
+class Histogram implements Latency {
+  readonly #slots: Float64Array;
+  readonly count: number;
+
+  constructor(slots: Float64Array) {
+    this.#slots = slots;
+    this.count = slots.reduce((sum, value) => sum + value, 0);
+  }
+
+  percentile(percent: number): number {
+    if (this.count === 0) return 0;
+    const rank = Math.max(1, Math.ceil((Math.min(Math.max(percent, 0), 100) / 100) * this.count));
+    let below = 0;
+    for (let slot = 0; slot < this.#slots.length; slot += 1) {
+      below += this.#slots[slot]!;
+      if (below >= rank) return upperBound(slot);
+    }
+    return upperBound(this.#slots.length - 1);
+  }
+
+  toJSON(): { count: number; p50: number; p90: number; p99: number; max: number } {
+    return {
+      count: this.count,
+      p50: this.percentile(50),
+      p90: this.percentile(90),
+      p99: this.percentile(99),
+      max: this.percentile(100),
+    };
+  }
+}
+
+/** The greatest value that falls into a slot; for the last one, which is open, its least. */
+function upperBound(slot: number): number {
+  const next = layout.latencyLowerBounds[slot + 1];
+  return next === undefined ? layout.latencyLowerBounds[slot]! : next - 1;
+}
