@@ -67,15 +67,15 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   }
 
   Napi::Value set_ownership(const Napi::CallbackInfo& info) {
-    const Ownership* old = engine_->ownership().publish(to_ownership(info[0], info[1]));
+    const std::uint64_t version = engine_->ownership().publish(to_ownership(info[0], info[1]));
     return Task::run(
-        info.Env(), [engine = engine_, old] { engine->ownership().wait_until_unused(old); },
+        info.Env(), [engine = engine_, version] { engine->ownership().wait_until_adopted(version); },
         [](bool) {});
   }
 
   /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
   Napi::Value remaining(const Napi::CallbackInfo& info) {
-    const std::uint64_t deadline = engine_->ownership().current().deadline_ns;
+    const std::uint64_t deadline = engine_->ownership().newest().first.deadline_ns;
     const std::uint64_t now = now_ns();
     double ms = std::numeric_limits<double>::infinity();
     if (deadline != kNeverEnds) ms = deadline > now ? static_cast<double>(deadline - now) / 1e6 : 0;

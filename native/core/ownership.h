@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace nfqc {
@@ -17,6 +18,50 @@ struct Ownership {
     return ((bits[bucket / 64] >> (bucket % 64)) & 1) != 0;
   }
   void add(std::uint32_t bucket) noexcept { bits[bucket / 64] |= std::uint64_t{1} << (bucket % 64); }
+
+  /** What both own, until the earlier deadline. */
+  [[nodiscard]] Ownership intersection(const Ownership& other) const noexcept {
+    Ownership both;
+    for (std::size_t i = 0; i < bits.size(); ++i) both.bits[i] = bits[i] & other.bits[i];
+    both.deadline_ns = deadline_ns < other.deadline_ns ? deadline_ns : other.deadline_ns;
+    return both;
+  }
+};
+
+/**
+ * What one queue thread decides by. A packet that was already queued when the ownership changed may
+ * have been accepted by the node that owned it then, so it passes only if it is owned both ways.
+ */
+class OwnershipInForce {
+ public:
+  /** `initial` has version 1. */
+  explicit OwnershipInForce(const Ownership& initial) noexcept : newest_(initial) {}
+
+  [[nodiscard]] bool changes_to(std::uint64_t version) const noexcept { return version != version_; }
+
+  /** `last_id` is the id of the packet queued last. */
+  void change(const Ownership& to, std::uint64_t version, std::uint32_t last_id) noexcept {
+    waiting_ = has_waiting_ ? waiting_.intersection(to) : newest_.intersection(to);
+    newest_ = to;
+    version_ = version;
+    last_waiting_id_ = last_id;
+    has_waiting_ = true;
+  }
+
+  /** The ownership for a packet. Ids must come in the order of the queue. */
+  [[nodiscard]] const Ownership& for_packet(std::uint32_t id) noexcept {
+    if (!has_waiting_) return newest_;
+    if (static_cast<std::int32_t>(id - last_waiting_id_) <= 0) return waiting_;
+    has_waiting_ = false;
+    return newest_;
+  }
+
+ private:
+  Ownership newest_;
+  Ownership waiting_;
+  std::uint64_t version_ = 1;
+  std::uint32_t last_waiting_id_ = 0;
+  bool has_waiting_ = false;
 };
 
 }  // namespace nfqc

@@ -2,92 +2,87 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <vector>
+#include <utility>
 
 #include "../core/ownership.h"
 
 namespace nfqc {
 
 /**
- * The ownership in force, read by queue threads without lock or wait, and replaced as a whole.
- * Each reader announces in a slot of its own which ownership it decides by (a hazard pointer), so
- * that a writer knows when the old one has decided its last packet.
+ * The ownership that was last asked for, with a version that grows. Queue threads look at the
+ * version before every batch, without lock or wait, and take a copy when it has changed. Each says
+ * in a slot of its own by which version it decides, so that a writer knows when an old one has
+ * decided its last packet.
  */
 class OwnershipTable {
  public:
-  /** One queue thread's slot. It outlives every Lease taken from it. */
+  static constexpr std::uint64_t kIdle = 0;
+
+  /** One queue thread's slot. */
   struct alignas(64) Reader {
-    std::atomic<const Ownership*> in_use{nullptr};
+    std::atomic<std::uint64_t> deciding_by{kIdle};
   };
 
-  explicit OwnershipTable(std::size_t readers, const Ownership& initial)
-      : readers_(std::make_unique<Reader[]>(readers)),
-        count_(readers),
-        published_(nullptr) {
-    publish(initial);
-  }
+  OwnershipTable(std::size_t readers, const Ownership& initial)
+      : readers_(std::make_unique<Reader[]>(readers)), count_(readers), ownership_(initial) {}
 
   [[nodiscard]] Reader& reader(std::size_t index) noexcept { return readers_[index]; }
 
-  /** The ownership that a reader decides by, until the lease ends. */
-  class Lease {
+  /** While it lives, a writer that replaces `version()` waits. */
+  class Batch {
    public:
-    Lease(const OwnershipTable& table, Reader& reader) noexcept : reader_(reader) {
-      const Ownership* seen = table.published_.load(std::memory_order_acquire);
-      for (;;) {
-        reader_.in_use.store(seen, std::memory_order_seq_cst);
-        const Ownership* again = table.published_.load(std::memory_order_seq_cst);
-        if (again == seen) break;
-        seen = again;
-      }
-      ownership_ = seen;
+    Batch(const OwnershipTable& table, Reader& reader) noexcept : reader_(reader) {
+      do {
+        version_ = table.version_.load(std::memory_order_seq_cst);
+        reader_.deciding_by.store(version_, std::memory_order_seq_cst);
+      } while (table.version_.load(std::memory_order_seq_cst) != version_);
     }
-    ~Lease() { reader_.in_use.store(nullptr, std::memory_order_release); }
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
+    ~Batch() { reader_.deciding_by.store(kIdle, std::memory_order_release); }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
 
-    [[nodiscard]] const Ownership& operator*() const noexcept { return *ownership_; }
+    [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
    private:
     Reader& reader_;
-    const Ownership* ownership_;
+    std::uint64_t version_ = 0;
   };
 
-  /**
-   * Puts an ownership in force: every batch received from here on is decided by it. Returns the
-   * one before, for wait_until_unused().
-   */
-  const Ownership* publish(const Ownership& ownership) {
-    const std::lock_guard lock(writer_);
-    kept_.push_back(std::make_unique<const Ownership>(ownership));
-    return published_.exchange(kept_.back().get(), std::memory_order_seq_cst);
+  /** The newest ownership and its version. */
+  [[nodiscard]] std::pair<Ownership, std::uint64_t> newest() {
+    const std::lock_guard lock(mutex_);
+    return {ownership_, version_.load(std::memory_order_relaxed)};
   }
 
-  /** Returns when no verdict by `old`, which publish() returned, is still to be sent; frees it. */
-  void wait_until_unused(const Ownership* old) {
+  /** Every batch from here on is decided by this ownership, or a newer one. Returns its version. */
+  std::uint64_t publish(const Ownership& ownership) {
+    const std::lock_guard lock(mutex_);
+    ownership_ = ownership;
+    return version_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  }
+
+  /** Returns when no verdict by an ownership older than `version` is still to be sent. */
+  void wait_until_adopted(std::uint64_t version) const {
     for (std::size_t i = 0; i < count_; ++i) {
-      while (readers_[i].in_use.load(std::memory_order_seq_cst) == old) {
+      for (;;) {
+        const std::uint64_t used = readers_[i].deciding_by.load(std::memory_order_seq_cst);
+        if (used == kIdle || used >= version) break;
         std::this_thread::sleep_for(std::chrono::microseconds(20));
       }
     }
-    const std::lock_guard lock(writer_);
-    std::erase_if(kept_, [old](const auto& kept) { return kept.get() == old; });
-  }
-
-  [[nodiscard]] Ownership current() {
-    const std::lock_guard lock(writer_);
-    return *published_.load(std::memory_order_relaxed);
   }
 
  private:
   std::unique_ptr<Reader[]> readers_;
   std::size_t count_;
-  std::mutex writer_;
-  std::vector<std::unique_ptr<const Ownership>> kept_;  ///< the one in force and those still in use
-  std::atomic<const Ownership*> published_;
+  std::mutex mutex_;
+  Ownership ownership_;
+  std::atomic<std::uint64_t> version_{1};
 };
 
 }  // namespace nfqc

@@ -12,7 +12,7 @@
 
 #include "../core/packet.h"
 #include "fault.h"
-#include "queue_drops.h"
+#include "queue_status.h"
 
 namespace nfqc {
 namespace {
@@ -86,7 +86,7 @@ void QueueSocket::bind_queue() {
   if (error == 0) return;
   const std::string queue = "queue " + std::to_string(config_.queue);
   /* EPERM means either; only the list of queues tells them apart. */
-  const bool taken = error == EBUSY || (error == EPERM && QueueDrops().read(config_.queue));
+  const bool taken = error == EBUSY || (error == EPERM && QueueStatusFile().read(config_.queue));
   if (taken) throw Fault(FaultKind::kQueueTaken, "bind", error, queue + " is taken");
   if (error == EPERM) {
     throw Fault(FaultKind::kPrivilege, "bind", error, "not permitted to listen on " + queue);

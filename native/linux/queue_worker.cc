@@ -35,8 +35,8 @@ QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, Owners
       table_(table),
       reader_(reader),
       counters_(slots),
-      drop_counters_(slots),
       on_fault_(std::move(on_fault)),
+      in_force_(table.newest().first),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!wake_) throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
   thread_ = std::thread([this] { run(); });
@@ -58,11 +58,11 @@ void QueueWorker::join() {
 }
 
 void QueueWorker::read_drops() {
-  if (!drops_) return;
-  const std::optional<Drops> drops = drops_->read(queue_);
-  if (!drops) return;
-  drop_counters_.set(Counter::kQueueDropped, drops->queue);
-  drop_counters_.set(Counter::kUserDropped, drops->user);
+  if (!status_) return;
+  const std::optional<QueueStatus> status = status_->read(queue_);
+  if (!status) return;
+  counters_.set(Counter::kQueueDropped, status->queue_dropped);
+  counters_.set(Counter::kUserDropped, status->user_dropped);
 }
 
 void QueueWorker::run() noexcept {
@@ -97,7 +97,8 @@ void QueueWorker::set_up() {
                                                        interface.field};
   }
   socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
-  drops_.emplace();
+  status_.emplace();
+  static_cast<void>(require_status());
   counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());
   socket_->start();
 }
@@ -133,13 +134,14 @@ void QueueWorker::wait() const {
 }
 
 void QueueWorker::decide_all(int datagrams) {
-  const OwnershipTable::Lease ownership(table_, reader_);
+  const OwnershipTable::Batch batch(table_, reader_);
+  if (in_force_.changes_to(batch.version())) adopt_ownership();
   const std::uint64_t received_at = now_ns();
   for (int i = 0; i < datagrams; ++i) {
     QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
     for (;;) {
       const Message message = parse_message(datagram.bytes, datagram.length);
-      take(message, *ownership, received_at);
+      take(message, received_at);
       if (message.length == 0) break;
       datagram = {datagram.bytes + message.length, datagram.length - message.length};
     }
@@ -147,18 +149,31 @@ void QueueWorker::decide_all(int datagrams) {
   answer(received_at);
 }
 
-void QueueWorker::take(const Message& message, const Ownership& ownership, std::uint64_t now) {
+void QueueWorker::adopt_ownership() {
+  const auto [ownership, version] = table_.newest();
+  in_force_.change(ownership, version, require_status().last_id);
+}
+
+QueueStatus QueueWorker::require_status() const {
+  const std::optional<QueueStatus> status = status_->read(queue_);
+  if (status) return *status;
+  throw Fault(FaultKind::kSystem, "read", ENOENT,
+              "cannot find the queue in /proc/thread-self/net/netfilter/nfnetlink_queue");
+}
+
+void QueueWorker::take(const Message& message, std::uint64_t now) {
   switch (message.kind) {
     case MessageKind::kPacket: break;
     case MessageKind::kError: return take_error(message);
     case MessageKind::kMalformed: return take_unreadable(message, now);
     case MessageKind::kOther: return;
   }
-  const Decision decision = decide(config_.decision, ownership, now, message.packet);
+  const Packet& packet = message.packet;
+  const Ownership& ownership = in_force_.for_packet(packet.id);
+  const Decision decision = decide(config_.decision, ownership, now, packet);
   counters_.decided(decision);
   if (batch_.full()) answer(now);
-  batch_.add({message.packet.id, decision.verdict, decision.mark,
-              decision.mark != message.packet.mark});
+  batch_.add({packet.id, decision.verdict, decision.mark, decision.mark != packet.mark});
 }
 
 void QueueWorker::take_error(const Message& message) {

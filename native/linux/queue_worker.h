@@ -15,7 +15,7 @@
 #include "descriptor.h"
 #include "fault.h"
 #include "ownership_table.h"
-#include "queue_drops.h"
+#include "queue_status.h"
 #include "queue_socket.h"
 
 namespace nfqc {
@@ -67,7 +67,9 @@ class QueueWorker {
   void wait() const;
   [[nodiscard]] bool stopped(bool drained) const noexcept;
   void decide_all(int datagrams);
-  void take(const Message& message, const Ownership& ownership, std::uint64_t now);
+  void adopt_ownership();
+  [[nodiscard]] QueueStatus require_status() const;
+  void take(const Message& message, std::uint64_t now);
   void take_error(const Message& message);
   void take_unreadable(const Message& message, std::uint64_t now);
   void answer(std::uint64_t received_at);
@@ -77,11 +79,11 @@ class QueueWorker {
   OwnershipTable& table_;
   OwnershipTable::Reader& reader_;
   Counters counters_;
-  Counters drop_counters_;
-  OnFault on_fault_;
+    OnFault on_fault_;
 
   std::optional<QueueSocket> socket_;
-  std::optional<QueueDrops> drops_;
+  std::optional<QueueStatusFile> status_;
+  OwnershipInForce in_force_;
   VerdictBatch batch_;
   Descriptor wake_;
   std::atomic<std::uint64_t> stop_at_{UINT64_MAX};

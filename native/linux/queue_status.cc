@@ -1,4 +1,4 @@
-#include "queue_drops.h"
+#include "queue_status.h"
 
 #include <fcntl.h>
 
@@ -22,19 +22,20 @@ std::string read_all(int fd) {
 
 }  // namespace
 
-QueueDrops::QueueDrops()
+QueueStatusFile::QueueStatusFile()
     : file_(::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)) {}
 
-std::optional<Drops> QueueDrops::read(std::uint16_t queue) const {
+std::optional<QueueStatus> QueueStatusFile::read(std::uint16_t queue) const {
   if (!file_) return std::nullopt;
   std::istringstream lines(read_all(file_.get()));
   for (std::string line; std::getline(lines, line);) {
     unsigned number = 0;
-    Drops drops;
+    QueueStatus status;
     /* queue, port id, held, copy mode, copy range, queue drops, user drops, id sequence, 1 */
-    const int fields = std::sscanf(line.c_str(), "%u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &number,
-                                   &drops.queue, &drops.user);
-    if (fields == 3 && number == queue) return drops;
+    const int fields =
+        std::sscanf(line.c_str(), "%u %*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu32, &number,
+                    &status.queue_dropped, &status.user_dropped, &status.last_id);
+    if (fields == 4 && number == queue) return status;
   }
   return std::nullopt;
 }
