@@ -9,7 +9,13 @@ import {
   type OwnershipInput,
   type ResolvedOptions,
 } from './options.js';
-import { chooseMechanism, install, reinjectOf, type Installed, type Mechanism } from './setup/index.js';
+import {
+  chooseMechanism,
+  install,
+  reinjectOf,
+  type Installed,
+  type Mechanism,
+} from './setup/index.js';
 import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
@@ -143,7 +149,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
     let before = this.#stats.snapshot();
     try {
-      for await (const _ of every(interval, undefined, { signal: this.#ending.signal, ref: false })) {
+      for await (const _ of every(interval, undefined, {
+        signal: this.#ending.signal,
+        ref: false,
+      })) {
         this.#native.readDrops();
         const now = this.#stats.snapshot();
         yield this.#stats.stats(now, before);

@@ -41,7 +41,12 @@ export class Hasher {
 
   /** @throws NfqClusterError `ERR_INVALID_OPTION` */
   constructor(options: HasherOptions) {
-    const { policy = 'jhash', hashSeed, totalNodes, buckets } = parse(hasherSchema, options, 'options');
+    const {
+      policy = 'jhash',
+      hashSeed,
+      totalNodes,
+      buckets,
+    } = parse(hasherSchema, options, 'options');
     if ((totalNodes === undefined) === (buckets === undefined)) {
       throw invalidOption('totalNodes', 'either totalNodes or buckets', { totalNodes, buckets });
     }
@@ -96,7 +101,10 @@ export class Hasher {
   /** How an address comes to its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
   explain(address: Address): Explanation {
     const hash = this.hash(address);
-    const wide = typeof address === 'string' ? address.includes(':') : typeof address !== 'number' && address.length === 16;
+    const wide =
+      typeof address === 'string'
+        ? address.includes(':')
+        : typeof address !== 'number' && address.length === 16;
     return {
       policy: this.policy,
       hashSeed: this.hashSeed,
@@ -113,7 +121,11 @@ const hasherSchema = z.strictObject(hashingSchema, 'an object of options');
 
 function checked(result: number, address: Address): number {
   if (result === -1) {
-    throw invalidOption('address', 'an IPv4 or IPv6 address (text, a 32-bit number, or 4 or 16 bytes)', address);
+    throw invalidOption(
+      'address',
+      'an IPv4 or IPv6 address (text, a 32-bit number, or 4 or 16 bytes)',
+      address,
+    );
   }
   return result;
 }

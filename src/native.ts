@@ -66,7 +66,11 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
 }
 
 interface Binding {
-  NativeHasher: new (hashing: { policy: Policy; hashSeed: number; buckets: number }) => NativeHasher;
+  NativeHasher: new (hashing: {
+    policy: Policy;
+    hashSeed: number;
+    buckets: number;
+  }) => NativeHasher;
   NativeEngine: new (
     config: NativeEngineConfig,
     owned: readonly number[],

@@ -230,7 +230,10 @@ const schema = z.strictObject(
     interfaces: z
       .array(
         z.union(
-          [interfaceName, z.strictObject({ name: interfaceName, key: oneOf('source', 'destination').optional() })],
+          [
+            interfaceName,
+            z.strictObject({ name: interfaceName, key: oneOf('source', 'destination').optional() }),
+          ],
           'an interface name, or an object with name and key',
         ),
         'a list of interfaces, not empty',
@@ -238,7 +241,10 @@ const schema = z.strictObject(
       .min(1, 'a list of interfaces, not empty')
       .max(MAX_INTERFACES, `at most ${MAX_INTERFACES} interfaces`),
     localNode: z
-      .union([integer(1, MAX_NODES), integers(1, MAX_NODES, 1)], `a node number from 1 to ${MAX_NODES}, or a list of different ones`)
+      .union(
+        [integer(1, MAX_NODES), integers(1, MAX_NODES, 1)],
+        `a node number from 1 to ${MAX_NODES}, or a list of different ones`,
+      )
       .optional(),
     localNodemask: integer(1, U32).optional(),
     invert: z.boolean('true or false').optional(),
@@ -270,7 +276,12 @@ export function resolveOptions(input: unknown): ResolvedOptions {
   const options = parse(schema, input, 'options');
   const queues = [...(options.queues ?? [0])].sort((a, b) => a - b);
   if (queues.at(-1)! - queues[0]! !== queues.length - 1) {
-    throw invalidOption('queues', 'consecutive numbers', options.queues, 'One rule spreads packets over a range of queues.');
+    throw invalidOption(
+      'queues',
+      'consecutive numbers',
+      options.queues,
+      'One rule spreads packets over a range of queues.',
+    );
   }
   return {
     queues,
@@ -303,7 +314,12 @@ export function resolveOwnership(
     throw invalidOption('ownership', 'either buckets or nodes', input);
   }
   if (ownership.nodes !== undefined && !classic) {
-    throw invalidOption('ownership.nodes', 'nothing', ownership.nodes, 'With the option buckets, name what is owned by ownership.buckets.');
+    throw invalidOption(
+      'ownership.nodes',
+      'nothing',
+      ownership.nodes,
+      'With the option buckets, name what is owned by ownership.buckets.',
+    );
   }
   const owned = ownership.buckets ?? ownership.nodes!.map((node) => node - 1);
   if (owned.some((bucket) => bucket >= buckets)) {
@@ -326,11 +342,17 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
   return interfaces;
 }
 
-function resolveShare(options: Checked): Pick<ResolvedOptions, 'buckets' | 'classic' | 'owned' | 'validFor'> {
+/** The number of buckets, and which of them are owned at the start. */
+export function resolveShare(
+  options: Partial<Checked>,
+): Pick<ResolvedOptions, 'buckets' | 'classic' | 'owned' | 'validFor'> {
   const { totalNodes, localNode, localNodemask, ownership } = options;
   const buckets = totalNodes ?? options.buckets;
   if (buckets === undefined || (totalNodes !== undefined && options.buckets !== undefined)) {
-    throw invalidOption('totalNodes', 'either totalNodes or buckets', { totalNodes, buckets: options.buckets });
+    throw invalidOption('totalNodes', 'either totalNodes or buckets', {
+      totalNodes,
+      buckets: options.buckets,
+    });
   }
   const classic = totalNodes !== undefined;
   const ways = [localNode, localNodemask, ownership].filter((way) => way !== undefined).length;
@@ -338,7 +360,11 @@ function resolveShare(options: Checked): Pick<ResolvedOptions, 'buckets' | 'clas
     const expected = classic
       ? 'exactly one of localNode, localNodemask and ownership'
       : 'ownership, without localNode and localNodemask, where buckets is given';
-    throw invalidOption(classic ? 'localNode' : 'ownership', expected, { localNode, localNodemask, ownership });
+    throw invalidOption(classic ? 'localNode' : 'ownership', expected, {
+      localNode,
+      localNodemask,
+      ownership,
+    });
   }
   const share =
     ownership === undefined
@@ -358,7 +384,11 @@ function localBuckets(
 ): number[] {
   if (localNodemask !== undefined) {
     if (localNodemask >= 2 ** totalNodes) {
-      throw invalidOption('localNodemask', `a mask below 2^${totalNodes} (totalNodes)`, localNodemask);
+      throw invalidOption(
+        'localNodemask',
+        `a mask below 2^${totalNodes} (totalNodes)`,
+        localNodemask,
+      );
     }
     return range(totalNodes).filter((bucket) => ((localNodemask >>> bucket) & 1) === 1);
   }
@@ -377,7 +407,11 @@ function resolveMarks(options: Checked): ResolvedOptions['marks'] {
   };
   const { value, mask } = marks.owned;
   if (value === 0 || (value & ~mask) !== 0) {
-    throw invalidOption('marks.owned', 'a value that is not 0 and lies within the mask', marks.owned);
+    throw invalidOption(
+      'marks.owned',
+      'a value that is not 0 and lies within the mask',
+      marks.owned,
+    );
   }
   const used = [mask, marks.multicast, marks.decided];
   const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
@@ -399,12 +433,16 @@ export function parse<T extends z.ZodType>(type: T, input: unknown, what: string
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
   const path = issue.path.map(String);
   const name = path.length === 0 ? what : path.join('.');
-  const value = issue.path.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown>)[step], input);
+  const value = issue.path.reduce<unknown>(
+    (at, step) => (at as Record<PropertyKey, unknown>)[step],
+    input,
+  );
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0]!;
     throw unknownOption([...path, key].join('.'), didYouMean(key, knownKeys(type, issue.path)));
   }
-  if (value === undefined) throw invalidOption(name, issue.message, value, `The option ${name} is mandatory.`);
+  if (value === undefined)
+    throw invalidOption(name, issue.message, value, `The option ${name} is mandatory.`);
   throw invalidOption(name, issue.message, value);
 }
 
@@ -419,7 +457,8 @@ function knownKeys(type: z.ZodType, path: readonly PropertyKey[]): string[] {
   return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
 }
 
-const unwrapped = (type: unknown): unknown => (type instanceof z.ZodOptional ? type.unwrap() : type);
+const unwrapped = (type: unknown): unknown =>
+  type instanceof z.ZodOptional ? type.unwrap() : type;
 
 /** "Did you mean NAME?" where a known name is near, else the list of them. */
 export function didYouMean(wrong: string, known: readonly string[]): string {

@@ -78,8 +78,10 @@ export class StatsReader {
   }
 }
 
-const slice = (slots: Snapshot, { offset, length }: { offset: number; length: number }): Float64Array =>
-  slots.subarray(offset, offset + length);
+const slice = (
+  slots: Snapshot,
+  { offset, length }: { offset: number; length: number },
+): Float64Array => slots.subarray(offset, offset + length);
 
 class Histogram implements Latency {
   readonly #slots: Float64Array;

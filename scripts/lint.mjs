@@ -1,0 +1,104 @@
+/* npm run lint: formatting, lint and types of both languages. With --fix (npm run format): rewrites. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
+import { filesBelow, once } from './fingerprint.mjs';
+import { root } from './node-gyp.mjs';
+import { explain, missing } from './packages.mjs';
+import { canInstall, setUp } from './setup.mjs';
+import { Failure, foreground, main, say, step } from './steps.mjs';
+
+const fix = process.argv.includes('--fix');
+const sources = ['native', 'test/native', 'test/fuzz']
+  .flatMap(filesBelow)
+  .filter((file) => /\.(cc|h)$/.test(file));
+
+const installed = (file, ...args) => [
+  process.execPath,
+  [path.join(root, 'node_modules', file), ...args],
+];
+
+const tools = {
+  prettier: installed(
+    'prettier/bin/prettier.cjs',
+    fix ? '--write' : '--check',
+    '--log-level=warn',
+    '.',
+  ),
+  eslint: installed('eslint/bin/eslint.js', ...(fix ? ['--fix'] : []), '.'),
+  tsc: installed('typescript/bin/tsc', '--noEmit'),
+  'clang-format': installed(
+    'clang-format-node/build/cli.js',
+    ...(fix ? ['-i'] : ['--dry-run', '-Werror', '-ferror-limit=1']),
+    ...sources,
+  ),
+};
+
+async function run(name) {
+  say(`${name} ...`);
+  const [file, args] = tools[name];
+  return (await foreground(file, args, { cwd: root })) === 0;
+}
+
+/** Runs `work` on every item, as many at a time as there are processors. */
+async function pooled(items, work) {
+  const queue = [...items];
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
+}
+
+/** clang-tidy of every file in the dev preset's compilation database. */
+async function tidy() {
+  const build = path.join(root, 'native/build-dev');
+  step('configuring for clang-tidy', 'cmake', ['--preset', 'dev'], {
+    cwd: path.join(root, 'native'),
+  });
+  const database = JSON.parse(readFileSync(path.join(build, 'compile_commands.json'), 'utf8'));
+  let clean = true;
+  await pooled(database, async ({ file }) => {
+    try {
+      await promisify(execFile)('clang-tidy', ['-p', build, '--quiet', file], {
+        maxBuffer: 2 ** 26,
+      });
+    } catch (error) {
+      process.stderr.write(`${path.relative(root, file)}:\n${error.stdout ?? error.message}`);
+      clean = false;
+    }
+  });
+  if (!clean) throw new Failure('clang-tidy found what is printed above.');
+}
+
+async function runTidy() {
+  const purposes = ['compile', 'cmake', 'lint'];
+  const needs = missing(...purposes);
+  if (needs.length > 0 && !canInstall()) {
+    say(`clang-tidy is skipped: ${explain(needs)}`);
+    return true;
+  }
+  await setUp(...purposes);
+  const inputs = ['native', 'test/native', '.clang-tidy', 'package-lock.json'];
+  say('clang-tidy ...');
+  try {
+    const ran = await once('clang-tidy', { inputs, output: '.clang-tidy' }, tidy);
+    if (!ran) say('clang-tidy: nothing has changed since it last passed.');
+    return true;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    say(error.message);
+    return false;
+  }
+}
+
+await main(async () => {
+  await setUp();
+  const failed = [];
+  for (const name of Object.keys(tools)) if (!(await run(name))) failed.push(name);
+  if (!fix && !(await runTidy())) failed.push('clang-tidy');
+  if (failed.length > 0) throw new Failure(`${failed.join(', ')} failed, see above.`);
+  say('nothing to complain about.');
+});

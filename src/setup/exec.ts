@@ -1,0 +1,163 @@
+import { spawn } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { NfqClusterError } from '../errors.js';
+
+/** How a program ended, and what it wrote. */
+export interface Outcome {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  /** Its standard input; empty unless given. */
+  input?: string;
+  /** A name under /run/netns, or an absolute path; the process's own unless given. */
+  netns?: string | undefined;
+}
+
+/** The sbin folders are often missing from an ordinary user's PATH, also inside a user namespace. */
+const FOLDERS = [
+  ...(process.env['PATH'] ?? '').split(delimiter),
+  '/usr/local/sbin',
+  '/usr/sbin',
+  '/sbin',
+  '/usr/bin',
+  '/bin',
+];
+
+/** The programs that we call → the package that has them, the same name on Debian, Fedora and Alpine. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  nft: 'nftables',
+  nsenter: 'util-linux',
+  unshare: 'util-linux',
+};
+
+/** The path of a program, or undefined where it is not installed. */
+export async function findProgram(name: string): Promise<string | undefined> {
+  for (const folder of FOLDERS) {
+    if (folder === '') continue;
+    const path = join(folder, name);
+    const executable = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (executable) return path;
+  }
+  return undefined;
+}
+
+/**
+ * Runs a program to its end, inside a network namespace if one is named.
+ * @returns its outcome, whatever its exit status
+ * @throws NfqClusterError `ERR_NO_TOOL`, `ERR_NO_NETNS`, `ERR_PRIVILEGE` when the namespace may not be entered
+ */
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  const path = await programOrThrow(program);
+  if (options.netns === undefined) return spawned(path, args, options.input ?? '');
+  const nsenter = await programOrThrow('nsenter');
+  const outcome = await spawned(
+    nsenter,
+    [`--net=${netnsPath(options.netns)}`, path, ...args],
+    options.input ?? '',
+  );
+  if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
+    throw cannotEnter(options.netns, outcome.stderr);
+  return outcome;
+}
+
+/**
+ * As `run`, but a failure is an error.
+ * @param purpose what the program was to do, for the message: "install the rules"
+ * @throws NfqClusterError `ERR_RULES` with the program's own words, `ERR_PRIVILEGE`, and what `run` throws
+ */
+export async function runOrThrow(
+  purpose: string,
+  program: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  const outcome = await run(program, args, options);
+  if (outcome.status === 0) return outcome;
+  throw isRefused(outcome)
+    ? new NfqClusterError(
+        'ERR_PRIVILEGE',
+        `Not permitted to ${purpose}: ${said(program, outcome)}`,
+        {
+          remedy: 'Run as root or with CAP_NET_ADMIN',
+        },
+      )
+    : new NfqClusterError('ERR_RULES', `Failed to ${purpose}: ${said(program, outcome)}`);
+}
+
+/** Whether a program failed for want of privilege. */
+export const isRefused = (outcome: Outcome): boolean =>
+  outcome.status !== 0 &&
+  /operation not permitted|permission denied|must be root/i.test(outcome.stderr);
+
+/** A failed program's own words, on one line. */
+export function said(program: string, outcome: Outcome): string {
+  const lines = outcome.stderr
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('Try `'));
+  return `${program}: ${lines.join(' | ') || `exit status ${outcome.status}`}`;
+}
+
+export const netnsPath = (netns: string): string =>
+  netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+
+async function programOrThrow(name: string): Promise<string> {
+  const path = await findProgram(name);
+  if (path !== undefined) return path;
+  throw new NfqClusterError('ERR_NO_TOOL', `The program ${name} is not installed`, {
+    remedy: `Install the package ${PACKAGES[name] ?? 'iptables'} (Debian, Fedora, Alpine)`,
+  });
+}
+
+function cannotEnter(netns: string, stderr: string): NfqClusterError {
+  const reason = stderr.trim().split('\n')[0]!;
+  return /not permitted|permission denied/i.test(reason)
+    ? new NfqClusterError(
+        'ERR_PRIVILEGE',
+        `Not permitted to enter the network namespace ${netns}: ${reason}`,
+        {
+          remedy: 'Run as root or with CAP_SYS_ADMIN and CAP_NET_ADMIN',
+        },
+      )
+    : new NfqClusterError(
+        'ERR_NO_NETNS',
+        `Cannot enter the network namespace ${netns}: ${reason}`,
+        {
+          remedy: 'The command "ip netns" lists those that have a name',
+        },
+      );
+}
+
+function spawned(path: string, args: readonly string[], input: string): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    // Messages are read for their meaning, so they must not be translated.
+    const child = spawn(path, args, { stdio: 'pipe', env: { ...process.env, LC_ALL: 'C' } });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    child.on('error', (cause: NodeJS.ErrnoException) => {
+      reject(
+        new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
+          syscall: cause.syscall ?? 'spawn',
+          cause,
+        }),
+      );
+    });
+    child.on('close', (code) => resolve({ status: code ?? 128, stdout, stderr }));
+    // A program that ends without reading its input tells why by its status.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+  });
+}

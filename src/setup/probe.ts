@@ -1,0 +1,118 @@
+import { NfqClusterError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+import { findProgram, isRefused, run, runOrThrow, said } from './exec.js';
+import { xtablesChain, type Mechanism } from './ruleset.js';
+import { hasIpv6, hasLegacyMangle } from './traces.js';
+
+/*
+ * Checked and not committed. In a chain without a hook, because even to try a base chain would drop all
+ * packets that the namespace holds.
+ */
+const NFT_BASE = `add table inet nfq-cluster-probe
+add chain inet nfq-cluster-probe probe
+add rule inet nfq-cluster-probe probe meta pkttype multicast meta pkttype set host
+`;
+const NFT_QUEUE = `${NFT_BASE}add rule inet nfq-cluster-probe probe queue num 0\n`;
+
+/**
+ * Asks the running kernel by what its packets can be queued, and changes nothing in the namespace.
+ * @throws NfqClusterError `ERR_NO_NFQUEUE`, `ERR_NO_TOOL`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_RULES`
+ */
+export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
+  await checkNft(options.netns);
+  if (options.rules === 'xtables') return chooseXtables(options);
+  const queue = await run('nft', ['--check', '-f', '-'], {
+    input: NFT_QUEUE,
+    netns: options.netns,
+  });
+  if (queue.status === 0) return { kind: 'nft' };
+  if (options.rules !== 'nft') return chooseXtables(options);
+  throw new NfqClusterError(
+    'ERR_NO_NFQUEUE',
+    `This kernel has no queue statement for nft (NFT_QUEUE): ${said('nft', queue)}`,
+    {
+      remedy: "Set rules to 'auto', which then uses xtables",
+    },
+  );
+}
+
+/** How a packet that passes returns to the kernel: xtables rules behind the queue rule must still see it. */
+export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
+  mechanism.kind === 'nft' ? 'accept' : 'repeat';
+
+/** Both mechanisms need nft, as only it can set a packet's pkt_type. */
+async function checkNft(netns: string | undefined): Promise<void> {
+  await runOrThrow('check a rule by nft', 'nft', ['--check', '-f', '-'], {
+    input: NFT_BASE,
+    netns,
+  });
+}
+
+async function chooseXtables(options: ResolvedOptions): Promise<Mechanism> {
+  const ipv6 = await hasIpv6(options.netns);
+  const refusals: string[] = [];
+  for (const variant of await candidates(options.netns)) {
+    const mechanism = {
+      kind: 'xtables',
+      iptables: `ip${variant}`,
+      ip6tables: ipv6 ? `ip6${variant}` : undefined,
+    } as const;
+    const refusal = await tryXtables(options, [
+      mechanism.iptables,
+      ...(ipv6 ? [mechanism.ip6tables!] : []),
+    ]);
+    if (refusal === undefined) return mechanism;
+    refusals.push(refusal);
+  }
+  if (refusals.length > 0) {
+    throw new NfqClusterError(
+      'ERR_NO_NFQUEUE',
+      `This kernel cannot queue packets by NFQUEUE: ${refusals.join('; ')}`,
+      {
+        remedy: 'Use a kernel with NETFILTER_XT_TARGET_NFQUEUE or NFT_QUEUE, as distributions have',
+      },
+    );
+  }
+  throw new NfqClusterError(
+    'ERR_NO_TOOL',
+    'The program iptables is not installed, and nft alone cannot queue packets on this kernel',
+    {
+      remedy: 'Install the package iptables (Debian, Fedora, Alpine)',
+    },
+  );
+}
+
+/** Where the user has rules in the legacy tables, ours belong there too: one chain, in which order is known. */
+async function candidates(netns: string | undefined): Promise<string[]> {
+  const legacyUsed = (await hasLegacyMangle('ip', netns)) || (await hasLegacyMangle('ip6', netns));
+  const all = legacyUsed
+    ? ['tables-legacy', 'tables-nft', 'tables']
+    : ['tables-nft', 'tables-legacy', 'tables'];
+  const there = await Promise.all(all.map((variant) => findProgram(`ip${variant}-restore`)));
+  return all.filter((_, at) => there[at] !== undefined);
+}
+
+/** Loads the very rules in a namespace of their own, gone at once; returns why that failed. */
+async function tryXtables(
+  options: ResolvedOptions,
+  programs: readonly string[],
+): Promise<string | undefined> {
+  for (const program of programs) {
+    const restore = await findProgram(`${program}-restore`);
+    if (restore === undefined) return `${program} is not installed`;
+    const tried = await run('unshare', ['--net', restore, '--noflush', '-w', '10'], {
+      input: xtablesChain(options, 'queue', true),
+    });
+    if (tried.status !== 0 && tried.stderr.startsWith('unshare:') && isRefused(tried)) {
+      throw new NfqClusterError(
+        'ERR_PRIVILEGE',
+        `Not permitted to make a network namespace, in which to try xtables: ${said('unshare', tried)}`,
+        {
+          remedy: 'Run as root or with CAP_SYS_ADMIN and CAP_NET_ADMIN',
+        },
+      );
+    }
+    if (tried.status !== 0) return said(program, tried);
+  }
+  return undefined;
+}

@@ -1,0 +1,182 @@
+import { invalidOption } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+
+/** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
+export type Mechanism =
+  | { kind: 'nft' }
+  | {
+      kind: 'xtables';
+      /** `iptables-nft`, `iptables-legacy` or `iptables`. */
+      iptables: string;
+      /** Its IPv6 sibling; undefined where the kernel has no IPv6. */
+      ip6tables: string | undefined;
+    };
+
+/** `queue` while the engine decides; `closed` while it drains: nothing is queued, nothing foreign gets in. */
+export type Phase = 'queue' | 'closed';
+
+export interface ChainNames {
+  before: string;
+  after: string;
+}
+
+/*
+ * Conntrack is at -200 and mangle, where the user's own xtables rules stand, at -150. By nft, both chains
+ * come before mangle, so that the user's rules see a finished packet. By xtables the queue is itself in
+ * mangle. An existing chain cannot change its priority, so each way has names of its own.
+ */
+const CHAINS = {
+  nft: {
+    before: { name: 'before-queue', priority: -152 },
+    after: { name: 'after-queue', priority: -151 },
+  },
+  xtables: {
+    before: { name: 'before-mangle', priority: -151 },
+    after: { name: 'after-mangle', priority: -149 },
+  },
+} as const;
+
+/** The name of the nft table and of the xtables chain; xtables allows 28 characters. */
+export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
+  `nfq-cluster-${options.name}`;
+
+export const chainNames = (kind: Mechanism['kind']): ChainNames => ({
+  before: CHAINS[kind].before.name,
+  after: CHAINS[kind].after.name,
+});
+
+/**
+ * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
+ * to delete a base chain would drop every packet held for any queue of the namespace.
+ */
+export function nftTable(options: ResolvedOptions, kind: Mechanism['kind'], phase: Phase): string {
+  const table = `inet ${rulesName(options)}`;
+  const { before, after } = CHAINS[kind];
+  const filled = [
+    { ...before, rules: beforeRules(options, kind, phase) },
+    { ...after, rules: afterRules(options) },
+  ];
+  return lines([
+    `add table ${table}`,
+    ...filled.flatMap(({ name, priority, rules }) => [
+      `add chain ${table} ${name} { type filter hook prerouting priority ${priority}; policy accept; }`,
+      `flush chain ${table} ${name}`,
+      ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
+    ]),
+  ]);
+}
+
+/**
+ * The xtables chain as one transaction for `iptables-restore --noflush`, which empties a chain that it declares.
+ * @param jump whether to insert the jump to it as well
+ */
+export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boolean): string {
+  const chain = rulesName(options);
+  const target = xtablesTarget(options, phase);
+  const { decided, multicast } = options.marks;
+  const undecided = `-m mark ! --mark ${hex(decided)}/${hex(decided)}`;
+  return lines([
+    '*mangle',
+    `:${chain} - [0:0]`,
+    ...(jump ? [`-I PREROUTING 1 -j ${chain}`] : []),
+    ...names(options).flatMap((name) => [
+      ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
+      // A decided packet comes by again, and the user's next rule shall see no bit of ours.
+      `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(decided | multicast)}`,
+    ]),
+    'COMMIT',
+  ]);
+}
+
+/** Removes the xtables chain and, where there is one, the jump to it. */
+export function xtablesRemoval(name: string, jump: boolean): string {
+  return lines([
+    '*mangle',
+    ...(jump ? [`-D PREROUTING -j ${name}`] : []),
+    `-F ${name}`,
+    `-X ${name}`,
+    'COMMIT',
+  ]);
+}
+
+function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: Phase): string[] {
+  const { owned, multicast } = options.marks;
+  const marking = options.action === 'mark';
+  // What shall not be queued leaves here; xtables' rule must be told so.
+  const decided = kind === 'xtables' ? options.marks.decided : 0;
+  const keep = ~ourBits(options);
+  const rules = [
+    `iifname != { ${names(options)
+      .map((name) => `"${name}"`)
+      .join(', ')} } return`,
+    // Neighbour and multicast listener discovery: every node answers for itself, so it is nobody's to drop.
+    join(
+      'icmpv6 type { 130-137, 143 }',
+      setMark(keep, decided | (marking ? owned.value : 0)),
+      'return',
+    ),
+    setMark(keep, 0),
+    join('meta pkttype multicast', setMark(~0, multicast)),
+    marking
+      ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
+      : 'ct state invalid,untracked drop',
+  ];
+  if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
+  if (kind === 'nft' && phase === 'closed' && !marking) rules.push('drop');
+  return rules;
+}
+
+function afterRules(options: ResolvedOptions): string[] {
+  const { multicast, decided } = options.marks;
+  return [
+    `iifname != { ${names(options)
+      .map((name) => `"${name}"`)
+      .join(', ')} } return`,
+    // By the packet itself and not by its mark: also for packets that were never queued.
+    'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
+    'meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host',
+    setMark(~(multicast | decided), 0),
+  ];
+}
+
+function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefined {
+  if (phase === 'closed') return options.action === 'drop' ? 'DROP' : undefined;
+  return options.queues.length === 1
+    ? `NFQUEUE --queue-num ${options.queues[0]!}`
+    : `NFQUEUE --queue-balance ${queueRange(options, ':')}`;
+}
+
+/** Under action `drop` the owned mark is not used, so its bits are the user's. */
+function ourBits({ action, marks }: ResolvedOptions): number {
+  return marks.multicast | marks.decided | (action === 'mark' ? marks.owned.mask : 0);
+}
+
+/** Keeps some bits of the mark and sets others; nothing where that changes nothing. */
+function setMark(keep: number, set: number): string {
+  if (keep === ~0 && set === 0) return '';
+  const kept = keep === ~0 ? 'meta mark' : `meta mark & ${hex(keep)}`;
+  return `meta mark set ${set === 0 ? kept : `${kept} | ${hex(set)}`}`;
+}
+
+function queueRange({ queues }: ResolvedOptions, separator: string): string {
+  const first = queues[0]!;
+  const last = queues.at(-1)!;
+  return first === last ? `${first}` : `${first}${separator}${last}`;
+}
+
+/** A name with a wildcard of nft or xtables, or with a sign that their parsers read, would say something else. */
+function names({ interfaces }: ResolvedOptions): string[] {
+  return interfaces.map(({ name }) => {
+    if (/^[\p{L}\p{N}_][\p{L}\p{N}_.@=~%,-]*$/u.test(name)) return name;
+    throw invalidOption(
+      'interfaces',
+      'names of letters, digits and _ . @ = ~ % , - where rules are installed',
+      name,
+      "Rename the interface, or write the rules yourself and set rules to 'none'.",
+    );
+  });
+}
+
+const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
+const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');
+const lines = (all: readonly string[]): string => `${all.join('\n')}\n`;

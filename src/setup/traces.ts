@@ -1,0 +1,140 @@
+import { readFile } from 'node:fs/promises';
+import { findProgram, run, runOrThrow } from './exec.js';
+
+export type Family = 'ip' | 'ip6';
+
+const FAMILIES: readonly Family[] = ['ip', 'ip6'];
+
+/**
+ * iptables-nft creates the table mangle where there is none. That it did so for us is remembered in our own
+ * table, by an empty chain of this name, so that also a later run can tell whether to remove it.
+ */
+export const madeMangle = (family: Family): string => `made-${family}-mangle`;
+
+/** One iptables variant for one address family, and whether `iptables-legacy` keeps its rules. */
+export interface XtablesVariant {
+  /** `iptables-nft` and so on; with `-save` and `-restore` behind it, the programs that we call. */
+  program: string;
+  family: Family;
+  legacy: boolean;
+}
+
+export interface XtablesTraces extends XtablesVariant {
+  /** Our chain exists in the table mangle. */
+  chain: boolean;
+  /** PREROUTING jumps to it. */
+  jump: boolean;
+}
+
+/** What stands in a network namespace under our name: from this run, or from one that was killed. */
+export interface Traces {
+  /** The chains of our nft table; undefined where there is no such table. */
+  nftChains: readonly string[] | undefined;
+  /** The families in which nft, and so iptables-nft, has a table mangle. */
+  mangle: readonly Family[];
+  /** Those of them that iptables-nft made for us, under this or any other name. */
+  made: readonly Family[];
+  xtables: readonly XtablesTraces[];
+}
+
+/**
+ * Reads, and changes nothing.
+ * @param name of the table and chain, `nfq-cluster-…`
+ * @throws NfqClusterError what `runOrThrow` throws
+ */
+export async function readTraces(name: string, netns: string | undefined): Promise<Traces> {
+  const { stdout } = await runOrThrow('list the nft tables', 'nft', ['list', 'tables'], { netns });
+  const tables = stdout.split('\n');
+  const chains = new Map<string, string[]>();
+  for (const [, table] of stdout.matchAll(/^table inet (nfq-cluster-\S+)$/gm)) {
+    chains.set(table!, await readChains(table!, netns));
+  }
+  const xtables: XtablesTraces[] = [];
+  for (const variant of await installedVariants())
+    xtables.push(await readXtables(variant, name, netns));
+  const mangle = FAMILIES.filter((family) => tables.includes(`table ${family} mangle`));
+  return {
+    nftChains: chains.get(name),
+    mangle,
+    made: mangle.filter((family) => [...chains.values()].flat().includes(madeMangle(family))),
+    xtables,
+  };
+}
+
+/** Whether anything is there that an earlier run of this name left. */
+export const isClean = (traces: Traces): boolean =>
+  traces.nftChains === undefined && traces.xtables.every(({ chain }) => !chain);
+
+/** iptables variants on this machine, the preferred first. Plain `iptables` is either; it counts where nothing else is there. */
+export async function installedVariants(): Promise<XtablesVariant[]> {
+  const known = [
+    variant('iptables-nft', 'ip'),
+    variant('ip6tables-nft', 'ip6'),
+    variant('iptables-legacy', 'ip'),
+    variant('ip6tables-legacy', 'ip6'),
+  ];
+  const plain = [variant('iptables', 'ip'), variant('ip6tables', 'ip6')];
+  const named = await installed(known);
+  return named.length > 0 ? named : installed(plain);
+}
+
+/**
+ * Whether the legacy table mangle is in use in a namespace: to ask iptables-legacy itself would create it.
+ */
+export async function hasLegacyMangle(family: Family, netns: string | undefined): Promise<boolean> {
+  const names = await procNet(`${family}_tables_names`, netns);
+  return names !== undefined && names.split('\n').includes('mangle');
+}
+
+/** Whether a namespace has IPv6; without it there is nothing to decide, and ip6tables may fail. */
+export async function hasIpv6(netns: string | undefined): Promise<boolean> {
+  return (await procNet('if_inet6', netns)) !== undefined;
+}
+
+/** What `iptables-save -t mangle` printed, as far as it concerns us. */
+export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chain' | 'jump'> {
+  const all = text.split('\n');
+  return {
+    chain: all.some((line) => line.startsWith(`:${name} `)),
+    jump: all.includes(`-A PREROUTING -j ${name}`),
+  };
+}
+
+/** The chains in what `nft list table` printed. */
+export const parseChains = (text: string): string[] =>
+  [...text.matchAll(/^\tchain (\S+) \{$/gm)].map((match) => match[1]!);
+
+async function readChains(table: string, netns: string | undefined): Promise<string[]> {
+  // Another engine may remove its table at this moment.
+  return parseChains((await run('nft', ['list', 'table', 'inet', table], { netns })).stdout);
+}
+
+async function readXtables(
+  variant: XtablesVariant,
+  name: string,
+  netns: string | undefined,
+): Promise<XtablesTraces> {
+  const absent = { ...variant, chain: false, jump: false };
+  if (variant.legacy && !(await hasLegacyMangle(variant.family, netns))) return absent;
+  const saved = await run(`${variant.program}-save`, ['-t', 'mangle'], { netns });
+  return saved.status === 0 ? { ...variant, ...parseSave(saved.stdout, name) } : absent;
+}
+
+const variant = (program: string, family: Family): XtablesVariant => ({
+  program,
+  family,
+  legacy: !program.endsWith('-nft'),
+});
+
+async function installed(variants: readonly XtablesVariant[]): Promise<XtablesVariant[]> {
+  const there = await Promise.all(variants.map(({ program }) => findProgram(`${program}-restore`)));
+  return variants.filter((_, at) => there[at] !== undefined);
+}
+
+/** A file of /proc/net as it stands in a namespace, or undefined where it is not there. */
+async function procNet(file: string, netns: string | undefined): Promise<string | undefined> {
+  const path = `/proc/net/${file}`;
+  if (netns === undefined) return readFile(path, 'utf8').catch(() => undefined);
+  const read = await run('cat', [path], { netns });
+  return read.status === 0 ? read.stdout : undefined;
+}

@@ -1,0 +1,119 @@
+#include "core/ownership.h"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+
+namespace nfqc {
+namespace {
+
+Ownership of(std::initializer_list<std::uint32_t> buckets, std::uint64_t deadline = kNeverEnds) {
+  Ownership ownership;
+  for (const std::uint32_t bucket : buckets) ownership.add(bucket);
+  ownership.deadline_ns = deadline;
+  return ownership;
+}
+
+TEST(Ownership, IsOfNothingForEverAtFirst) {
+  const Ownership nothing;
+  for (std::uint32_t bucket = 0; bucket < kMaxBuckets; ++bucket) EXPECT_FALSE(nothing.has(bucket));
+  EXPECT_EQ(nothing.deadline_ns, kNeverEnds);
+}
+
+TEST(Ownership, OfOneBucketIsOfNoOther) {
+  for (std::uint32_t owned = 0; owned < kMaxBuckets; ++owned) {
+    const Ownership ownership = of({owned});
+    for (std::uint32_t bucket = 0; bucket < kMaxBuckets; ++bucket) {
+      ASSERT_EQ(ownership.has(bucket), bucket == owned) << owned << " owned, asked for " << bucket;
+    }
+  }
+}
+
+TEST(Ownership, CanBeOfAll) {
+  Ownership all;
+  for (std::uint32_t bucket = 0; bucket < kMaxBuckets; ++bucket) all.add(bucket);
+  for (std::uint32_t bucket = 0; bucket < kMaxBuckets; ++bucket) ASSERT_TRUE(all.has(bucket));
+}
+
+TEST(Ownership, OfABucketTwiceIsAsOnce) {
+  const Ownership ownership = of({1022, 1022});
+  EXPECT_TRUE(ownership.has(1022));
+  EXPECT_FALSE(ownership.has(1021));
+}
+
+TEST(OwnershipIntersection, IsWhatBothOwnUntilTheEarlierDeadline) {
+  const Ownership both = of({0, 63, 64, 1022}, 20).intersection(of({1, 63, 64, 1000}, 10));
+  for (std::uint32_t bucket = 0; bucket < kMaxBuckets; ++bucket) {
+    EXPECT_EQ(both.has(bucket), bucket == 63 || bucket == 64) << bucket;
+  }
+  EXPECT_EQ(both.deadline_ns, 10U);
+  EXPECT_EQ(of({}, 10).intersection(of({}, 20)).deadline_ns, 10U);
+  EXPECT_EQ(of({}).intersection(of({}, 20)).deadline_ns, 20U);
+}
+
+TEST(OwnershipInForce, IsTheInitialOneUntilItChanges) {
+  OwnershipInForce in_force(of({1}));
+  EXPECT_FALSE(in_force.changes_to(1));
+  EXPECT_TRUE(in_force.changes_to(2));
+  EXPECT_TRUE(in_force.for_packet(7).has(1));
+  EXPECT_FALSE(in_force.for_packet(7).has(2));
+}
+
+TEST(OwnershipInForce, ForPacketsQueuedBeforeAChangeIsOfWhatWasOwnedBeforeAndAfter) {
+  OwnershipInForce in_force(of({1, 2}));
+  in_force.change(of({2, 3}), 2, 10);
+  EXPECT_FALSE(in_force.changes_to(2));
+  for (const std::uint32_t waiting : {9U, 10U}) {
+    EXPECT_FALSE(in_force.for_packet(waiting).has(1)) << "given up: another node may have it";
+    EXPECT_TRUE(in_force.for_packet(waiting).has(2));
+    EXPECT_FALSE(in_force.for_packet(waiting).has(3)) << "taken over: another node may have passed it";
+  }
+  EXPECT_FALSE(in_force.for_packet(11).has(1));
+  EXPECT_TRUE(in_force.for_packet(11).has(2));
+  EXPECT_TRUE(in_force.for_packet(11).has(3));
+}
+
+TEST(OwnershipInForce, ForPacketsOlderThanTwoChangesIsOfWhatWasOwnedAllTheTime) {
+  OwnershipInForce in_force(of({1, 2, 3}));
+  in_force.change(of({2, 3, 4}), 2, 10);
+  in_force.change(of({1, 3, 4}), 3, 20);
+  for (const std::uint32_t bucket : {1U, 2U, 4U}) EXPECT_FALSE(in_force.for_packet(5).has(bucket));
+  EXPECT_TRUE(in_force.for_packet(5).has(3));
+  EXPECT_TRUE(in_force.for_packet(20).has(3));
+  for (const std::uint32_t bucket : {1U, 3U, 4U}) EXPECT_TRUE(in_force.for_packet(21).has(bucket));
+}
+
+TEST(OwnershipInForce, ForPacketsBetweenTwoChangesIsNeverOfMoreThanBoth) {
+  OwnershipInForce in_force(of({1}));
+  in_force.change(of({1, 2, 3}), 2, 10);
+  in_force.change(of({1, 3}), 3, 20);
+  EXPECT_TRUE(in_force.for_packet(15).has(1));
+  EXPECT_FALSE(in_force.for_packet(15).has(2));
+}
+
+TEST(OwnershipInForce, ForgetsAChangeOnceALaterPacketHasCome) {
+  OwnershipInForce in_force(of({1}));
+  in_force.change(of({1, 2}), 2, 10);
+  EXPECT_TRUE(in_force.for_packet(11).has(2));
+  in_force.change(of({2}), 3, 20);
+  EXPECT_TRUE(in_force.for_packet(12).has(2)) << "owned by both of the last two";
+}
+
+TEST(OwnershipInForce, KeepsTheEarlierDeadlineForPacketsThatWaited) {
+  OwnershipInForce in_force(of({1}, 100));
+  in_force.change(of({1}, 900), 2, 10);
+  EXPECT_EQ(in_force.for_packet(10).deadline_ns, 100U);
+  EXPECT_EQ(in_force.for_packet(11).deadline_ns, 900U);
+}
+
+TEST(OwnershipInForce, FollowsIdsThatWrapAround) {
+  OwnershipInForce in_force(of({1}));
+  in_force.change(of({2}), 2, 3);
+  for (const std::uint32_t waiting : {0xfffffffeU, 0xffffffffU, 0U, 3U}) {
+    EXPECT_FALSE(in_force.for_packet(waiting).has(2)) << waiting;
+  }
+  EXPECT_TRUE(in_force.for_packet(4).has(2));
+}
+
+}  // namespace
+}  // namespace nfqc
