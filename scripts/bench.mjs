@@ -12,7 +12,7 @@ await main(async () => {
     .filter((file) => file.endsWith('.bench.ts'))
     .filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
   if (files.length === 0) throw new Failure(`no benchmark has ${words.join(' or ')} in its name.`);
-  await setUp('compile', 'node-gyp', 'run');
+  setUp('compile', 'node-gyp', 'run');
   await buildAddon();
   await buildTypeScript();
   for (const file of files) {

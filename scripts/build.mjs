@@ -9,7 +9,7 @@ await main(async () => {
     compileTypeScript();
     return;
   }
-  await setUp('compile', 'node-gyp');
+  setUp('compile', 'node-gyp');
   await buildAddon();
   await buildTypeScript();
 });

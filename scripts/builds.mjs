@@ -23,7 +23,7 @@ export function buildWithCMake() {
   const inputs = [...NATIVE, 'test/native'];
   const output = 'native/build/Release/nfq_cluster.node';
   return once('cmake-js', { inputs, output }, () => {
-    forgetMovedBuild();
+    forgetMovedBuild('native/build');
     const where = ['--directory', 'native', '--out', 'native/build', '--prefer-make'];
     const parallel = ['--parallel', String(os.availableParallelism())];
     const program = path.join(root, 'node_modules/cmake-js/bin/cmake-js');
@@ -36,9 +36,9 @@ export function buildWithCMake() {
   });
 }
 
-/** CMake refuses to build where another folder's build was copied to. */
-function forgetMovedBuild() {
-  const cache = path.join(root, 'native/build/CMakeCache.txt');
+/** CMake refuses to build where another folder's build was copied to: removes such a build. */
+export function forgetMovedBuild(directory) {
+  const cache = path.join(root, directory, 'CMakeCache.txt');
   const home = `CMAKE_HOME_DIRECTORY:INTERNAL=${path.join(root, 'native')}\n`;
   if (existsSync(cache) && !readFileSync(cache, 'utf8').includes(home)) {
     rmSync(path.dirname(cache), { recursive: true });

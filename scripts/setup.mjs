@@ -1,7 +1,7 @@
 /* Brings the packages of the system and of npm that a development command needs. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
 import process from 'node:process';
-import { once } from './fingerprint.mjs';
 import { root } from './node-gyp.mjs';
 import { explain, hasProgram, missing, packagesOf } from './packages.mjs';
 import { Failure, say, step } from './steps.mjs';
@@ -54,18 +54,28 @@ function ensurePackages(purposes) {
   }
 }
 
-/** Makes node_modules what package-lock.json says. Install scripts are not run: we build below. */
-function ensureModules() {
-  const inputs = ['package-lock.json'];
-  return once('modules', { inputs, output: 'node_modules/typescript' }, () =>
-    step('installing the npm packages', 'npm', ['ci', '--ignore-scripts', '--include=dev'], {
-      cwd: root,
-    }),
+/** Whether node_modules holds the versions in package-lock.json; of optional packages, any. */
+function modulesMatch() {
+  const lockedIn = (file) => JSON.parse(readFileSync(path.join(root, file), 'utf8')).packages;
+  const installed = path.join('node_modules', '.package-lock.json');
+  if (!existsSync(path.join(root, installed))) return false;
+  const present = lockedIn(installed);
+  return Object.entries(lockedIn('package-lock.json')).every(
+    ([name, { version, optional }]) =>
+      name === '' || optional === true || present[name]?.version === version,
   );
 }
 
+/** Makes node_modules what package-lock.json says. Install scripts are not run: we build below. */
+function ensureModules() {
+  if (modulesMatch()) return;
+  step('installing the npm packages', 'npm', ['ci', '--ignore-scripts', '--include=dev'], {
+    cwd: root,
+  });
+}
+
 /** Brings everything that the purposes named need (see packages.mjs), and all npm packages. */
-export async function setUp(...purposes) {
+export function setUp(...purposes) {
   ensurePackages(purposes);
-  await ensureModules();
+  ensureModules();
 }

@@ -8,7 +8,7 @@ import { setUp } from './setup.mjs';
 import { main } from './steps.mjs';
 
 await main(async () => {
-  await setUp('compile', 'node-gyp', 'run');
+  setUp('compile', 'node-gyp', 'run');
   await buildAddon();
   await buildTypeScript();
 });

@@ -134,8 +134,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async setOwnership(input: OwnershipInput): Promise<void> {
     const { owned, validFor } = resolveOwnership(input, this.options.buckets, this.options.classic);
     if (this.#closing !== undefined) throw closed();
-    this.#owned = owned;
-    await this.#native.setOwnership(owned, validFor);
+    try {
+      const adopted = this.#native.setOwnership(owned, validFor);
+      this.#owned = owned;
+      await adopted;
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
   stats(): Stats {

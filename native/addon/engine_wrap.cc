@@ -67,15 +67,21 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   }
 
   Napi::Value set_ownership(const Napi::CallbackInfo& info) {
-    const std::uint64_t version = engine_->ownership().publish(to_ownership(info[0], info[1]));
+    const Ownership ownership = to_ownership(info[0], info[1]);
+    std::uint64_t version = 0;
+    try {
+      version = engine_->set_ownership(ownership);
+    } catch (const Fault& fault) {
+      throw to_error(info.Env(), fault);
+    }
     return Task::run(
-        info.Env(), [engine = engine_, version] { engine->ownership().wait_until_adopted(version); },
+        info.Env(), [engine = engine_, version] { engine->wait_until_adopted(version); },
         [](bool) {});
   }
 
   /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
   Napi::Value remaining(const Napi::CallbackInfo& info) {
-    const std::uint64_t deadline = engine_->ownership().newest().first.deadline_ns;
+    const std::uint64_t deadline = engine_->ownership().deadline_ns;
     const std::uint64_t now = now_ns();
     double ms = std::numeric_limits<double>::infinity();
     if (deadline != kNeverEnds) ms = deadline > now ? static_cast<double>(deadline - now) / 1e6 : 0;

@@ -28,23 +28,30 @@ struct Ownership {
   }
 };
 
+/** One change of ownership, or several that one queue thread learns of together. */
+struct OwnershipChange {
+  Ownership newest;
+  Ownership throughout;       ///< owned before the change and ever since
+  std::uint64_t version = 0;  ///< of `newest`
+  std::uint32_t last_id = 0;  ///< the packet that was queued last when the change was made
+};
+
 /**
  * What one queue thread decides by. A packet that was already queued when the ownership changed may
- * have been accepted by the node that owned it then, so it passes only if it is owned both ways.
+ * have been accepted by the node that owned it then, so it passes only if it was owned all the time.
  */
 class OwnershipInForce {
  public:
-  /** `initial` has version 1. */
-  explicit OwnershipInForce(const Ownership& initial) noexcept : newest_(initial) {}
+  OwnershipInForce(const Ownership& initial, std::uint64_t version) noexcept
+      : newest_(initial), version_(version) {}
 
   [[nodiscard]] bool changes_to(std::uint64_t version) const noexcept { return version != version_; }
 
-  /** `last_id` is the id of the packet queued last. */
-  void change(const Ownership& to, std::uint64_t version, std::uint32_t last_id) noexcept {
-    waiting_ = has_waiting_ ? waiting_.intersection(to) : newest_.intersection(to);
-    newest_ = to;
-    version_ = version;
-    last_waiting_id_ = last_id;
+  void change(const OwnershipChange& change) noexcept {
+    waiting_ = has_waiting_ ? waiting_.intersection(change.throughout) : change.throughout;
+    newest_ = change.newest;
+    version_ = change.version;
+    last_waiting_id_ = change.last_id;
     has_waiting_ = true;
   }
 
@@ -59,7 +66,7 @@ class OwnershipInForce {
  private:
   Ownership newest_;
   Ownership waiting_;
-  std::uint64_t version_ = 1;
+  std::uint64_t version_;
   std::uint32_t last_waiting_id_ = 0;
   bool has_waiting_ = false;
 };

@@ -85,7 +85,7 @@ Message parse_message(const unsigned char* bytes, std::size_t length) noexcept {
   if (type == NLMSG_ERROR) {
     if (!whole || size < NLMSG_HDRLEN + 4) return message;
     message.kind = MessageKind::kError;
-    message.error = -load<std::int32_t>(bytes + NLMSG_HDRLEN);
+    message.error = static_cast<int>(0U - load<std::uint32_t>(bytes + NLMSG_HDRLEN));
     return message;
   }
   if (type != kPacketMessage) {

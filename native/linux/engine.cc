@@ -40,6 +40,12 @@ void Engine::close(std::uint64_t deadline_ns) {
   for (const auto& worker : workers_) worker->join();
 }
 
+std::uint64_t Engine::set_ownership(const Ownership& ownership) {
+  const std::lock_guard lock(workers_mutex_);
+  if (workers_.empty()) throw Fault(FaultKind::kSystem, "", 0, "the engine is not open");
+  return table_.publish(ownership, [this](std::size_t i) { return workers_[i]->last_id(); });
+}
+
 void Engine::read_drops() {
   const std::lock_guard lock(workers_mutex_);
   for (const auto& worker : workers_) worker->read_drops();

@@ -55,8 +55,16 @@ class Engine {
    */
   void close(std::uint64_t deadline_ns);
 
-  /** What is owned: replaced at once, and read by the queue threads at every batch. */
-  [[nodiscard]] OwnershipTable& ownership() noexcept { return table_; }
+  /**
+   * Replaces what is owned, at once. Returns its version, for wait_until_adopted().
+   * @throws Fault kSystem if a queue is closed
+   */
+  std::uint64_t set_ownership(const Ownership& ownership);
+
+  /** Returns when no verdict by an ownership older than `version` is still to be sent. */
+  void wait_until_adopted(std::uint64_t version) const { table_.wait_until_adopted(version); }
+
+  [[nodiscard]] Ownership ownership() { return table_.newest(); }
 
   /** Outlives the engine with whoever holds it. */
   [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }

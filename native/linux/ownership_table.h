@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <utility>
 
 #include "../core/ownership.h"
 
@@ -23,13 +22,19 @@ class OwnershipTable {
  public:
   static constexpr std::uint64_t kIdle = 0;
 
+  static constexpr std::uint64_t kFirstVersion = 1;
+
   /** One queue thread's slot. */
-  struct alignas(64) Reader {
-    std::atomic<std::uint64_t> deciding_by{kIdle};
+  class alignas(64) Reader {
+    friend OwnershipTable;
+    std::atomic<std::uint64_t> deciding_by_{kIdle};
+    OwnershipChange pending_;  ///< since its last adopt(); under the table's lock
   };
 
   OwnershipTable(std::size_t readers, const Ownership& initial)
-      : readers_(std::make_unique<Reader[]>(readers)), count_(readers), ownership_(initial) {}
+      : readers_(std::make_unique<Reader[]>(readers)), count_(readers), newest_(initial) {
+    for (std::size_t i = 0; i < count_; ++i) readers_[i].pending_.throughout = initial;
+  }
 
   [[nodiscard]] Reader& reader(std::size_t index) noexcept { return readers_[index]; }
 
@@ -39,10 +44,10 @@ class OwnershipTable {
     Batch(const OwnershipTable& table, Reader& reader) noexcept : reader_(reader) {
       do {
         version_ = table.version_.load(std::memory_order_seq_cst);
-        reader_.deciding_by.store(version_, std::memory_order_seq_cst);
+        reader_.deciding_by_.store(version_, std::memory_order_seq_cst);
       } while (table.version_.load(std::memory_order_seq_cst) != version_);
     }
-    ~Batch() { reader_.deciding_by.store(kIdle, std::memory_order_release); }
+    ~Batch() { reader_.deciding_by_.store(kIdle, std::memory_order_release); }
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
@@ -53,16 +58,34 @@ class OwnershipTable {
     std::uint64_t version_ = 0;
   };
 
-  /** The newest ownership and its version. */
-  [[nodiscard]] std::pair<Ownership, std::uint64_t> newest() {
+  [[nodiscard]] Ownership newest() {
     const std::lock_guard lock(mutex_);
-    return {ownership_, version_.load(std::memory_order_relaxed)};
+    return newest_;
   }
 
-  /** Every batch from here on is decided by this ownership, or a newer one. Returns its version. */
-  std::uint64_t publish(const Ownership& ownership) {
+  /** What has changed since this reader asked last, for it alone to ask. */
+  [[nodiscard]] OwnershipChange adopt(Reader& reader) {
     const std::lock_guard lock(mutex_);
-    ownership_ = ownership;
+    OwnershipChange change = reader.pending_;
+    change.newest = newest_;
+    change.version = version_.load(std::memory_order_relaxed);
+    reader.pending_.throughout = newest_;
+    return change;
+  }
+
+  /**
+   * Every batch from here on is decided by this ownership, or a newer one. `last_id(i)` gives the id
+   * of the packet that was queued last for reader i. Returns the ownership's version.
+   */
+  template <typename LastId>
+  std::uint64_t publish(const Ownership& ownership, LastId last_id) {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < count_; ++i) {
+      OwnershipChange& pending = readers_[i].pending_;
+      pending.last_id = last_id(i);
+      pending.throughout = pending.throughout.intersection(ownership);
+    }
+    newest_ = ownership;
     return version_.fetch_add(1, std::memory_order_seq_cst) + 1;
   }
 
@@ -70,7 +93,7 @@ class OwnershipTable {
   void wait_until_adopted(std::uint64_t version) const {
     for (std::size_t i = 0; i < count_; ++i) {
       for (;;) {
-        const std::uint64_t used = readers_[i].deciding_by.load(std::memory_order_seq_cst);
+        const std::uint64_t used = readers_[i].deciding_by_.load(std::memory_order_seq_cst);
         if (used == kIdle || used >= version) break;
         std::this_thread::sleep_for(std::chrono::microseconds(20));
       }
@@ -81,8 +104,8 @@ class OwnershipTable {
   std::unique_ptr<Reader[]> readers_;
   std::size_t count_;
   std::mutex mutex_;
-  Ownership ownership_;
-  std::atomic<std::uint64_t> version_{1};
+  Ownership newest_;
+  std::atomic<std::uint64_t> version_{kFirstVersion};
 };
 
 }  // namespace nfqc

@@ -36,7 +36,7 @@ QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, Owners
       reader_(reader),
       counters_(slots),
       on_fault_(std::move(on_fault)),
-      in_force_(table.newest().first),
+      in_force_(table.newest(), OwnershipTable::kFirstVersion),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!wake_) throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
   thread_ = std::thread([this] { run(); });
@@ -135,7 +135,7 @@ void QueueWorker::wait() const {
 
 void QueueWorker::decide_all(int datagrams) {
   const OwnershipTable::Batch batch(table_, reader_);
-  if (in_force_.changes_to(batch.version())) adopt_ownership();
+  if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
   for (int i = 0; i < datagrams; ++i) {
     QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
@@ -149,10 +149,7 @@ void QueueWorker::decide_all(int datagrams) {
   answer(received_at);
 }
 
-void QueueWorker::adopt_ownership() {
-  const auto [ownership, version] = table_.newest();
-  in_force_.change(ownership, version, require_status().last_id);
-}
+std::uint32_t QueueWorker::last_id() const { return require_status().last_id; }
 
 QueueStatus QueueWorker::require_status() const {
   const std::optional<QueueStatus> status = status_->read(queue_);

@@ -56,6 +56,12 @@ class QueueWorker {
   void stop(std::uint64_t deadline_ns) noexcept;
   void join();
 
+  /**
+   * The id of the packet that was queued last.
+   * @throws Fault kSystem once the queue is closed
+   */
+  [[nodiscard]] std::uint32_t last_id() const;
+
   /** Takes the kernel's count of drops into the slots. Not concurrently with itself. */
   void read_drops();
 
@@ -67,7 +73,6 @@ class QueueWorker {
   void wait() const;
   [[nodiscard]] bool stopped(bool drained) const noexcept;
   void decide_all(int datagrams);
-  void adopt_ownership();
   [[nodiscard]] QueueStatus require_status() const;
   void take(const Message& message, std::uint64_t now);
   void take_error(const Message& message);

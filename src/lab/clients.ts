@@ -7,11 +7,11 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { flowKey, type ClientPlan, type Flow, type FromClients } from './protocol.js';
 
-const AT_A_TIME = 200;
+const AT_A_TIME = 64;
 /** Milliseconds that a flow waits for its answer. */
 const PATIENCE = 5000;
-/** Milliseconds after which no flow is begun any more. */
-const CURFEW = 40_000;
+/** After so many flows without an answer no further one is begun: the cluster does not work. */
+const GIVE_UP = 200;
 
 const udpSockets: dgram.Socket[] = [];
 const tell = (message: FromClients): void => void process.send!(message);
@@ -47,37 +47,29 @@ async function overUdp(flow: Flow, host: string, port: number): Promise<void> {
   await once(socket, 'answered', { signal: AbortSignal.timeout(PATIENCE) });
 }
 
-/** Several of these draw from one queue of flows. */
-async function work(
-  queue: Iterator<Flow>,
-  { servers }: ClientPlan,
-  made: () => void,
-): Promise<void> {
-  for (let next = queue.next(); next.done !== true; next = queue.next()) {
-    const flow = next.value;
-    const host = net.isIPv6(flow.source) ? servers.ipv6 : servers.ipv4;
-    const exchange = flow.protocol === 'tcp' ? overTcp : overUdp;
-    await exchange(flow, host, servers.port).catch(() => undefined); // refused, reset, timed out: no answer
-    made();
-  }
-}
-
-function* untilCurfew(flows: readonly Flow[]): Generator<Flow> {
-  const curfew = Date.now() + CURFEW;
-  for (const flow of flows) {
-    if (Date.now() > curfew) return;
-    yield flow;
-  }
-}
-
 process.send!('ready');
 const [plan] = (await once(process, 'message')) as [ClientPlan];
-const queue = untilCurfew(plan.flows);
+const begun: Flow[] = [];
 let done = 0;
-const made = (): void => tell({ event: 'progress', done: ++done });
-await Promise.all(Array.from({ length: AT_A_TIME }, () => work(queue, plan, made)));
+let unanswered = 0;
+
+/** Several of these draw from one list of flows. */
+async function work(flows: Iterator<Flow>): Promise<void> {
+  for (let next = flows.next(); next.done !== true && unanswered < GIVE_UP; next = flows.next()) {
+    const flow = next.value;
+    begun.push(flow);
+    const host = net.isIPv6(flow.source) ? plan.servers.ipv6 : plan.servers.ipv4;
+    const exchange = flow.protocol === 'tcp' ? overTcp : overUdp;
+    await exchange(flow, host, plan.servers.port).catch(() => undefined); // refused, reset, timed out
+    if (flow.answers.length === 0) unanswered++;
+    tell({ event: 'progress', done: ++done });
+  }
+}
+
+const flows = plan.flows.values();
+await Promise.all(Array.from({ length: AT_A_TIME }, () => work(flows)));
 tell({ event: 'finished' });
 await once(process, 'message');
-tell({ event: 'report', flows: plan.flows });
+tell({ event: 'report', flows: begun });
 await once(process, 'disconnect'); // only now is the report sure to have been read
 process.exit();

@@ -15,7 +15,7 @@ export interface Fault extends Flow {
 
 export interface Report {
   nodes: NodeReport[];
-  /** TCP connections and UDP exchanges, one of each from every source address. */
+  /** TCP connections and UDP exchanges that were begun: all, unless too many were not answered. */
   flows: number;
   /** Answered by one node, and let in by that one only. */
   exactlyOne: number;

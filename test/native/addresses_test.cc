@@ -86,19 +86,18 @@ struct Destination {
 };
 
 constexpr Destination kDestinations[] = {
-    {"223.255.255.255", false}, {"224.0.0.0", true},        {"224.0.0.1", true},
-    {"239.255.255.255", true},  {"240.0.0.0", false},       {"255.255.255.255", false},
-    {"10.0.0.255", false},      {"0.0.0.0", false},         {"ff00::", true},
-    {"ff02::1", true},          {"ff0e:1:2:3::4", true},    {"ffff::", true},
-    {"feff::1", false},         {"2001:db8::ff02", false},  {"::", false},
+    {"223.255.255.255", false}, {"224.0.0.0", true},       {"224.0.0.1", true},
+    {"239.255.255.255", true},  {"240.0.0.0", false},      {"255.255.255.255", false},
+    {"10.0.0.255", false},      {"0.0.0.0", false},        {"ff00::", true},
+    {"ff02::1", true},          {"ff0e:1:2:3::4", true},   {"ffff::", true},
+    {"feff::1", false},         {"2001:db8::ff02", false}, {"::", false},
 };
 
 TEST(ParseAddresses, TellsMulticastDestinationsFromAllOthers) {
   for (const Destination& row : kDestinations) {
     const char* source = test::hw_protocol_of(row.address) == ETH_P_IP ? "10.0.0.1" : "fd00::1";
     const Bytes header = ip_header(source, row.address);
-    const Addresses addresses =
-        parse_addresses(packet(test::hw_protocol_of(row.address), header));
+    const Addresses addresses = parse_addresses(packet(test::hw_protocol_of(row.address), header));
     EXPECT_EQ(addresses.destination_is_multicast, row.multicast) << row.address;
   }
 }

@@ -12,9 +12,8 @@ namespace {
 
 constexpr std::size_t kAddresses = 5000;
 constexpr Hashing kHashings[] = {
-    {Policy::kJhash, 0, 1},          {Policy::kJhash, 0xdeadbeef, 3},
-    {Policy::kJhash, 7, 1023},       {Policy::kXtCluster, 0, 32},
-    {Policy::kXtCluster, 0xffffffff, 2},
+    {Policy::kJhash, 0, 1},      {Policy::kJhash, 0xdeadbeef, 3},     {Policy::kJhash, 7, 1023},
+    {Policy::kXtCluster, 0, 32}, {Policy::kXtCluster, 0xffffffff, 2},
 };
 
 TEST(Bulk, BucketsOfIpv4AddressesEqualThoseOneByOne) {

@@ -70,7 +70,8 @@ TEST(CounterLayout, HasARangeForEveryBucketBatchSizeAndLatency) {
 
 TEST(CounterLayout, KeepsThreadsOutOfEachOthersCacheLines) {
   EXPECT_EQ(kCounterStride * sizeof(std::uint64_t) % 64, 0U);
-  EXPECT_GE(kCounterStride, kLatencySlots.offset + kLatencySlots.length + 64 / sizeof(std::uint64_t));
+  EXPECT_GE(kCounterStride,
+            kLatencySlots.offset + kLatencySlots.length + 64 / sizeof(std::uint64_t));
 }
 
 TEST(Counters, CountAnOwnedPacketWithItsBucket) {

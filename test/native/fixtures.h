@@ -21,7 +21,9 @@ namespace nfqc::test {
 
 using Bytes = std::vector<unsigned char>;
 
-inline void append(Bytes& to, const Bytes& bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
+inline void append(Bytes& to, const Bytes& bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
 
 /** As it lies in memory: netlink's own lengths and types. */
 template <typename T>

@@ -43,7 +43,8 @@ TEST(Key, IsHashedByXtClusterAsTheKernelsMatchDoes) {
 
 TEST(Key, OfIpv4IsHashedAlikeByBothPolicies) {
   for (const char* source : {"0.0.0.0", "10.0.0.1", "192.0.2.1", "255.255.255.255"}) {
-    EXPECT_EQ(hash_key(Policy::kJhash, key(source), 7), hash_key(Policy::kXtCluster, key(source), 7));
+    EXPECT_EQ(hash_key(Policy::kJhash, key(source), 7),
+              hash_key(Policy::kXtCluster, key(source), 7));
   }
 }
 

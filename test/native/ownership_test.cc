@@ -51,64 +51,63 @@ TEST(OwnershipIntersection, IsWhatBothOwnUntilTheEarlierDeadline) {
   EXPECT_EQ(of({}).intersection(of({}, 20)).deadline_ns, 20U);
 }
 
+/** `throughout` is what was owned before and ever since, `last_id` the packet queued last by then.
+ */
+OwnershipChange to(const Ownership& newest, const Ownership& throughout, std::uint32_t last_id,
+                   std::uint64_t version = 2) {
+  return {newest, throughout, version, last_id};
+}
+
 TEST(OwnershipInForce, IsTheInitialOneUntilItChanges) {
-  OwnershipInForce in_force(of({1}));
-  EXPECT_FALSE(in_force.changes_to(1));
-  EXPECT_TRUE(in_force.changes_to(2));
+  OwnershipInForce in_force(of({1}), 5);
+  EXPECT_FALSE(in_force.changes_to(5));
+  EXPECT_TRUE(in_force.changes_to(6));
   EXPECT_TRUE(in_force.for_packet(7).has(1));
   EXPECT_FALSE(in_force.for_packet(7).has(2));
 }
 
-TEST(OwnershipInForce, ForPacketsQueuedBeforeAChangeIsOfWhatWasOwnedBeforeAndAfter) {
-  OwnershipInForce in_force(of({1, 2}));
-  in_force.change(of({2, 3}), 2, 10);
+TEST(OwnershipInForce, ForPacketsQueuedBeforeAChangeIsOfWhatWasOwnedAllTheTime) {
+  OwnershipInForce in_force(of({1, 2}), 1);
+  in_force.change(to(of({2, 3}), of({2}), 10));
   EXPECT_FALSE(in_force.changes_to(2));
   for (const std::uint32_t waiting : {9U, 10U}) {
     EXPECT_FALSE(in_force.for_packet(waiting).has(1)) << "given up: another node may have it";
     EXPECT_TRUE(in_force.for_packet(waiting).has(2));
-    EXPECT_FALSE(in_force.for_packet(waiting).has(3)) << "taken over: another node may have passed it";
+    EXPECT_FALSE(in_force.for_packet(waiting).has(3)) << "another node may have let it pass";
   }
   EXPECT_FALSE(in_force.for_packet(11).has(1));
   EXPECT_TRUE(in_force.for_packet(11).has(2));
   EXPECT_TRUE(in_force.for_packet(11).has(3));
 }
 
-TEST(OwnershipInForce, ForPacketsOlderThanTwoChangesIsOfWhatWasOwnedAllTheTime) {
-  OwnershipInForce in_force(of({1, 2, 3}));
-  in_force.change(of({2, 3, 4}), 2, 10);
-  in_force.change(of({1, 3, 4}), 3, 20);
+TEST(OwnershipInForce, ForPacketsOlderThanTwoChangesIsOfWhatWasOwnedThroughBoth) {
+  OwnershipInForce in_force(of({1, 2, 3}), 1);
+  in_force.change(to(of({2, 3, 4}), of({2, 3}), 10));
+  in_force.change(to(of({1, 3, 4}), of({3, 4}), 20, 3));
   for (const std::uint32_t bucket : {1U, 2U, 4U}) EXPECT_FALSE(in_force.for_packet(5).has(bucket));
   EXPECT_TRUE(in_force.for_packet(5).has(3));
   EXPECT_TRUE(in_force.for_packet(20).has(3));
   for (const std::uint32_t bucket : {1U, 3U, 4U}) EXPECT_TRUE(in_force.for_packet(21).has(bucket));
 }
 
-TEST(OwnershipInForce, ForPacketsBetweenTwoChangesIsNeverOfMoreThanBoth) {
-  OwnershipInForce in_force(of({1}));
-  in_force.change(of({1, 2, 3}), 2, 10);
-  in_force.change(of({1, 3}), 3, 20);
-  EXPECT_TRUE(in_force.for_packet(15).has(1));
-  EXPECT_FALSE(in_force.for_packet(15).has(2));
-}
-
 TEST(OwnershipInForce, ForgetsAChangeOnceALaterPacketHasCome) {
-  OwnershipInForce in_force(of({1}));
-  in_force.change(of({1, 2}), 2, 10);
+  OwnershipInForce in_force(of({1}), 1);
+  in_force.change(to(of({1, 2}), of({1}), 10));
   EXPECT_TRUE(in_force.for_packet(11).has(2));
-  in_force.change(of({2}), 3, 20);
-  EXPECT_TRUE(in_force.for_packet(12).has(2)) << "owned by both of the last two";
+  in_force.change(to(of({2}), of({2}), 20, 3));
+  EXPECT_TRUE(in_force.for_packet(12).has(2)) << "owned all the time since the first change";
 }
 
 TEST(OwnershipInForce, KeepsTheEarlierDeadlineForPacketsThatWaited) {
-  OwnershipInForce in_force(of({1}, 100));
-  in_force.change(of({1}, 900), 2, 10);
+  OwnershipInForce in_force(of({1}, 100), 1);
+  in_force.change(to(of({1}, 900), of({1}, 100), 10));
   EXPECT_EQ(in_force.for_packet(10).deadline_ns, 100U);
   EXPECT_EQ(in_force.for_packet(11).deadline_ns, 900U);
 }
 
 TEST(OwnershipInForce, FollowsIdsThatWrapAround) {
-  OwnershipInForce in_force(of({1}));
-  in_force.change(of({2}), 2, 3);
+  OwnershipInForce in_force(of({1}), 1);
+  in_force.change(to(of({2}), of({}), 3));
   for (const std::uint32_t waiting : {0xfffffffeU, 0xffffffffU, 0U, 3U}) {
     EXPECT_FALSE(in_force.for_packet(waiting).has(2)) << waiting;
   }

@@ -21,8 +21,10 @@ constexpr std::size_t kEndOfPacketHeader = kHeaders + NLA_HDRLEN + 7;
 
 PacketMessage whole_message() {
   PacketMessage message;
-  message.header(0x01020304, ETH_P_IP).mark(0xa0b0c0d0).arrived_by(17).payload(
-      test::ip_header("10.0.0.1", "10.0.0.2"));
+  message.header(0x01020304, ETH_P_IP)
+      .mark(0xa0b0c0d0)
+      .arrived_by(17)
+      .payload(test::ip_header("10.0.0.1", "10.0.0.2"));
   return message;
 }
 
@@ -65,10 +67,12 @@ TEST(ParseMessage, DoesNotDependOnTheOrderOfAttributes) {
 }
 
 TEST(ParseMessage, SkipsAttributesThatItDoesNotKnow) {
-  for (const int type : {NFQA_TIMESTAMP, NFQA_HWADDR, NFQA_CT, NFQA_L2HDR, 0, 60, 0x3fff}) {
+  constexpr std::uint16_t kUnused[] = {NFQA_TIMESTAMP, NFQA_HWADDR, NFQA_CT, NFQA_L2HDR, 0, 60,
+                                       0x3fff};
+  for (const std::uint16_t type : kUnused) {
     for (std::size_t length = 0; length < 9; ++length) {
       PacketMessage odd;
-      odd.with(static_cast<std::uint16_t>(type), Bytes(length, 0xff)).header(7, ETH_P_IP).mark(5);
+      odd.with(type, Bytes(length, 0xff)).header(7, ETH_P_IP).mark(5);
       const Message message = parse(odd.bytes());
       EXPECT_EQ(message.kind, MessageKind::kPacket) << type << ", " << length << " bytes";
       EXPECT_EQ(message.packet.id, 7U);
@@ -84,7 +88,8 @@ TEST(ParseMessage, ReadsAnAttributeWhateverItsFlags) {
 }
 
 TEST(ParseMessage, RefusesAnAttributeOfWrongLengthButKeepsTheId) {
-  for (const std::uint16_t type : {NFQA_MARK, NFQA_IFINDEX_INDEV}) {
+  constexpr std::uint16_t kOfFourBytes[] = {NFQA_MARK, NFQA_IFINDEX_INDEV};
+  for (const std::uint16_t type : kOfFourBytes) {
     for (std::size_t length = 0; length < 12; ++length) {
       if (length == 4) continue;
       const Bytes value(length, 1);

@@ -39,7 +39,8 @@ Bytes from_hex(const std::string& hex) {
   return bytes;
 }
 
-/** Of "… ip4 proto=6 10.0.0.1->10.0.0.2 totlen=60 …"; a label before that may have an arrow, too. */
+/** Of "… ip4 proto=6 10.0.0.1->10.0.0.2 totlen=60 …"; a label before that may have an arrow, too.
+ */
 void read_comment(Recorded& recorded) {
   std::istringstream words(recorded.comment);
   bool ip = false;

@@ -20,6 +20,8 @@ export interface CliOptions {
   env?: Record<string, string>;
   /** Its standard input. */
   input?: string;
+  /** A program, with arguments, that is to start it: setpriv, for one. */
+  wrapper?: readonly string[];
 }
 
 export interface Cli {
@@ -33,12 +35,17 @@ export interface Cli {
 /** Starts `nfq-cluster`, as built. */
 export function cli(
   args: readonly string[],
-  { namespace, env = {}, input = '' }: CliOptions = {},
+  { namespace, env = {}, input = '', wrapper = [] }: CliOptions = {},
 ): Cli {
-  const line = [path.join(root, 'dist/cli/main.js'), ...args];
+  const [program, ...line] = [
+    ...wrapper,
+    process.execPath,
+    path.join(root, 'dist/cli/main.js'),
+    ...args,
+  ] as [string, ...string[]];
   const options = { stdio: 'pipe', env: { ...process.env, ...env } } as const;
   const child =
-    namespace?.spawn(process.execPath, line, options) ?? spawn(process.execPath, line, options);
+    namespace?.spawn(program, line, options) ?? spawn(program, line, options);
   child.stdin!.on('error', () => undefined).end(input);
   const reader = createInterface({ input: child.stdout! });
   const lines = reader[Symbol.asyncIterator]();

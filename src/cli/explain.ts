@@ -1,0 +1,74 @@
+import { printed } from '../errors.js';
+import type { Explanation } from '../hash.js';
+import { resolveShare } from '../options.js';
+import { CommandError, onBrokenPipe, print } from './failure.js';
+import { bucketOf, hasherOf } from './hash.js';
+import { checkOptions, toOptions, type Flags } from './options.js';
+
+export interface ExplainFlags extends Flags {
+  src: string;
+  json?: true;
+}
+
+/** An explanation, and what it means for this node; null where that is not known. */
+type Explained = { address: string } & Explanation & { node: number | null; local: boolean | null };
+
+/** `nfq-cluster explain`: how one address comes to its bucket, its node, and whether that is this one. */
+export async function explain(flags: ExplainFlags): Promise<void> {
+  const { hasher, classic } = hasherOf(flags);
+  if (bucketOf(hasher, flags.src) === undefined) {
+    throw new CommandError(
+      `Expected an IPv4 or IPv6 address for --src but received ${printed(flags.src)}`,
+      2,
+    );
+  }
+  const explanation = hasher.explain(flags.src);
+  const { bucket } = explanation;
+  const owned = ownedBuckets(flags);
+  const explained = {
+    address: flags.src,
+    ...explanation,
+    node: classic ? bucket + 1 : null,
+    local: owned === undefined ? null : owned.includes(bucket),
+  };
+  onBrokenPipe(() => process.exit(0));
+  await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
+}
+
+/** What this node owns, or undefined where nobody said. */
+function ownedBuckets(flags: Flags): readonly number[] | undefined {
+  const options = toOptions(flags);
+  const said = ['localNode', 'localNodemask', 'ownership', 'invert'].some(
+    (name) => name in options,
+  );
+  return said ? checkOptions(flags, () => resolveShare(options).owned) : undefined;
+}
+
+function asText({
+  address,
+  family,
+  policy,
+  words,
+  hashSeed,
+  hash,
+  buckets,
+  bucket,
+  node,
+  local,
+}: Explained): string {
+  const rows = {
+    address: `${address} (IPv${family})`,
+    policy,
+    words: words.map(hex).join(' '),
+    seed: hex(hashSeed),
+    hash: hex(hash),
+    bucket: `${bucket} of ${buckets}`,
+    node: node === null ? 'none: fine-grained buckets' : `${node}`,
+    local: local === null ? 'unknown: no local node was named' : local ? 'yes' : 'no',
+  };
+  return Object.entries(rows)
+    .map(([name, value]) => `${name.padEnd(10)}${value}\n`)
+    .join('');
+}
+
+const hex = (word: number): string => `0x${word.toString(16).padStart(8, '0')}`;

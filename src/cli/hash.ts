@@ -1,0 +1,69 @@
+import type { Readable } from 'node:stream';
+import { Hasher } from '../hash.js';
+import { NfqClusterError, printed } from '../errors.js';
+import { CommandError, onBrokenPipe, print } from './failure.js';
+import { checkOptions, toOptions, type Flags } from './options.js';
+
+/** No address is longer, and what has no line ends must not fill the memory. */
+const LONGEST_LINE = 1000;
+
+/** `nfq-cluster hash`: addresses from standard input, each with its bucket and its node on standard output. */
+export async function hash(flags: Flags): Promise<void> {
+  const { hasher, classic } = hasherOf(flags);
+  onBrokenPipe(() => process.exit(0));
+  await hashLines(process.stdin, hasher, classic);
+}
+
+/** The hasher that flags and file ask for, and whether buckets are nodes. */
+export function hasherOf(flags: Flags): { hasher: Hasher; classic: boolean } {
+  const { policy, hashSeed, totalNodes, buckets } = toOptions(flags);
+  const options = Object.fromEntries(
+    Object.entries({ policy, hashSeed, totalNodes, buckets }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+  const hasher = checkOptions(
+    flags,
+    () => new Hasher(options as unknown as ConstructorParameters<typeof Hasher>[0]),
+  );
+  return { hasher, classic: buckets === undefined };
+}
+
+async function hashLines(input: Readable, hasher: Hasher, classic: boolean): Promise<void> {
+  let rest = '';
+  let line = 0;
+  const flush = async (lines: readonly string[]): Promise<void> => {
+    let rows = '';
+    for (const text of lines) {
+      line += 1;
+      const address = text.endsWith('\r') ? text.slice(0, -1) : text;
+      const bucket = bucketOf(hasher, address);
+      if (bucket === undefined) {
+        await print(rows);
+        throw new CommandError(
+          `line ${line}: expected an IPv4 or IPv6 address but received ${printed(address)}`,
+        );
+      }
+      rows += classic ? `${address}\t${bucket}\t${bucket + 1}\n` : `${address}\t${bucket}\n`;
+    }
+    if (rows !== '') await print(rows);
+  };
+  input.setEncoding('utf8');
+  for await (const chunk of input) {
+    const lines = (rest + (chunk as string)).split('\n');
+    rest = lines.pop()!;
+    await flush(lines);
+    if (rest.length > LONGEST_LINE) break;
+  }
+  if (rest !== '') await flush([rest]);
+}
+
+/** An address's bucket, or undefined where it is none. */
+export function bucketOf(hasher: Hasher, address: string): number | undefined {
+  try {
+    return hasher.bucket(address);
+  } catch (error) {
+    if (error instanceof NfqClusterError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,141 @@
+import type { Engine } from '../engine.js';
+import type { Mechanism } from '../setup/index.js';
+import type { Stats } from '../stats.js';
+
+/*
+ * What `run` writes: lines for people, or with --json one object a line, told apart by `event`:
+ * `ready` first, `stats` every second, `totals` last. Counts in `stats` and `totals` are since the start;
+ * `second` in `stats` is their growth.
+ */
+
+export interface Format {
+  ready(engine: Engine): string;
+  second(growth: Stats, total: Stats): string;
+  totals(total: Stats): string;
+}
+
+export const json: Format = {
+  ready: (engine) => line({ event: 'ready', pid: process.pid, ...summary(engine) }),
+  second: (growth, total) => line({ event: 'stats', ...counts(total), second: counts(growth) }),
+  totals: (total) =>
+    line({
+      event: 'totals',
+      ...counts(total),
+      buckets: total.buckets,
+      batchSizes: total.batchSizes,
+    }),
+};
+
+const COLUMNS = ['received/s', 'owned/s', 'foreign/s', 'malformed', 'lost', 'p50 us', 'p99 us'];
+
+export const text: Format = {
+  ready: () => row(COLUMNS),
+  second: (growth) => {
+    const { received, owned, foreign, malformed, latency } = growth;
+    return row([
+      received,
+      owned,
+      foreign,
+      malformed,
+      lost(growth),
+      microseconds(latency, 50),
+      microseconds(latency, 99),
+    ]);
+  },
+  totals: (total) => {
+    const {
+      received,
+      owned,
+      foreign,
+      malformed,
+      fixups,
+      verdictErrors,
+      queueDropped,
+      userDropped,
+    } = total;
+    return `total: received ${received}, owned ${owned}, foreign ${foreign}, malformed ${malformed}, \
+pkt_type fixed ${fixups}, verdict errors ${verdictErrors}, lost to a full queue ${queueDropped}, \
+lost to a full receive buffer ${userDropped}\n`;
+  },
+};
+
+/** What `run` chose, in one line for standard error. */
+export function readyMessage(engine: Engine): string {
+  const { options, ownership } = engine;
+  const { rules, owned, buckets, queues, interfaces } = summary(engine);
+  const entries = interfaces
+    .map(({ name, key }) => (key === 'source' ? name : `${name} by ${key}`))
+    .join(', ');
+  const until = ownership.validFor === Infinity ? '' : ` for ${Math.round(ownership.validFor)} ms`;
+  const by = rules === null ? 'no rules of ours' : `rules by ${rules.by} named ${rules.name}`;
+  return `ready: owning ${owned} of ${buckets} buckets${until} by ${options.policy}, action ${options.action}, \
+${entries} by queue ${queues.join(', ')}, ${by}`;
+}
+
+/** What an engine does, for `ready`. */
+function summary(engine: Engine) {
+  const { options, ownership, mechanism } = engine;
+  const { policy, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
+  return {
+    policy,
+    hashSeed,
+    buckets,
+    owned: ownership.buckets.length,
+    action,
+    interfaces,
+    queues,
+    rules:
+      mechanism === undefined
+        ? null
+        : { by: mechanismName(mechanism), name: `nfq-cluster-${name}` },
+    netns: netns ?? null,
+    receiveBuffer: engine.stats().receiveBuffer,
+  };
+}
+
+const mechanismName = (mechanism: Mechanism): string =>
+  mechanism.kind === 'nft' ? 'nft' : mechanism.iptables;
+
+function counts(stats: Stats) {
+  const {
+    received,
+    owned,
+    foreign,
+    malformed,
+    fixups,
+    verdictErrors,
+    batches,
+    receiveErrors,
+    queueDropped,
+    userDropped,
+    latency,
+  } = stats;
+  return {
+    received,
+    owned,
+    foreign,
+    malformed,
+    fixups,
+    verdictErrors,
+    batches,
+    receiveErrors,
+    queueDropped,
+    userDropped,
+    latency: {
+      count: latency.count,
+      p50: latency.percentile(50),
+      p99: latency.percentile(99),
+      max: latency.percentile(100),
+    },
+  };
+}
+
+const lost = (stats: Stats): number => stats.queueDropped + stats.userDropped;
+
+const microseconds = (latency: Stats['latency'], percent: number): string =>
+  latency.count === 0 ? '-' : (latency.percentile(percent) / 1000).toFixed(1);
+
+const row = (cells: readonly (string | number)[]): string =>
+  `${cells.map((cell) => String(cell).padStart(10)).join(' ')}\n`;
+
+const line = (value: object): string => `${JSON.stringify(value)}\n`;

@@ -1,0 +1,70 @@
+import { open, type Engine } from '../engine.js';
+import { resolveOptions, type Options } from '../options.js';
+import { complain, onBrokenPipe, print } from './failure.js';
+import { checkOptions, toOptions, type Flags } from './options.js';
+import { json, readyMessage, text, type Format } from './report.js';
+
+export interface RunFlags extends Flags {
+  json?: true;
+}
+
+const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+
+/**
+ * `nfq-cluster run`: decides packets until SIGINT, SIGTERM, or the end of those who read its output.
+ * Then it removes its rules and returns.
+ */
+export async function run(flags: RunFlags): Promise<void> {
+  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
+  checkOptions(flags, () => resolveOptions(options));
+  const stop = stopRequest();
+  const engine = await open(options);
+  engine.on('fault', (error) => leave(engine, error.message));
+  complain(readyMessage(engine));
+  const closed = stop.then(() => engine.close());
+  await Promise.all([closed, reportSeconds(engine, flags.json === true ? json : text)]);
+}
+
+async function reportSeconds(engine: Engine, format: Format): Promise<void> {
+  await print(format.ready(engine));
+  for await (const growth of engine.changes()) await print(format.second(growth, engine.stats()));
+  // Once closed: packets that waited have been counted, too.
+  await engine.close();
+  await print(format.totals(engine.stats()));
+}
+
+/** Resolves when the program shall end. A second signal ends it at once. */
+function stopRequest(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const ask = (): void => {
+      asked = true;
+      resolve();
+    };
+    onBrokenPipe(ask);
+    for (const [signal, number] of Object.entries(SIGNALS)) {
+      process.on(signal, () => {
+        if (asked) {
+          complain(
+            `${signal} again: ends at once; rules may still stand, and then drop. The next run of the same name replaces them`,
+          );
+          process.exit(128 + number);
+        }
+        ask();
+      });
+    }
+  });
+}
+
+/**
+ * Ends after a fault, and leaves the rules: without them, every node would accept every packet. The next run
+ * replaces them.
+ */
+function leave(engine: Engine, message: string): void {
+  complain(
+    engine.mechanism === undefined
+      ? message
+      : `${message}. The rules stay, and drop, until the next run replaces them`,
+  );
+  process.exit(1);
+}

@@ -1,0 +1,59 @@
+import { InvalidArgumentError } from 'commander';
+import type { InterfaceOptions, MaskedMark } from '../options.js';
+
+/*
+ * What may stand behind a flag. Only the spelling is checked here; what a number may be in its place is
+ * checked with all other options.
+ */
+
+/** 32 bits, in the spellings that iptables takes: 10, 0xa, 012. */
+export function u32(text: string): number {
+  const value = /^0[0-7]+$/.test(text)
+    ? parseInt(text, 8)
+    : /^(0x[0-9a-f]+|0|[1-9]\d*)$/i.test(text)
+      ? Number(text)
+      : NaN;
+  if (value <= 0xffff_ffff) return value;
+  throw new InvalidArgumentError(
+    'Expected a number from 0 to 0xffffffff: decimal, hexadecimal with 0x, or octal with 0.',
+  );
+}
+
+/** `3`, `0-3`, or `0-3,7`: the numbers, in the order written. */
+export function numberList(text: string): number[] {
+  return text.split(',').flatMap((part) => numberRange(part));
+}
+
+/** `3`, or `0-3`. */
+export function numberRange(text: string): number[] {
+  const [low, high = low, ...more] = text.split('-').map(u32);
+  const length = high! - low! + 1;
+  if (more.length === 0 && length >= 1 && length <= 65_536)
+    return Array.from({ length }, (_, index) => low! + index);
+  throw new InvalidArgumentError('Expected a number, or a range FIRST-LAST.');
+}
+
+/** `2`, or `1,2` for several nodes. */
+export function nodes(text: string): number | number[] {
+  const all = text.split(',').map(u32);
+  return all.length === 1 ? all[0]! : all;
+}
+
+/** `eth1`, or `eth1:destination`; no interface's name can have a colon. One more for those before. */
+export function interfaceKey(
+  text: string,
+  before: InterfaceOptions[] | undefined,
+): InterfaceOptions[] {
+  const [name, key, ...more] = text.split(':');
+  if (more.length > 0 || (key !== undefined && key !== 'source' && key !== 'destination')) {
+    throw new InvalidArgumentError('Expected NAME, NAME:source or NAME:destination.');
+  }
+  return [...(before ?? []), key === undefined ? { name: name! } : { name: name!, key }];
+}
+
+/** `VALUE/MASK`; without a mask, the bits of the value alone. */
+export function maskedMark(text: string): MaskedMark {
+  const [value, mask = value, ...more] = text.split('/').map(u32);
+  if (more.length === 0) return { value: value!, mask: mask! };
+  throw new InvalidArgumentError('Expected VALUE or VALUE/MASK.');
+}
