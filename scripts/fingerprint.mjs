@@ -28,16 +28,15 @@ function fingerprint(inputs) {
 }
 
 /**
- * Runs `body` unless it ran to its end before with the same contents of `inputs` and left
- * `output`. All paths are relative to the package.
+ * Runs `body` unless it did its work before with the same contents of `inputs` and left `output`.
+ * All paths are relative to the package. Where `body` gives false, it has not done its work.
  */
 export async function once(name, { inputs, output }, body) {
   const stamp = path.join(root, 'node_modules/.nfq-cluster', name);
   const current = fingerprint(inputs);
   const done = existsSync(stamp) && readFileSync(stamp, 'utf8') === current;
-  if (done && existsSync(path.join(root, output))) return false;
-  await body();
+  if (done && existsSync(path.join(root, output))) return;
+  if ((await body()) === false) return;
   mkdirSync(path.dirname(stamp), { recursive: true });
   writeFileSync(stamp, current);
-  return true;
 }

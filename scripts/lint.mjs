@@ -17,6 +17,15 @@ const sources = ['native', 'test/native', 'test/fuzz']
   .flatMap(filesBelow)
   .filter((file) => /\.(cc|h)$/.test(file));
 
+/** What clang-tidy's answer depends on besides the sources. */
+const TIDY_SETTINGS = [
+  '.clang-tidy',
+  'test/native/.clang-tidy',
+  'native/CMakeLists.txt',
+  'native/CMakePresets.json',
+  'package-lock.json',
+];
+
 const installed = (file, ...args) => [
   process.execPath,
   [path.join(root, 'node_modules', file), ...args],
@@ -54,7 +63,7 @@ async function pooled(items, work) {
 }
 
 /** What clang-tidy says against a file; nothing if it is clean. */
-async function tidyFile(build, file) {
+async function complaintsOf(build, file) {
   try {
     const args = ['-p', build, '--quiet', file];
     const { stderr } = await promisify(execFile)('clang-tidy', args, { maxBuffer: 2 ** 26 });
@@ -65,7 +74,7 @@ async function tidyFile(build, file) {
   }
 }
 
-/** clang-tidy of every file in the dev preset's compilation database. */
+/** Whether clang-tidy passes every file in the dev preset's compilation database. */
 async function tidy() {
   const build = path.join(root, 'native/build-dev');
   forgetMovedBuild('native/build-dev');
@@ -73,14 +82,21 @@ async function tidy() {
     cwd: path.join(root, 'native'),
   });
   const database = JSON.parse(readFileSync(path.join(build, 'compile_commands.json'), 'utf8'));
+  const shared = sources.filter((file) => file.endsWith('.h')).concat(TIDY_SETTINGS);
   let clean = true;
-  await pooled(database, async ({ file }) => {
-    const complaints = await tidyFile(build, file);
-    if (complaints === '') return;
-    process.stderr.write(`${path.relative(root, file)}:\n${complaints}\n`);
-    clean = false;
+  await pooled(database, async ({ file: absolute }) => {
+    const file = path.relative(root, absolute);
+    const inputs = [file, ...shared];
+    const name = `tidy-${file.replaceAll('/', '-')}`;
+    await once(name, { inputs, output: file }, async () => {
+      const complaints = await complaintsOf(build, absolute);
+      if (complaints === '') return true;
+      process.stderr.write(`${file}:\n${complaints}\n`);
+      clean = false;
+      return false;
+    });
   });
-  if (!clean) throw new Failure('clang-tidy found what is printed above.');
+  return clean;
 }
 
 async function runTidy() {
@@ -91,17 +107,8 @@ async function runTidy() {
     return true;
   }
   setUp(...purposes);
-  const inputs = ['native', 'test/native', '.clang-tidy', 'package-lock.json'];
   say('clang-tidy ...');
-  try {
-    const ran = await once('clang-tidy', { inputs, output: '.clang-tidy' }, tidy);
-    if (!ran) say('clang-tidy: nothing has changed since it last passed.');
-    return true;
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    say(error.message);
-    return false;
-  }
+  return tidy();
 }
 
 await main(async () => {

@@ -83,15 +83,22 @@ export function unknownOption(name: string, remedy: string): NfqClusterError {
 
 /** A value as it would stand in source, cut at 60 characters. */
 export function printed(value: unknown): string {
-  let text: string;
-  if (typeof value === 'bigint') text = `${value}n`;
-  else if (typeof value === 'string' || (typeof value === 'object' && value !== null)) {
-    try {
-      text = JSON.stringify(value);
-    } catch {
-      text = Object.prototype.toString.call(value);
-    }
-  } else if (typeof value === 'function') text = 'a function';
-  else text = String(value);
+  const text = asSource(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+function asSource(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'function') return 'a function';
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
+  if (typeof value !== 'string' && (typeof value !== 'object' || value === null))
+    return String(value);
+  try {
+    /* Nothing, where a toJSON() gives nothing. */
+    const text = JSON.stringify(value) as string | undefined;
+    if (text !== undefined) return text;
+  } catch {
+    /* A cycle, or a bigint within. */
+  }
+  return Object.prototype.toString.call(value);
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher } from './native.js';
-import { hashingSchema, parse, type Policy } from './options.js';
+import { hashingSchema, type Policy } from './options.js';
+import { parse } from './parse.js';
 
 export type { Address };
 
@@ -77,11 +78,12 @@ export class Hasher {
    * @param out at least as long; made if not given
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
-  bucketsIpv4(addresses: Uint32Array, out = new Uint16Array(addresses.length)): Uint16Array {
+  bucketsIpv4(addresses: Uint32Array, out?: Uint16Array): Uint16Array {
     if (!(addresses instanceof Uint32Array)) {
       throw invalidOption('addresses', 'a Uint32Array', addresses);
     }
-    return this.#native.bucketsIpv4(addresses, fitting(out, addresses.length));
+    const { length } = addresses;
+    return this.#native.bucketsIpv4(addresses, fitting(out ?? new Uint16Array(length), length));
   }
 
   /**

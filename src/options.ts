@@ -1,6 +1,6 @@
-import leven from 'leven';
 import { z } from 'zod';
-import { invalidOption, unknownOption } from './errors.js';
+import { invalidOption } from './errors.js';
+import { parse } from './parse.js';
 
 /** How a key becomes a bucket. See docs/decision.md for the formulas. */
 export type Policy = 'jhash' | 'xt_cluster';
@@ -192,13 +192,14 @@ const integers = (low: number, high: number, atLeast: number) =>
     (value) =>
       Array.isArray(value) &&
       value.length >= atLeast &&
-      value.every((entry) => isInteger(entry, low, high)) &&
+      /* A spread, since every() passes over the holes of a sparse list. */
+      [...(value as unknown[])].every((entry) => isInteger(entry, low, high)) &&
       new Set(value).size === value.length,
   );
 
 const interfaceName = matching(
-  'an interface name: 1 to 15 characters without "/", quotes or white space',
-  /^(?!\.{1,2}$)[^/\s"']{1,15}$/,
+  'an interface name: 1 to 15 characters without "/", quotes, white space or control characters',
+  /^(?!\.{1,2}$)[^/\s"'\p{Cc}]{1,15}$/u,
 );
 
 const maskedMark = z.strictObject({ value: u32, mask: u32 }, 'an object with value and mask');
@@ -261,7 +262,10 @@ const schema = z.strictObject(
     name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
     queueLength: integer(1, U32).optional(),
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
-    netns: matching('a name under /run/netns, or an absolute path', /^(\/.+|[^/\s]+)$/).optional(),
+    netns: matching(
+      'a name under /run/netns, or an absolute path',
+      /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
+    ).optional(),
   },
   'an object of options',
 );
@@ -423,50 +427,3 @@ export const range = (length: number): number[] => Array.from({ length }, (_, in
 const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
 const inverted = (owned: readonly number[], buckets: number): number[] =>
   range(buckets).filter((bucket) => !owned.includes(bucket));
-
-/** Parses by a schema and turns its first issue into this package's error. */
-export function parse<T extends z.ZodType>(type: T, input: unknown, what: string): z.output<T> {
-  const result = type.safeParse(input);
-  if (result.success) return result.data;
-  const { issues } = result.error;
-  /* A misspelt option shows as a missing one too; the misspelling is what helps. */
-  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0]!;
-  const path = issue.path.map(String);
-  const name = path.length === 0 ? what : path.join('.');
-  const value = issue.path.reduce<unknown>(
-    (at, step) => (at as Record<PropertyKey, unknown>)[step],
-    input,
-  );
-  if (issue.code === 'unrecognized_keys') {
-    const key = issue.keys[0]!;
-    throw unknownOption([...path, key].join('.'), didYouMean(key, knownKeys(type, issue.path)));
-  }
-  if (value === undefined)
-    throw invalidOption(name, issue.message, value, `The option ${name} is mandatory.`);
-  throw invalidOption(name, issue.message, value);
-}
-
-function knownKeys(type: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let at: unknown = type;
-  for (const step of path) {
-    at = unwrapped(at);
-    if (at instanceof z.ZodObject) at = (at.shape as Record<PropertyKey, unknown>)[step];
-    else if (at instanceof z.ZodArray) at = at.element;
-  }
-  at = unwrapped(at);
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
-}
-
-const unwrapped = (type: unknown): unknown =>
-  type instanceof z.ZodOptional ? type.unwrap() : type;
-
-/** "Did you mean NAME?" where a known name is near, else the list of them. */
-export function didYouMean(wrong: string, known: readonly string[]): string {
-  const [nearest] = known
-    .map((name) => ({ name, distance: leven(wrong.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  if (nearest !== undefined && nearest.distance <= Math.max(2, wrong.length / 3)) {
-    return `Did you mean ${nearest.name}?`;
-  }
-  return `Known here: ${known.join(', ')}.`;
-}

@@ -4,6 +4,7 @@
 #include <linux/netfilter.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "../linux/clock.h"
 
@@ -51,6 +52,7 @@ Key key_of_text(napi_env env, napi_value value) {
   char buffer[INET6_ADDRSTRLEN + 1];
   std::size_t length = 0;
   if (napi_get_value_string_utf8(env, value, buffer, sizeof buffer, &length) != napi_ok) return {};
+  if (std::strlen(buffer) != length) return {};
   unsigned char bytes[16];
   if (::inet_pton(AF_INET, buffer, bytes) == 1) return Key::ipv4(bytes);
   if (::inet_pton(AF_INET6, buffer, bytes) == 1) return Key::ipv6(bytes);

@@ -7,11 +7,12 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { flowKey, type ClientPlan, type Flow, type FromClients } from './protocol.js';
 
-const AT_A_TIME = 64;
+const AT_A_TIME = 32;
 /** Milliseconds that a flow waits for its answer. */
-const PATIENCE = 5000;
+const PATIENCE = 10_000;
 /** After so many flows without an answer no further one is begun: the cluster does not work. */
-const GIVE_UP = 200;
+const GIVE_UP = 100;
+const PROGRESS_EVERY = 20;
 
 const udpSockets: dgram.Socket[] = [];
 const tell = (message: FromClients): void => void process.send!(message);
@@ -62,7 +63,7 @@ async function work(flows: Iterator<Flow>): Promise<void> {
     const exchange = flow.protocol === 'tcp' ? overTcp : overUdp;
     await exchange(flow, host, plan.servers.port).catch(() => undefined); // refused, reset, timed out
     if (flow.answers.length === 0) unanswered++;
-    tell({ event: 'progress', done: ++done });
+    if (++done % PROGRESS_EVERY === 0) tell({ event: 'progress', done });
   }
 }
 

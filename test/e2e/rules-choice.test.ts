@@ -108,7 +108,7 @@ function inChild(wrapper: readonly string[], more: object): string {
     script,
     JSON.stringify(more),
   ];
-  const child = spawnSync(program!, args, { encoding: 'utf8' });
+  const child = spawnSync(program, args, { encoding: 'utf8' });
   assert.equal(child.status, 0, child.stderr);
   return child.stdout.trim();
 }

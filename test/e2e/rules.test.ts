@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { NfqClusterError } from '../../src/errors.js';
-import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
-import { findProgram } from '../../src/setup/exec.js';
-import { chooseMechanism, install, reinjectOf, type Mechanism } from '../../src/setup/index.js';
+import { install } from '../../src/setup/index.js';
 import {
   cannotTest,
   counted,
@@ -20,24 +16,7 @@ import {
   until,
   type Lab,
 } from './rules-lab.js';
-
-const NFT: Mechanism = { kind: 'nft' };
-const xtables = (variant: string): Mechanism => ({
-  kind: 'xtables',
-  iptables: `iptables-${variant}`,
-  ip6tables: `ip6tables-${variant}`,
-});
-
-const options = (at: Lab, more: Partial<Options> = {}): ResolvedOptions =>
-  resolveOptions({
-    interfaces: ['wire'],
-    hashSeed: 1,
-    totalNodes: 2,
-    localNode: 1,
-    queues: [10],
-    netns: at.node,
-    ...more,
-  });
+import { mechanismsHere, options } from './rules-mechanisms.js';
 
 /** A user's own rules, in every place where ours go. */
 const USERS_RULES = `
@@ -48,8 +27,10 @@ END
   iptables-nft -t mangle -A PREROUTING -i other -m mark --mark 0x5 -j DROP
   ip6tables-nft -t mangle -N kept; ip6tables-nft -t mangle -A PREROUTING -j kept
   iptables-nft -A INPUT -p tcp --dport 9999 -j DROP
-  iptables-legacy -t mangle -A PREROUTING -i other -j MARK --set-mark 0x4
-  iptables-legacy -t nat -A PREROUTING -p udp --dport 4 -j REDIRECT --to-ports 5`;
+  if command -v iptables-legacy; then
+    iptables-legacy -t mangle -A PREROUTING -i other -j MARK --set-mark 0x4
+    iptables-legacy -t nat -A PREROUTING -p udp --dport 4 -j REDIRECT --to-ports 5
+  fi`;
 
 /** Counters of the first and of the last look at a packet: a table of the tester's, in front of and behind ours. */
 function probe(at: Lab, early = '', late = ''): void {
@@ -70,18 +51,7 @@ END`,
 const NOTRACK = 'udp dport 9 notrack;';
 
 const skip = await cannotTest();
-const mechanisms: [string, Mechanism][] = [];
-if (skip === false) {
-  await using at = await lab();
-  const nft = await chooseMechanism(options(at, { rules: 'nft' })).catch((error: unknown) => {
-    assert.equal((error as NfqClusterError).code, 'ERR_NO_NFQUEUE');
-  });
-  if (nft !== undefined) mechanisms.push(['nft', NFT]);
-  for (const variant of ['nft', 'legacy']) {
-    if ((await findProgram(`iptables-${variant}`)) !== undefined)
-      mechanisms.push([`iptables-${variant}`, xtables(variant)]);
-  }
-}
+const mechanisms = skip === false ? await mechanismsHere() : [];
 
 for (const [title, mechanism] of mechanisms) {
   describe(`rules by ${title}`, { skip }, () => {
@@ -361,4 +331,3 @@ function connect(at: Lab, address: string): string {
     `const s = require('net').connect(7, '${address}').on('error', (e) => console.log(e.code)).setTimeout(700, () => { console.log('timeout'); s.destroy() })`,
   ).trim();
 }
-

@@ -6,7 +6,9 @@ import process from 'node:process';
 const [directory = 'corpus'] = process.argv.slice(2);
 mkdirSync(directory, { recursive: true });
 for (const file of ['nfqueue-ct-6.1.hex', 'nfqueue-noct-6.18.hex']) {
-  const lines = readFileSync(path.join(import.meta.dirname, '../vectors', file), 'utf8').split('\n');
+  const lines = readFileSync(path.join(import.meta.dirname, '../vectors', file), 'utf8').split(
+    '\n',
+  );
   for (const [at, line] of lines.entries()) {
     const [hex] = line.split('\t');
     if (hex !== '') writeFileSync(path.join(directory, `${file}-${at}`), Buffer.from(hex, 'hex'));

@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* bytes, std::size_t le
   for (std::size_t i = 0; i < length && !batch.full(); ++i) {
     verdicts.push_back(verdict_of(bytes[i], id));
     id = verdicts.back().id;
-    kernel.hold(id, i);
+    kernel.hold(id, static_cast<std::uint32_t>(i));
     batch.add(verdicts.back());
   }
   kernel.receive(batch.encode(7));

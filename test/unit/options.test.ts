@@ -1,0 +1,355 @@
+/* Every option by itself: what it takes, what it refuses and how, and its default. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { MAX_INTERFACES, resolveOptions, type Options } from '../../src/options.js';
+import { refuses, refusesUnknown } from './expectations.js';
+
+const U32 = 0xffff_ffff;
+const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };
+
+/** What is wrong everywhere: other types, and things that only look like a number. */
+const NO_NUMBERS = ['1', 1.5, NaN, Infinity, -Infinity, 1n, true, null, {}, [1], new Date(0)];
+const NO_TEXTS = [1, true, null, {}, ['x'], Symbol('x'), () => 'x'];
+
+interface Field {
+  /** Where it lies among the options: `marks.owned.value`. */
+  name: string;
+  expected: string;
+  good: readonly unknown[];
+  bad: readonly unknown[];
+  /** Other options that are needed, or stand in the way. */
+  with?: Record<string, unknown>;
+}
+
+const integer = (low: number, high: number | string): string => `an integer from ${low} to ${high}`;
+const BITS = 'a single bit, such as 0x40000000';
+const MARK = { value: 1, mask: 1 };
+
+const FIELDS: readonly Field[] = [
+  {
+    name: 'queues',
+    expected: 'a list, not empty, of different integers from 0 to 65535',
+    good: [[0], [65_535], [3, 4, 5], [5, 3, 4], undefined],
+    bad: [
+      [],
+      [-1],
+      [65_536],
+      [1, 1],
+      ['1'],
+      [1.5],
+      [NaN],
+      0,
+      '0',
+      null,
+      new Uint16Array([1]),
+      [0, , 2],
+    ],
+  },
+  {
+    name: 'hashSeed',
+    expected: integer(0, '0xffffffff'),
+    good: [0, 1, 0xdeadbeef, U32],
+    bad: [-1, U32 + 1, '0xdeadbeef', ...NO_NUMBERS],
+  },
+  {
+    name: 'policy',
+    expected: 'one of "jhash", "xt_cluster"',
+    good: ['jhash', 'xt_cluster', undefined],
+    bad: ['JHASH', '', 'clusterip', ...NO_TEXTS],
+  },
+  {
+    name: 'totalNodes',
+    expected: integer(1, 32),
+    good: [1, 2, 32],
+    bad: [0, 33, -1, ...NO_NUMBERS],
+  },
+  {
+    name: 'buckets',
+    expected: integer(1, 1023),
+    good: [1, 2, 1023],
+    bad: [0, 1024, -1, ...NO_NUMBERS],
+    with: { totalNodes: undefined, localNode: undefined, ownership: { buckets: [0] } },
+  },
+  {
+    name: 'localNode',
+    expected: 'a node number from 1 to 32, or a list of different ones',
+    good: [1, 32, [1], [32, 1]],
+    bad: [0, 33, [], [0], [1, 1], [33], ['1'], '1', 1.5, null, true, {}],
+    with: { totalNodes: 32 },
+  },
+  {
+    name: 'localNodemask',
+    expected: integer(1, U32),
+    good: [1, 0x8000_0000, U32],
+    bad: [0, -1, U32 + 1, '0x1', ...NO_NUMBERS],
+    with: { totalNodes: 32, localNode: undefined },
+  },
+  {
+    name: 'invert',
+    expected: 'true or false',
+    good: [true, false, undefined],
+    bad: [0, 1, 'true', null, {}],
+  },
+  {
+    name: 'action',
+    expected: 'one of "drop", "mark"',
+    good: ['drop', 'mark', undefined],
+    bad: ['DROP', 'accept', '', ...NO_TEXTS],
+  },
+  {
+    name: 'reinject',
+    expected: 'one of "accept", "repeat"',
+    good: ['accept', 'repeat', undefined],
+    bad: ['drop', '', ...NO_TEXTS],
+  },
+  {
+    name: 'rules',
+    expected: 'one of "none", "auto", "nft", "xtables"',
+    good: ['none', 'auto', 'nft', 'xtables', undefined],
+    bad: ['iptables', '', false, ...NO_TEXTS],
+  },
+  {
+    name: 'name',
+    expected: '1 to 16 characters of a-z, 0-9, "-" and "_"',
+    good: ['a', 'web-1_x', '0123456789abcdef', undefined],
+    bad: ['', 'A', 'a b', 'a/b', '0123456789abcdefg', 'a\n', 'é', ...NO_TEXTS],
+  },
+  {
+    name: 'queueLength',
+    expected: integer(1, U32),
+    good: [1, 1024, U32, undefined],
+    bad: [0, -1, U32 + 1, ...NO_NUMBERS],
+  },
+  {
+    name: 'receiveBuffer',
+    expected: integer(4096, 0x3fff_ffff),
+    good: [4096, 1 << 20, 0x3fff_ffff, undefined],
+    bad: [0, 4095, 0x4000_0000, ...NO_NUMBERS],
+  },
+  {
+    name: 'netns',
+    expected: 'a name under /run/netns, or an absolute path',
+    good: ['blue', '/proc/1/ns/net', '/a b', undefined],
+    bad: ['', '/', 'a/b', 'a b', './a', '/a\0b', 'a\0b', '/a\nb', ...NO_TEXTS],
+  },
+  {
+    name: 'marks',
+    expected: 'an object with owned, multicast or decided',
+    good: [{}, undefined],
+    bad: [0xffff, '0x1', null, [], true],
+  },
+  {
+    name: 'marks.owned',
+    expected: 'an object with value and mask',
+    good: [MARK, { value: 2, mask: 6 }, undefined],
+    bad: [1, '1/1', null, [1, 1]],
+  },
+  {
+    name: 'marks.owned.value',
+    expected: integer(0, '0xffffffff'),
+    good: [1, 3],
+    bad: [-1, U32 + 1, ...NO_NUMBERS],
+    with: { 'marks.owned.mask': 3 },
+  },
+  {
+    name: 'marks.owned.mask',
+    expected: integer(0, '0xffffffff'),
+    good: [1, 0x00ff_ffff],
+    bad: [-1, U32 + 1, ...NO_NUMBERS],
+    with: { 'marks.owned.value': 1 },
+  },
+  {
+    name: 'marks.multicast',
+    expected: BITS,
+    good: [0x10000, 0x2000_0000, undefined],
+    bad: [0, 3, -1, U32 + 1, 0x1_0000_0000, ...NO_NUMBERS],
+  },
+  {
+    name: 'marks.decided',
+    expected: BITS,
+    good: [0x10000, 0x8000_0000, undefined],
+    bad: [0, 3, -1, U32, ...NO_NUMBERS],
+  },
+];
+
+/** `set({}, 'marks.owned.value', 1)` is `{ marks: { owned: { value: 1 } } }`. */
+function set(
+  options: Record<string, unknown>,
+  name: string,
+  value: unknown,
+): Record<string, unknown> {
+  const [first, ...rest] = name.split('.') as [string, ...string[]];
+  const below = (options[first] ?? {}) as Record<string, unknown>;
+  return { ...options, [first]: rest.length === 0 ? value : set(below, rest.join('.'), value) };
+}
+
+/** Valid options but for one. */
+function withField(field: Field, value: unknown): unknown {
+  const others = Object.entries(field.with ?? {});
+  const base = others.reduce(
+    (all, [name, other]) => set(all, name, other),
+    VALID as unknown as Record<string, unknown>,
+  );
+  return set(base, field.name, value);
+}
+
+describe('each option', () => {
+  for (const field of FIELDS) {
+    test(`${field.name}: ${field.expected}`, () => {
+      for (const value of field.good) assert.ok(resolveOptions(withField(field, value)));
+      for (const value of field.bad) {
+        const { name, expected } = field;
+        refuses(() => resolveOptions(withField(field, value)), { name, expected, value });
+      }
+    });
+  }
+});
+
+const NAME =
+  'an interface name: 1 to 15 characters without "/", quotes, white space or control characters';
+const LIST = 'a list of interfaces, not empty';
+
+describe('interfaces', () => {
+  const given = (interfaces: unknown) => () => resolveOptions({ ...VALID, interfaces });
+
+  test('a name alone is hashed by the source', () => {
+    assert.deepEqual(
+      given(['eth0', { name: 'eth1' }, { name: 'eth2', key: 'destination' }])().interfaces,
+      [
+        { name: 'eth0', key: 'source' },
+        { name: 'eth1', key: 'source' },
+        { name: 'eth2', key: 'destination' },
+      ],
+    );
+  });
+
+  test('names that Linux takes', () => {
+    for (const name of ['a', 'br-lan.100', 'x'.repeat(15), 'wg_0', 'eth0:1', 'é', '...']) {
+      assert.equal(given([name])().interfaces[0]?.name, name);
+      assert.equal(given([{ name }])().interfaces[0]?.name, name);
+    }
+  });
+
+  test('names that it does not', () => {
+    for (const name of [
+      '',
+      '.',
+      '..',
+      'a/b',
+      'a b',
+      'a\tb',
+      'x'.repeat(16),
+      '"',
+      "'",
+      'eth0\0',
+      1,
+      null,
+    ]) {
+      const either = 'an interface name, or an object with name and key';
+      refuses(given(['eth0', name]), { name: 'interfaces.1', expected: either, value: name });
+      refuses(given([{ name }]), { name: 'interfaces.0.name', expected: NAME, value: name });
+    }
+  });
+
+  test('other keys than source and destination', () => {
+    for (const key of ['src', '', 1, null]) {
+      const expected = 'one of "source", "destination"';
+      refuses(given([{ name: 'eth0', key }]), { name: 'interfaces.0.key', expected, value: key });
+    }
+  });
+
+  test('no list, an empty one, one too long, one with a name twice', () => {
+    for (const value of [[], 'eth0', null, { 0: 'eth0' }]) {
+      refuses(given(value), { name: 'interfaces', expected: LIST, value });
+    }
+    const many = Array.from({ length: MAX_INTERFACES + 1 }, (_, at) => `eth${at}`);
+    assert.equal(given(many.slice(1))().interfaces.length, MAX_INTERFACES);
+    refuses(given(many), { name: 'interfaces', expected: 'at most 64 interfaces', value: many });
+    const twice = ['eth0', { name: 'eth0', key: 'destination' }];
+    refuses(given(twice), { name: 'interfaces', expected: 'each interface once', value: twice });
+  });
+});
+
+describe('options as a whole', () => {
+  test('every default', () => {
+    assert.deepEqual(resolveOptions(VALID), {
+      queues: [0],
+      interfaces: [{ name: 'eth0', key: 'source' }],
+      policy: 'jhash',
+      hashSeed: 1,
+      buckets: 2,
+      classic: true,
+      owned: [0],
+      validFor: Infinity,
+      action: 'drop',
+      marks: {
+        owned: { value: 0xffff, mask: 0xffff },
+        multicast: 0x4000_0000,
+        decided: 0x8000_0000,
+      },
+      reinject: 'accept',
+      rules: 'none',
+      name: 'q0',
+      queueLength: 16_384,
+      receiveBuffer: 33_554_432,
+      netns: undefined,
+    });
+  });
+
+  test('no object', () => {
+    for (const value of [undefined, null, [], 'x', 1, () => VALID]) {
+      refuses(() => resolveOptions(value), {
+        name: 'options',
+        expected: 'an object of options',
+        value,
+      });
+    }
+  });
+
+  test('what is mandatory is said so', () => {
+    const without = (name: string) => () => resolveOptions({ ...VALID, [name]: undefined });
+    const value = undefined;
+    refuses(without('hashSeed'), {
+      name: 'hashSeed',
+      expected: integer(0, '0xffffffff'),
+      value,
+      remedy: 'The option hashSeed is mandatory.',
+    });
+    refuses(without('interfaces'), {
+      name: 'interfaces',
+      expected: LIST,
+      value,
+      remedy: 'The option interfaces is mandatory.',
+    });
+  });
+
+  test('a misspelt option, at any depth, names the right one', () => {
+    const misspelt: readonly [unknown, string, string][] = [
+      [{ hasSeed: 1 }, 'hasSeed', 'hashSeed'],
+      [{ hashSeed: undefined, hashseed: 1 }, 'hashseed', 'hashSeed'],
+      [{ queue: [0] }, 'queue', 'queues'],
+      [{ localNodeMask: 1 }, 'localNodeMask', 'localNodemask'],
+      [{ marks: { multicst: 1 } }, 'marks.multicst', 'multicast'],
+      [{ marks: { owned: { value: 1, msk: 1 } } }, 'marks.owned.msk', 'mask'],
+      [{ ownership: { bucket: [0] } }, 'ownership.bucket', 'buckets'],
+      [{ interfaces: [{ name: 'eth0', kye: 'source' }] }, 'interfaces.0.kye', 'key'],
+      [{ interfaces: [{ nam: 'eth0' }] }, 'interfaces.0.nam', 'name'],
+    ];
+    for (const [options, name, right] of misspelt) {
+      const call = () => resolveOptions({ ...VALID, ...(options as object) });
+      refusesUnknown(call, name, `Did you mean ${right}?`);
+    }
+  });
+
+  test('an option that is like no other gets the list of them', () => {
+    const call = () => resolveOptions({ ...VALID, marks: { somethingElse: 1 } });
+    refusesUnknown(call, 'marks.somethingElse', 'Known here: owned, multicast, decided.');
+  });
+
+  test('what they are given is left as it was', () => {
+    const queues = Object.freeze([3, 1, 2]);
+    const resolved = resolveOptions(Object.freeze({ ...VALID, queues }));
+    assert.deepEqual(resolved.queues, [1, 2, 3]);
+    assert.equal(resolved.name, 'q1');
+  });
+});

@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { resolveOptions, type Options } from '../../src/options.js';
+import {
+  closing,
+  installation,
+  isEmptyMangle,
+  mangleMade,
+  nftRevert,
+  xtablesRevert,
+} from '../../src/setup/plan.js';
+import { nftTable, xtablesChain, xtablesRemoval, type Mechanism } from '../../src/setup/ruleset.js';
+import { parseChains, parseSave, type Traces, type XtablesTraces } from '../../src/setup/traces.js';
+
+const options = (more: Partial<Options> = {}) =>
+  resolveOptions({ interfaces: ['eth1'], hashSeed: 1, totalNodes: 2, localNode: 1, ...more });
+
+/** The rules of one chain in a transaction. */
+const rulesOf = (text: string, chain: string): string[] =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('add rule ') && line.split(' ')[4] === chain)
+    .map((line) => line.split(' ').slice(5).join(' '));
+
+const NFT: Mechanism = { kind: 'nft' };
+const XTABLES: Mechanism = {
+  kind: 'xtables',
+  iptables: 'iptables-nft',
+  ip6tables: 'ip6tables-nft',
+};
+
+const nothing = (program: string, family: 'ip' | 'ip6'): XtablesTraces => ({
+  program,
+  family,
+  legacy: program.endsWith('legacy'),
+  chain: false,
+  jump: false,
+});
+
+const CLEAN: Traces = {
+  nftChains: undefined,
+  mangle: [],
+  made: [],
+  xtables: [
+    nothing('iptables-nft', 'ip'),
+    nothing('ip6tables-nft', 'ip6'),
+    nothing('iptables-legacy', 'ip'),
+  ],
+};
+
+describe('the nft table', () => {
+  it('queues under action drop', () => {
+    assert.equal(
+      nftTable(options({ queues: [2, 0, 1], interfaces: ['eth1', 'br0.5'] }), 'nft', 'queue'),
+      `add table inet nfq-cluster-q0
+add chain inet nfq-cluster-q0 before-queue { type filter hook prerouting priority -152; policy accept; }
+flush chain inet nfq-cluster-q0 before-queue
+add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
+add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
+add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x3fffffff
+add rule inet nfq-cluster-q0 before-queue meta pkttype multicast meta mark set meta mark | 0x40000000
+add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
+add rule inet nfq-cluster-q0 before-queue queue num 0-2
+add chain inet nfq-cluster-q0 after-queue { type filter hook prerouting priority -151; policy accept; }
+flush chain inet nfq-cluster-q0 after-queue
+add rule inet nfq-cluster-q0 after-queue iifname != { "eth1", "br0.5" } return
+add rule inet nfq-cluster-q0 after-queue meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host
+add rule inet nfq-cluster-q0 after-queue meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host
+add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
+`,
+    );
+  });
+
+  it('marks neighbour discovery as owned under action mark, and lets INVALID pass unmarked', () => {
+    const text = nftTable(
+      options({ action: 'mark', name: 'gw', marks: { owned: { value: 0x1, mask: 0x3 } } }),
+      'nft',
+      'queue',
+    );
+    assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
+      'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
+      'meta mark set meta mark & 0x3ffffffc',
+      'meta pkttype multicast meta mark set meta mark | 0x40000000',
+      'ct state invalid,untracked return',
+      'queue num 0',
+    ]);
+  });
+
+  it('tells xtables by the decided bit what shall not be queued', () => {
+    const marks = { multicast: 0x1000_0000, decided: 0x2000_0000 };
+    const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');
+    assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
+      'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
+      'meta mark set meta mark & 0xcfff0000',
+      'meta pkttype multicast meta mark set meta mark | 0x10000000',
+      'ct state invalid,untracked meta mark set meta mark | 0x20000000 return',
+    ]);
+    assert.equal(rulesOf(text, 'after-mangle').at(-1), 'meta mark set meta mark & 0xcfffffff');
+  });
+
+  it('drops once closed under action drop, and lets pass under action mark', () => {
+    assert.equal(rulesOf(nftTable(options(), 'nft', 'closed'), 'before-queue').at(-1), 'drop');
+    assert.equal(
+      rulesOf(nftTable(options({ action: 'mark' }), 'nft', 'closed'), 'before-queue').at(-1),
+      'ct state invalid,untracked return',
+    );
+  });
+});
+
+describe('the xtables chain', () => {
+  it('queues what is not decided, and clears our bits of what is', () => {
+    assert.equal(
+      xtablesChain(options({ queues: [0, 1], interfaces: ['a', 'b'] }), 'queue', true),
+      `*mangle
+:nfq-cluster-q0 - [0:0]
+-I PREROUTING 1 -j nfq-cluster-q0
+-A nfq-cluster-q0 -i a -m mark ! --mark 0x80000000/0x80000000 -j NFQUEUE --queue-balance 0:1
+-A nfq-cluster-q0 -i a -j MARK --set-xmark 0x0/0xc0000000
+-A nfq-cluster-q0 -i b -m mark ! --mark 0x80000000/0x80000000 -j NFQUEUE --queue-balance 0:1
+-A nfq-cluster-q0 -i b -j MARK --set-xmark 0x0/0xc0000000
+COMMIT
+`,
+    );
+    assert.match(
+      xtablesChain(options({ queues: [7] }), 'queue', false),
+      /^\*mangle\n:nfq-cluster-q7 - \[0:0\]\n-A .* -j NFQUEUE --queue-num 7\n/,
+    );
+  });
+
+  it('drops once closed under action drop, and lets pass under action mark', () => {
+    assert.match(
+      xtablesChain(options(), 'closed', false),
+      / ! --mark 0x80000000\/0x80000000 -j DROP\n/,
+    );
+    assert.doesNotMatch(xtablesChain(options({ action: 'mark' }), 'closed', false), /DROP|NFQUEUE/);
+  });
+
+  it('has a name that xtables allows, however long the given one', () => {
+    const name = 'abcdefghijklmnop';
+    assert.ok(/^:(\S+) /m.exec(xtablesChain(options({ name }), 'queue', true))![1]!.length <= 28);
+  });
+
+  it('is removed with its jump', () => {
+    assert.equal(
+      xtablesRemoval('nfq-cluster-q0', true),
+      '*mangle\n-D PREROUTING -j nfq-cluster-q0\n-F nfq-cluster-q0\n-X nfq-cluster-q0\nCOMMIT\n',
+    );
+    assert.equal(
+      xtablesRemoval('nfq-cluster-q0', false),
+      '*mangle\n-F nfq-cluster-q0\n-X nfq-cluster-q0\nCOMMIT\n',
+    );
+  });
+});
+
+describe('a plan', () => {
+  const programs = (steps: readonly { program: string }[]) => steps.map(({ program }) => program);
+
+  it('for nft is one transaction', () => {
+    const [only, ...more] = installation(options(), NFT, CLEAN);
+    assert.deepEqual([only!.program, only!.args, more], ['nft', ['-f', '-'], []]);
+  });
+
+  it('for xtables is nft first, so that nothing is queued that shall not be', () => {
+    const steps = installation(options(), XTABLES, CLEAN);
+    assert.deepEqual(programs(steps), ['nft', 'iptables-nft-restore', 'ip6tables-nft-restore']);
+    assert.deepEqual(steps[1]!.args, ['--noflush', '-w', '10']);
+  });
+
+  it('leaves ip6tables alone where there is no IPv6', () => {
+    const steps = installation(options(), { ...XTABLES, ip6tables: undefined }, CLEAN);
+    assert.deepEqual(programs(steps), ['nft', 'iptables-nft-restore']);
+  });
+
+  it('does not insert a second jump', () => {
+    const left = CLEAN.xtables.map((variant) => ({
+      ...variant,
+      chain: true,
+      jump: variant.program === 'iptables-nft',
+    }));
+    const [, ip, ip6] = installation(options(), XTABLES, { ...CLEAN, xtables: left });
+    assert.doesNotMatch(ip!.input, /PREROUTING/);
+    assert.match(ip6!.input, /-I PREROUTING 1 /);
+  });
+
+  it('notes that iptables-nft makes a table, and only then', () => {
+    const [table] = installation(options(), XTABLES, { ...CLEAN, mangle: ['ip6'] });
+    assert.match(table!.input, /^add chain inet nfq-cluster-q0 made-ip-mangle$/m);
+    assert.doesNotMatch(table!.input, /made-ip6/);
+    const [other] = installation(options(), XTABLES, {
+      ...CLEAN,
+      mangle: ['ip', 'ip6'],
+      made: ['ip6'],
+    });
+    assert.match(other!.input, /^add chain inet nfq-cluster-q0 made-ip6-mangle$/m);
+    assert.doesNotMatch(other!.input, /made-ip-/);
+  });
+
+  it('removes what another mechanism left, after its own rules stand', () => {
+    const left: Traces = {
+      ...CLEAN,
+      nftChains: ['before-mangle', 'after-mangle', 'made-ip-mangle'],
+      xtables: CLEAN.xtables.map((variant) => ({
+        ...variant,
+        chain: variant.legacy,
+        jump: variant.legacy,
+      })),
+    };
+    const steps = installation(options(), NFT, left);
+    assert.deepEqual(programs(steps), ['nft', 'iptables-legacy-restore']);
+    assert.match(
+      steps[0]!.input,
+      /queue num 0\n(.*\n)+flush chain inet nfq-cluster-q0 before-mangle\ndelete chain inet nfq-cluster-q0 before-mangle\n/,
+    );
+    assert.doesNotMatch(steps[0]!.input, /made-/);
+  });
+
+  it('to close and to revert does nothing where nothing is', () => {
+    for (const mechanism of [NFT, XTABLES])
+      assert.deepEqual(closing(options(), mechanism, CLEAN), []);
+    assert.deepEqual(xtablesRevert('nfq-cluster-q0', CLEAN), []);
+    assert.deepEqual(nftRevert('nfq-cluster-q0', CLEAN, {}), []);
+  });
+
+  it('to revert deletes a table mangle that was made for us and is empty', () => {
+    const traces: Traces = {
+      ...CLEAN,
+      nftChains: ['made-ip-mangle', 'made-ip6-mangle'],
+      mangle: ['ip', 'ip6'],
+    };
+    assert.deepEqual(mangleMade(traces), ['ip', 'ip6']);
+    const tables = {
+      ip: 'table ip mangle {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n\t}\n}\n',
+      ip6: 'table ip6 mangle {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n\t\tcounter packets 0 bytes 0 drop\n\t}\n}\n',
+    };
+    const [step] = nftRevert('nfq-cluster-q0', traces, tables);
+    assert.equal(step!.input, 'delete table inet nfq-cluster-q0\ndelete table ip mangle\n');
+  });
+});
+
+describe('what is read', () => {
+  it('of iptables-save are our chain and our jump', () => {
+    const saved = `*mangle\n:PREROUTING ACCEPT [9:9]\n:nfq-cluster-a - [0:0]\n:nfq-cluster-ab - [0:0]\n-A PREROUTING -j nfq-cluster-ab\nCOMMIT\n`;
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-a'), { chain: true, jump: false });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-ab'), { chain: true, jump: true });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster'), { chain: false, jump: false });
+  });
+
+  it('of nft list table are the chains', () => {
+    assert.deepEqual(
+      parseChains(
+        'table inet t {\n\tset s {\n\t}\n\tchain a-b {\n\t\tdrop\n\t}\n\n\tchain c {\n\t}\n}\n',
+      ),
+      ['a-b', 'c'],
+    );
+  });
+
+  it('of a table mangle is whether anybody uses it', () => {
+    const base =
+      '\tchain OUTPUT {\n\t\ttype route hook output priority mangle; policy accept;\n\t}\n';
+    assert.ok(isEmptyMangle(`table ip mangle {\n${base}\n${base}}\n`));
+    assert.ok(isEmptyMangle('table ip mangle {\n}\n'));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n${base.replace('accept', 'drop')}}\n`));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n${base}\tchain mine {\n\t}\n}\n`));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n\tset s {\n\t\ttype ipv4_addr\n\t}\n${base}}\n`));
+    assert.ok(!isEmptyMangle(''));
+  });
+});
