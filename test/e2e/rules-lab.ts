@@ -82,7 +82,7 @@ export function sh(netns: string, script: string): string {
 }
 
 /** Runs JavaScript in a namespace; it ends by itself. */
-export function js(netns: string, script: string): string {
+function js(netns: string, script: string): string {
   const { status, stdout, stderr } = spawnSync(
     'nsenter',
     [`--net=${netns}`, process.execPath, '-e', script],
@@ -118,6 +118,30 @@ export function rules(netns: string): string {
 /** The packets of a named counter in the table `inet probe`. */
 export function counted(netns: string, counter: string): number {
   return Number(/packets (\d+)/.exec(sh(netns, `nft list counter inet probe ${counter}`))![1]);
+}
+
+/** Counters of the first and of the last look at a packet: a table of the tester's, in front of and behind ours. */
+export function probe(at: Lab, early = '', late = ''): void {
+  sh(
+    at.node,
+    `nft -f - <<END
+    table inet probe {
+      counter arrived { }
+      counter passed { }
+      counter expected { }
+      chain first { type filter hook prerouting priority -310; iifname { "wire", "other" } meta l4proto { tcp, udp } counter name arrived; ${early} }
+      chain last { type filter hook prerouting priority 10; iifname { "wire", "other" } meta l4proto { tcp, udp } counter name passed; ${late} }
+    }
+END`,
+  );
+}
+
+/** Opens a TCP connection to a closed port and says how that ends. */
+export function connect(at: Lab, address: string): string {
+  return js(
+    at.client,
+    `const s = require('net').connect(7, '${address}').on('error', (e) => console.log(e.code)).setTimeout(700, () => { console.log('timeout'); s.destroy() })`,
+  ).trim();
 }
 
 /** Waits until a condition holds; fails after five seconds. */

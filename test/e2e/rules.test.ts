@@ -5,11 +5,12 @@ import { describe, it } from 'node:test';
 import { install } from '../../src/setup/index.js';
 import {
   cannotTest,
+  connect,
   counted,
-  js,
   lab,
   NODE4,
   NODE6,
+  probe,
   rules,
   send,
   sh,
@@ -31,22 +32,6 @@ END
     iptables-legacy -t mangle -A PREROUTING -i other -j MARK --set-mark 0x4
     iptables-legacy -t nat -A PREROUTING -p udp --dport 4 -j REDIRECT --to-ports 5
   fi`;
-
-/** Counters of the first and of the last look at a packet: a table of the tester's, in front of and behind ours. */
-function probe(at: Lab, early = '', late = ''): void {
-  sh(
-    at.node,
-    `nft -f - <<END
-    table inet probe {
-      counter arrived { }
-      counter passed { }
-      counter expected { }
-      chain first { type filter hook prerouting priority -310; iifname { "wire", "other" } meta l4proto { tcp, udp } counter name arrived; ${early} }
-      chain last { type filter hook prerouting priority 10; iifname { "wire", "other" } meta l4proto { tcp, udp } counter name passed; ${late} }
-    }
-END`,
-  );
-}
 
 const NOTRACK = 'udp dport 9 notrack;';
 
@@ -322,12 +307,4 @@ async function established(at: Lab): Promise<{ say(): void } & AsyncDisposable> 
       await Promise.all(ended);
     },
   };
-}
-
-/** Opens a TCP connection to a closed port and says how that ends. */
-function connect(at: Lab, address: string): string {
-  return js(
-    at.client,
-    `const s = require('net').connect(7, '${address}').on('error', (e) => console.log(e.code)).setTimeout(700, () => { console.log('timeout'); s.destroy() })`,
-  ).trim();
 }

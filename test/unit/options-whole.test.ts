@@ -1,0 +1,156 @@
+/* The list of interfaces, and the options as a whole. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { MAX_INTERFACES, resolveOptions, type Options } from '../../src/options.js';
+import { refuses, refusesUnknown } from './expectations.js';
+
+const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };
+
+const NAME =
+  'an interface name: 1 to 15 characters without "/", quotes, white space or control characters';
+const LIST = 'a list of interfaces, not empty';
+
+describe('interfaces', () => {
+  const given = (interfaces: unknown) => () => resolveOptions({ ...VALID, interfaces });
+
+  test('a name alone is hashed by the source', () => {
+    assert.deepEqual(
+      given(['eth0', { name: 'eth1' }, { name: 'eth2', key: 'destination' }])().interfaces,
+      [
+        { name: 'eth0', key: 'source' },
+        { name: 'eth1', key: 'source' },
+        { name: 'eth2', key: 'destination' },
+      ],
+    );
+  });
+
+  test('names that Linux takes', () => {
+    for (const name of ['a', 'br-lan.100', 'x'.repeat(15), 'wg_0', 'eth0:1', 'é', '...']) {
+      assert.equal(given([name])().interfaces[0]?.name, name);
+      assert.equal(given([{ name }])().interfaces[0]?.name, name);
+    }
+  });
+
+  test('names that it does not', () => {
+    for (const name of [
+      '',
+      '.',
+      '..',
+      'a/b',
+      'a b',
+      'a\tb',
+      'x'.repeat(16),
+      '"',
+      "'",
+      'eth0\0',
+      1,
+      null,
+    ]) {
+      const either = 'an interface name, or an object with name and key';
+      refuses(given(['eth0', name]), { name: 'interfaces.1', expected: either, value: name });
+      refuses(given([{ name }]), { name: 'interfaces.0.name', expected: NAME, value: name });
+    }
+  });
+
+  test('other keys than source and destination', () => {
+    for (const key of ['src', '', 1, null]) {
+      const expected = 'one of "source", "destination"';
+      refuses(given([{ name: 'eth0', key }]), { name: 'interfaces.0.key', expected, value: key });
+    }
+  });
+
+  test('no list, an empty one, one too long, one with a name twice', () => {
+    for (const value of [[], 'eth0', null, { 0: 'eth0' }]) {
+      refuses(given(value), { name: 'interfaces', expected: LIST, value });
+    }
+    const many = Array.from({ length: MAX_INTERFACES + 1 }, (_, at) => `eth${at}`);
+    assert.equal(given(many.slice(1))().interfaces.length, MAX_INTERFACES);
+    refuses(given(many), { name: 'interfaces', expected: 'at most 64 interfaces', value: many });
+    const twice = ['eth0', { name: 'eth0', key: 'destination' }];
+    refuses(given(twice), { name: 'interfaces', expected: 'each interface once', value: twice });
+  });
+});
+
+describe('options as a whole', () => {
+  test('every default', () => {
+    assert.deepEqual(resolveOptions(VALID), {
+      queues: [0],
+      interfaces: [{ name: 'eth0', key: 'source' }],
+      policy: 'jhash',
+      hashSeed: 1,
+      buckets: 2,
+      classic: true,
+      owned: [0],
+      validFor: Infinity,
+      action: 'drop',
+      marks: {
+        owned: { value: 0xffff, mask: 0xffff },
+        multicast: 0x4000_0000,
+        decided: 0x8000_0000,
+      },
+      reinject: 'accept',
+      rules: 'none',
+      name: 'q0',
+      queueLength: 16_384,
+      receiveBuffer: 33_554_432,
+      netns: undefined,
+    });
+  });
+
+  test('no object', () => {
+    for (const value of [undefined, null, [], 'x', 1, () => VALID]) {
+      refuses(() => resolveOptions(value), {
+        name: 'options',
+        expected: 'an object of options',
+        value,
+      });
+    }
+  });
+
+  test('what is mandatory is said so', () => {
+    const without = (name: string) => () => resolveOptions({ ...VALID, [name]: undefined });
+    const value = undefined;
+    refuses(without('hashSeed'), {
+      name: 'hashSeed',
+      expected: 'an integer from 0 to 0xffffffff',
+      value,
+      remedy: 'The option hashSeed is mandatory.',
+    });
+    refuses(without('interfaces'), {
+      name: 'interfaces',
+      expected: LIST,
+      value,
+      remedy: 'The option interfaces is mandatory.',
+    });
+  });
+
+  test('a misspelt option, at any depth, names the right one', () => {
+    const misspelt: readonly [unknown, string, string][] = [
+      [{ hasSeed: 1 }, 'hasSeed', 'hashSeed'],
+      [{ hashSeed: undefined, hashseed: 1 }, 'hashseed', 'hashSeed'],
+      [{ queue: [0] }, 'queue', 'queues'],
+      [{ localNodeMask: 1 }, 'localNodeMask', 'localNodemask'],
+      [{ marks: { multicst: 1 } }, 'marks.multicst', 'multicast'],
+      [{ marks: { owned: { value: 1, msk: 1 } } }, 'marks.owned.msk', 'mask'],
+      [{ ownership: { bucket: [0] } }, 'ownership.bucket', 'buckets'],
+      [{ interfaces: [{ name: 'eth0', kye: 'source' }] }, 'interfaces.0.kye', 'key'],
+      [{ interfaces: [{ nam: 'eth0' }] }, 'interfaces.0.nam', 'name'],
+    ];
+    for (const [options, name, right] of misspelt) {
+      const call = () => resolveOptions({ ...VALID, ...(options as object) });
+      refusesUnknown(call, name, `Did you mean ${right}?`);
+    }
+  });
+
+  test('an option that is like no other gets the list of them', () => {
+    const call = () => resolveOptions({ ...VALID, marks: { somethingElse: 1 } });
+    refusesUnknown(call, 'marks.somethingElse', 'Known here: owned, multicast, decided.');
+  });
+
+  test('what they are given is left as it was', () => {
+    const queues = Object.freeze([3, 1, 2]);
+    const resolved = resolveOptions(Object.freeze({ ...VALID, queues }));
+    assert.deepEqual(resolved.queues, [1, 2, 3]);
+    assert.equal(resolved.name, 'q1');
+  });
+});
