@@ -34,7 +34,8 @@ export interface MarkOptions {
    */
   owned?: MaskedMark;
   /**
-   * One bit. Before the queue: the frame was link-layer multicast. After it: set pkt_type to HOST.
+   * One bit. Before the queue: the frame was link-layer multicast. After it: and the destination is
+   * unicast, so that pkt_type is to become HOST.
    * @default 0x40000000
    */
   multicast?: number;

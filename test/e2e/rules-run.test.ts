@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Hasher } from '../../src/hash.js';
@@ -122,24 +125,19 @@ describe('nfq-cluster run', { skip }, () => {
 
   it('tells people in columns, from outside the namespace too, by a file of options', async () => {
     await using at = await lab();
-    const file = `/proc/self/fd/0`;
-    const options = {
-      interfaces: [{ name: 'wire', key: 'destination' }],
-      localNode: 1,
-      netns: at.node,
-    };
-    const child = spawn(
-      process.execPath,
-      [MAIN, 'run', '--config', file, '--cluster-total-nodes', '2', '--cluster-hash-seed', '7'],
-      { stdio: 'pipe' },
-    );
-    child.stdin.end(JSON.stringify(options));
+    const folder = mkdtempSync(join(tmpdir(), 'nfq-cluster-'));
+    const file = join(folder, 'options.json');
+    const interfaces = [{ name: 'wire', key: 'destination' }];
+    const options = { interfaces, localNode: 1, totalNodes: 2, hashSeed: 7, netns: at.node };
+    writeFileSync(file, JSON.stringify(options));
+    const child = spawn(process.execPath, [MAIN, 'run', '--config', file], { stdio: 'pipe' });
     let stdout = '';
     child.stdout.on('data', (text) => (stdout += String(text)));
     await until('a line of statistics', () => stdout.split('\n').length > 2);
     assert.match(rules(at.node), /nfq-cluster-q0/);
     child.kill('SIGTERM');
     await once(child, 'close');
+    rmSync(folder, { recursive: true });
     const [head, row] = stdout.split('\n');
     assert.match(head!, /^ +received\/s +owned\/s +foreign\/s +malformed +lost +p50 us +p99 us$/);
     assert.match(row!, /^ +0 +0 +0 +0 +0 +- +-$/);
@@ -196,7 +194,7 @@ describe('nfq-cluster run', { skip }, () => {
       '0x1/0xf',
     ]);
     await ready(run);
-    probe(at, 'meta mark set 0xabcdef;', 'meta mark 0xabcde1 counter name expected;');
+    probe(at, 'meta mark set 0xabcdef;', 'meta l4proto udp meta mark 0xabcde1 counter name expected;');
     send(at, NODE4, 7, 5);
     await until('five datagrams have passed', () => counted(at.node, 'passed') === 5);
     assert.equal(counted(at.node, 'expected'), 5);
@@ -249,20 +247,14 @@ describe('nfq-cluster run', { skip }, () => {
     await using holder = start(at, [...wire, ...node(1)]);
     await ready(holder);
     const before = rules(at.node);
-    const cases: [readonly (string | number)[], RegExp, readonly string[]?][] = [
-      [[...wire, ...node(1), '--name', 'second'], /[Qq]ueue 0 /],
-      [['-i', 'wires', ...node(1), '-q', 1], /[Ii]nterface wires/],
-      [
-        [...wire, ...node(1), '--netns', 'none-of-that-name'],
-        /network namespace none-of-that-name/,
-      ],
-      [
-        [...wire, ...node(1), '-q', 1],
-        /[Pp]ermitted|privilege/,
-        ['setpriv', '--bounding-set', '-net_admin,-sys_admin'],
-      ],
+    const unprivileged = ['setpriv', '--bounding-set', '-net_admin,-sys_admin'];
+    const cases: { args: (string | number)[]; message: RegExp; wrapper?: string[] }[] = [
+      { args: [...wire, ...node(1), '--name', 'second'], message: /queue 0 /i },
+      { args: ['-i', 'wires', ...node(1), '-q', 1], message: /interface wires/i },
+      { args: [...wire, ...node(1), '--netns', 'nowhere'], message: /network namespace nowhere/ },
+      { args: [...wire, ...node(1), '-q', 1], message: /permitted/i, wrapper: unprivileged },
     ];
-    for (const [args, message, wrapper] of cases) {
+    for (const { args, message, wrapper } of cases) {
       await using run = start(at, args, wrapper);
       assert.equal(await run.ended, 1);
       assert.equal(run.said.stdout, '');
