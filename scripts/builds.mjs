@@ -18,9 +18,9 @@ export function buildAddon() {
   });
 }
 
-/** native/build: the addon by cmake-js, the native tests and the helper programs of other tests. */
+/** native/build: the addon by cmake-js, the native tests, the helpers of tests and benchmarks. */
 export function buildWithCMake() {
-  const inputs = [...NATIVE, 'test/native'];
+  const inputs = [...NATIVE, 'test/native', 'bench/native'];
   const output = 'native/build/Release/nfq_cluster.node';
   return once('cmake-js', { inputs, output }, () => {
     forgetMovedBuild('native/build');
@@ -28,7 +28,7 @@ export function buildWithCMake() {
     const parallel = ['--parallel', String(os.availableParallelism())];
     const program = path.join(root, 'node_modules/cmake-js/bin/cmake-js');
     step(
-      'building the addon and the native tests (cmake-js)',
+      'building the addon, the native tests and benchmarks (cmake-js)',
       process.execPath,
       [program, 'build', ...where, ...parallel],
       { cwd: root },

@@ -13,7 +13,7 @@ import { canInstall, setUp } from './setup.mjs';
 import { Failure, foreground, main, say, step } from './steps.mjs';
 
 const fix = process.argv.includes('--fix');
-const sources = ['native', 'test/native', 'test/fuzz']
+const sources = ['native', 'test/native', 'test/fuzz', 'bench/native']
   .flatMap(filesBelow)
   .filter((file) => /\.(cc|h)$/.test(file));
 

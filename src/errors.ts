@@ -44,11 +44,12 @@ export interface ErrorDetails {
 export class NfqClusterError extends Error {
   override readonly name = 'NfqClusterError';
   readonly code: ErrorCode;
-  readonly expected?: string;
-  readonly found?: string;
-  readonly remedy?: string;
-  readonly errno?: number;
-  readonly syscall?: string;
+  /* Only declared, so that an error has none of them that it was not given. */
+  declare readonly expected?: string;
+  declare readonly found?: string;
+  declare readonly remedy?: string;
+  declare readonly errno?: number;
+  declare readonly syscall?: string;
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { cause, ...rest } = details;

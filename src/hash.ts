@@ -82,8 +82,7 @@ export class Hasher {
     if (!(addresses instanceof Uint32Array)) {
       throw invalidOption('addresses', 'a Uint32Array', addresses);
     }
-    const { length } = addresses;
-    return this.#native.bucketsIpv4(addresses, fitting(out ?? new Uint16Array(length), length));
+    return this.#native.bucketsIpv4(addresses, fitting(out, addresses.length));
   }
 
   /**
@@ -96,8 +95,7 @@ export class Hasher {
     if (!(addresses instanceof Uint8Array) || addresses.length % 16 !== 0) {
       throw invalidOption('addresses', 'a Uint8Array of whole 16-byte records', addresses);
     }
-    const records = addresses.length / 16;
-    return this.#native.bucketsIpv6(addresses, fitting(out ?? new Uint16Array(records), records));
+    return this.#native.bucketsIpv6(addresses, fitting(out, addresses.length / 16));
   }
 
   /** How an address comes to its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
@@ -132,7 +130,8 @@ function checked(result: number, address: Address): number {
   return result;
 }
 
-function fitting(out: Uint16Array, length: number): Uint16Array {
+function fitting(out: Uint16Array | undefined, length: number): Uint16Array {
+  if (out === undefined) return new Uint16Array(length);
   if (!(out instanceof Uint16Array) || out.length < length) {
     throw invalidOption('out', `a Uint16Array of at least ${length}`, out);
   }

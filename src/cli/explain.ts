@@ -1,9 +1,9 @@
 import { printed } from '../errors.js';
 import type { Explanation } from '../hash.js';
-import { resolveShare } from '../options.js';
+import { resolveOptions } from '../options.js';
 import { CommandError, onBrokenPipe, print } from './failure.js';
 import { bucketOf, hasherOf } from './hash.js';
-import { checkOptions, toOptions, type Flags } from './options.js';
+import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
 
 export interface ExplainFlags extends Flags {
   src: string;
@@ -15,7 +15,8 @@ type Explained = { address: string } & Explanation & { node: number | null; loca
 
 /** `nfq-cluster explain`: how one address comes to its bucket, its node, and whether that is this one. */
 export async function explain(flags: ExplainFlags): Promise<void> {
-  const { hasher, classic } = hasherOf(flags);
+  const options = toOptions(flags);
+  const { hasher, classic } = hasherOf(flags, options);
   if (bucketOf(hasher, flags.src) === undefined) {
     throw new CommandError(
       `Expected an IPv4 or IPv6 address for --src but received ${printed(flags.src)}`,
@@ -24,7 +25,7 @@ export async function explain(flags: ExplainFlags): Promise<void> {
   }
   const explanation = hasher.explain(flags.src);
   const { bucket } = explanation;
-  const owned = ownedBuckets(flags);
+  const owned = ownedBuckets(flags, options);
   const explained = {
     address: flags.src,
     ...explanation,
@@ -36,12 +37,13 @@ export async function explain(flags: ExplainFlags): Promise<void> {
 }
 
 /** What this node owns, or undefined where nobody said. */
-function ownedBuckets(flags: Flags): readonly number[] | undefined {
-  const options = toOptions(flags);
+function ownedBuckets(flags: Flags, options: GivenOptions): readonly number[] | undefined {
   const said = ['localNode', 'localNodemask', 'ownership', 'invert'].some(
     (name) => name in options,
   );
-  return said ? checkOptions(flags, () => resolveShare(options).owned) : undefined;
+  // Interfaces are mandatory only where packets are decided.
+  const complete = { interfaces: ['any'], ...options };
+  return said ? checkOptions(flags, () => resolveOptions(complete).owned) : undefined;
 }
 
 function asText({

@@ -1,32 +1,30 @@
 import type { Readable } from 'node:stream';
-import { Hasher } from '../hash.js';
+import { Hasher, type HasherOptions } from '../hash.js';
 import { NfqClusterError, printed } from '../errors.js';
 import { CommandError, onBrokenPipe, print } from './failure.js';
-import { checkOptions, toOptions, type Flags } from './options.js';
+import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
 const LONGEST_LINE = 1000;
 
 /** `nfq-cluster hash`: addresses from standard input, each with its bucket and its node on standard output. */
 export async function hash(flags: Flags): Promise<void> {
-  const { hasher, classic } = hasherOf(flags);
+  const { hasher, classic } = hasherOf(flags, toOptions(flags));
   onBrokenPipe(() => process.exit(0));
   await hashLines(process.stdin, hasher, classic);
 }
 
-/** The hasher that flags and file ask for, and whether buckets are nodes. */
-export function hasherOf(flags: Flags): { hasher: Hasher; classic: boolean } {
-  const { policy, hashSeed, totalNodes, buckets } = toOptions(flags);
-  const options = Object.fromEntries(
-    Object.entries({ policy, hashSeed, totalNodes, buckets }).filter(
-      ([, value]) => value !== undefined,
-    ),
+/** The hasher that the options ask for, and whether its buckets are nodes. */
+export function hasherOf(
+  flags: Flags,
+  options: GivenOptions,
+): { hasher: Hasher; classic: boolean } {
+  const names = ['policy', 'hashSeed', 'totalNodes', 'buckets'];
+  const hashing = Object.fromEntries(
+    names.flatMap((name) => (name in options ? [[name, options[name]]] : [])),
   );
-  const hasher = checkOptions(
-    flags,
-    () => new Hasher(options as unknown as ConstructorParameters<typeof Hasher>[0]),
-  );
-  return { hasher, classic: buckets === undefined };
+  const hasher = checkOptions(flags, () => new Hasher(hashing as unknown as HasherOptions));
+  return { hasher, classic: !('buckets' in options) };
 }
 
 async function hashLines(input: Readable, hasher: Hasher, classic: boolean): Promise<void> {

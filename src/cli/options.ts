@@ -119,8 +119,11 @@ export const withQueue = (command: Command): Command =>
     .option('--queue-length <packets>', 'packets the kernel holds per queue (default: 16384)', u32)
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32);
 
-/** The options as open() takes them, not yet checked: those of the file, and the flags over them. */
-export function toOptions(flags: Flags): Record<string, unknown> {
+/** Options by the names that open() has for them, not yet checked. */
+export type GivenOptions = Readonly<Record<string, unknown>>;
+
+/** The file's options, and those of the flags over them. */
+export function toOptions(flags: Flags): GivenOptions {
   const given = fromFlags(flags);
   const file = flags.config === undefined ? {} : readConfig(flags.config);
   const marks = { ...(file['marks'] as object | undefined), ...given.marks };

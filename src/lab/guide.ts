@@ -14,9 +14,9 @@ export function guide({ holder, bridge, clients, nodes }: Standing, root: boolea
     ...nodes.map((pid, index) => [`node ${index + 1}`, `${enter(pid)} bash`]),
     ['the clients', `${enter(clients)} bash`],
     ['the bridge', `${enter(bridge)} bash`],
-    ['rules', `${enter(nodes[0]!)} nft list ruleset`],
+    ['rules', `${enter(nodes[0]!)} /usr/sbin/nft list ruleset`],
     ['the queue', `${enter(nodes[0]!)} cat /proc/net/netfilter/nfnetlink_queue`],
-    ['frames', `${enter(nodes[0]!)} tcpdump -e -n -i ${INTERFACE}`],
+    ['frames', `${enter(nodes[0]!)} tcpdump -Z root -e -n -i ${INTERFACE}`],
     ['who answers', `${enter(clients)} node -e '${question(source!)}'`],
     ['remove it all', `kill ${holder}`],
   ] as [string, string][];

@@ -23,9 +23,10 @@ interface Flags {
   keep: boolean;
 }
 
-let interrupted: NodeJS.Signals | undefined;
-
 type Finished = Extract<FromHolder, { event: 'report' }>;
+
+/** The signal that was to end the laboratory early. */
+let interrupted: NodeJS.Signals | undefined;
 
 async function run({ nodes, json, keep }: Flags): Promise<void> {
   const privilege = await findPrivilege();

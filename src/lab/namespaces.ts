@@ -1,12 +1,13 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { NfqClusterError } from '../errors.js';
 
 /**
  * A network namespace with the processes started in it. It has no name, so that no other run can
  * meet it, and it cannot be left over: it is held by a `cat` that reads a pipe from this process,
- * and what `spawn` starts gets SIGKILL from the kernel when this process ends, however it ends.
+ * and what `spawn` starts gets SIGKILL from the kernel when this thread ends, however it ends.
  */
 export class Namespace implements AsyncDisposable {
   readonly #holder: ChildProcess;
@@ -44,7 +45,7 @@ export class Namespace implements AsyncDisposable {
     return `/proc/${this.pid}/ns/net`;
   }
 
-  /** Starts a program in the namespace; it is killed with the namespace, or with this process. */
+  /** Starts a program in the namespace; it is killed with the namespace, or with this thread. */
   spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
     const entry = [`--net=${this.path}`, 'setpriv', '--pdeathsig', 'KILL', command, ...args];
     const child = spawn('nsenter', entry, options);
@@ -114,12 +115,4 @@ const hasEnded = (child: ChildProcess): boolean =>
 export async function ended(child: ChildProcess): Promise<number | string> {
   if (!hasEnded(child)) await once(child, 'exit');
   return child.exitCode ?? child.signalCode!;
-}
-
-/** Everything that a stream brings until its end. */
-export async function text(stream: NodeJS.ReadableStream): Promise<string> {
-  let all = '';
-  stream.setEncoding('utf8');
-  for await (const chunk of stream) all += chunk as string;
-  return all;
 }

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { NfqClusterError } from '../errors.js';
-import { ended, text, type Namespace } from './namespaces.js';
+import { ended, type Namespace } from './namespaces.js';
 import { program, startProgram } from './programs.js';
 import { INTERFACE, SHARED } from './topology.js';
 

@@ -1,8 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { NfqClusterError } from '../errors.js';
-import { ended, text, type Namespace } from './namespaces.js';
+import { ended, type Namespace } from './namespaces.js';
 
 /** The path of a program of this package, built, by its path from here. */
 export const program = (path: string): string =>

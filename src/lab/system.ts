@@ -22,14 +22,12 @@ export async function findPrivilege(): Promise<Privilege> {
   await requireTools();
   const root = process.geteuid!() === 0;
   const prefix = root ? [] : ['unshare', '--user', '--map-root-user'];
-  const env = { ...process.env, PATH };
+  /* The usual lock, in /run, may be another user's. This one is the network namespace itself. */
+  const env = { ...process.env, PATH, XTABLES_LOCKFILE: '/proc/self/ns/net' };
   const line = [...prefix, 'unshare', '--net', 'true'];
   const { status, stderr } = spawnSync(line[0]!, line.slice(1), { env, encoding: 'utf8' });
   if (status !== 0) throw refused(root, stderr.trim());
-  /* The usual lock, in /run, is root's. This one is the network namespace itself. */
-  return root
-    ? { prefix, env }
-    : { prefix, env: { ...env, XTABLES_LOCKFILE: '/proc/self/ns/net' } };
+  return { prefix, env };
 }
 
 async function requireTools(): Promise<void> {

@@ -139,7 +139,7 @@ describe('nfq-cluster run', { skip }, () => {
     await once(child, 'close');
     rmSync(folder, { recursive: true });
     const [head, row] = stdout.split('\n');
-    assert.match(head!, /^ +received\/s +owned\/s +foreign\/s +malformed +lost +p50 us +p99 us$/);
+    assert.match(head!, /^ *received\/s +owned\/s +foreign\/s +malformed +lost +p50 us +p99 us$/);
     assert.match(row!, /^ +0 +0 +0 +0 +0 +- +-$/);
     assert.match(stdout, /\ntotal: received 0, owned 0, .*\n$/);
     assert.equal(rules(at.node), '');
@@ -194,7 +194,11 @@ describe('nfq-cluster run', { skip }, () => {
       '0x1/0xf',
     ]);
     await ready(run);
-    probe(at, 'meta mark set 0xabcdef;', 'meta l4proto udp meta mark 0xabcde1 counter name expected;');
+    probe(
+      at,
+      'meta mark set 0xabcdef;',
+      'meta l4proto udp meta mark 0xabcde1 counter name expected;',
+    );
     send(at, NODE4, 7, 5);
     await until('five datagrams have passed', () => counted(at.node, 'passed') === 5);
     assert.equal(counted(at.node, 'expected'), 5);

@@ -2,8 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ended, text, type Namespace } from '../../src/lab/namespaces.js';
+import { ended, type Namespace } from '../../src/lab/namespaces.js';
 
 export const root = path.resolve(import.meta.dirname, '../..');
 
@@ -44,8 +45,7 @@ export function cli(
     ...args,
   ] as [string, ...string[]];
   const options = { stdio: 'pipe', env: { ...process.env, ...env } } as const;
-  const child =
-    namespace?.spawn(program, line, options) ?? spawn(program, line, options);
+  const child = namespace?.spawn(program, line, options) ?? spawn(program, line, options);
   child.stdin!.on('error', () => undefined).end(input);
   const reader = createInterface({ input: child.stdout! });
   const lines = reader[Symbol.asyncIterator]();

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { inject } from './inject.js';
 import { bytes, fragments, ping, tcp, udp, unreachable } from './packets.js';
-import { root, waitFor } from './processes.js';
+import { cli, root, waitFor } from './processes.js';
 import { NODE, SENDER, wire, type Wire } from './wire.js';
 
 const skip = process.geteuid!() === 0 ? false : 'needs root';
@@ -28,6 +28,32 @@ test('what a killed test leaves: nothing', { skip }, async () => {
   assert.ok(!pids.some(isGone));
   child.kill('SIGKILL');
   await waitFor('the namespace and its programs are gone', () => pids.every(isGone));
+});
+
+test('cli runs the command, here or in a namespace', { skip }, async () => {
+  const { status, stdout } = await cli(
+    ['hash', '--cluster-total-nodes', '2', '--cluster-hash-seed', '0'],
+    {
+      input: '10.0.0.1\n',
+    },
+  ).outcome;
+  assert.deepEqual({ status, stdout }, { status: 0, stdout: '10.0.0.1\t0\t1\n' });
+
+  await using at = await wire();
+  const share = [
+    '--cluster-total-nodes',
+    '2',
+    '--cluster-local-node',
+    '1',
+    '--cluster-hash-seed',
+    '0',
+  ];
+  const run = cli(['run', '--interface', 'eth0', '--json', ...share], { namespace: at.node });
+  await run.event('ready');
+  await run.event('stats');
+  run.child.kill('SIGTERM');
+  assert.equal((await run.outcome).status, 0);
+  await assert.rejects(run.event('doomsday'), /ended before "doomsday"/);
 });
 
 test('waitFor says what it waited for', async () => {

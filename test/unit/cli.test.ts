@@ -234,6 +234,10 @@ describe('nfq-cluster', () => {
       /^nfq-cluster: a lone ! may stand only before/,
     );
     wrongUse(`run ${TWO} -i eth1:sideways`, /Expected NAME, NAME:source or NAME:destination/);
+    wrongUse(
+      `explain --src ::1 ${TWO} --cluster-local-node 0`,
+      /^nfq-cluster: Expected a node number from 1 to 32, or a list of different ones for --cluster-local-node but received 0\n$/,
+    );
     wrongUse(`run ${TWO} -i eth1`, /^nfq-cluster: Expected exactly one of /);
   });
 });

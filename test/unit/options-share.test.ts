@@ -208,7 +208,7 @@ describe('a change of ownership', () => {
   });
 
   test('lists of anything but different numbers', () => {
-    for (const value of [[-1], [1023], [1, 1], ['1'], [1.5], 1, new Set([1]), null, Array(2)]) {
+    for (const value of [[-1], [1023], [1, 1], ['1'], [1.5], 1, new Set([1]), null, Array(1)]) {
       const expected = 'a list of different integers from 0 to 1022';
       refuses(changed({ buckets: value }), { name: 'buckets', expected, value });
     }

@@ -42,7 +42,7 @@ const FIELDS: readonly Field[] = [
       '0',
       null,
       new Uint16Array([1]),
-      Array(2),
+      Array(1),
     ],
   },
   {

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import { ended, text, type Namespace } from '../../src/lab/namespaces.js';
+import { native, type NativeEngine, type NativeEngineConfig } from '../../src/native.js';
+import { resolveOptions, type Options } from '../../src/options.js';
+import type { Outcome } from '../support/processes.js';
+
+export const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+/** Options for an engine without traffic: it listens on `lo` of a namespace of its own. */
+export const quiet = (netns: string, queue = 0): Options => ({
+  netns,
+  queues: [queue],
+  interfaces: ['lo'],
+  hashSeed: 0,
+  totalNodes: 2,
+  localNode: 1,
+});
+
+/** What src/engine.ts would give the addon. */
+export function nativeConfig(netns: string, queue = 0): NativeEngineConfig {
+  return { ...resolveOptions(quiet(netns, queue)), netns };
+}
+
+export const nativeEngine = (netns: string, queue = 0): NativeEngine =>
+  new native.NativeEngine(nativeConfig(netns, queue), [0], Infinity, () => undefined);
+
+/** Runs a script of this folder to its end. `wrapper` is a program and its arguments before it. */
+export async function child(
+  script: string,
+  args: readonly string[],
+  { flags = [], wrapper = [] }: { flags?: readonly string[]; wrapper?: readonly string[] } = {},
+): Promise<Outcome> {
+  const file = path.join(import.meta.dirname, script);
+  const line = [...wrapper, process.execPath, ...flags, '--import', 'tsx', file, ...args];
+  const program = spawn(line[0]!, line.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [stdout, stderr] = await Promise.all([text(program.stdout), text(program.stderr)]);
+  return { status: await ended(program), stdout, stderr };
+}
+
+/** The queues that somebody listens on. */
+export async function boundQueues(namespace: Namespace): Promise<number[]> {
+  const listing = await namespace.run('cat', ['/proc/net/netfilter/nfnetlink_queue']);
+  return listing
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => Number(line.trim().split(/\s+/)[0]));
+}

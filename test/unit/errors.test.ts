@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { NfqClusterError, invalidOption, printed, unknownOption } from '../../src/errors.js';
+import { fromNative } from '../../src/native.js';
+
+/** An error as the addon makes it. */
+function nativeFault(kind: string, syscall = 'bind', errno = 16): Error {
+  return Object.assign(new Error('queue 3 is taken'), { kind, syscall, errno });
+}
+
+describe('an error of this package', () => {
+  test('has a name, a code and, behind the summary, what to do', () => {
+    const cause = new Error('x');
+    const error = new NfqClusterError('ERR_RULES', 'Not so', { remedy: 'Do it', cause });
+    assert.ok(error instanceof Error);
+    assert.equal(error.name, 'NfqClusterError');
+    assert.equal(error.code, 'ERR_RULES');
+    assert.equal(error.message, 'Not so. Do it');
+    assert.equal(error.remedy, 'Do it');
+    assert.equal(error.cause, cause);
+    assert.equal(String(error), 'NfqClusterError: Not so. Do it');
+  });
+
+  test('has no property that it knows nothing of', () => {
+    const error = new NfqClusterError('ERR_CLOSED', 'Closed');
+    assert.equal(error.message, 'Closed');
+    assert.deepEqual(Object.keys(error).sort(), ['code', 'name']);
+  });
+
+  test('about an option says what was expected and what was found', () => {
+    const error = invalidOption('queues', 'a list', 'x', 'Give a list.');
+    assert.equal(error.message, 'Expected a list for queues but received "x". Give a list.');
+    assert.deepEqual(
+      [error.code, error.expected, error.found],
+      ['ERR_INVALID_OPTION', 'a list', '"x"'],
+    );
+    assert.equal(
+      invalidOption('queues', 'a list', 5).message,
+      'Expected a list for queues but received 5',
+    );
+  });
+
+  test('about an unknown option names it', () => {
+    const error = unknownOption('queus', 'Did you mean queues?');
+    assert.equal(error.message, 'Unknown option queus. Did you mean queues?');
+    assert.deepEqual([error.code, error.found], ['ERR_INVALID_OPTION', 'queus']);
+  });
+});
+
+describe('an error of the addon', () => {
+  const codes: readonly [string, string][] = [
+    ['privilege', 'ERR_PRIVILEGE'],
+    ['queueTaken', 'ERR_QUEUE_TAKEN'],
+    ['noNfqueue', 'ERR_NO_NFQUEUE'],
+    ['noInterface', 'ERR_NO_INTERFACE'],
+    ['noNetns', 'ERR_NO_NETNS'],
+    ['system', 'ERR_SYSTEM'],
+  ];
+  for (const [kind, code] of codes) {
+    test(`of kind ${kind} becomes ${code}`, () => {
+      const fault = nativeFault(kind);
+      const error = fromNative(fault);
+      assert.ok(error instanceof NfqClusterError);
+      assert.deepEqual([error.code, error.errno, error.syscall], [code, 16, 'bind']);
+      assert.match(error.message, /^Queue 3 is taken/);
+      assert.equal(error.cause, fault);
+      assert.equal(error.remedy !== undefined, kind !== 'system');
+    });
+  }
+
+  test('without an errno names no system call', () => {
+    const error = fromNative(nativeFault('system', '', 0)) as NfqClusterError;
+    assert.ok(!('errno' in error) && !('syscall' in error));
+  });
+
+  test('of any other sort stays what it is', () => {
+    for (const other of [new TypeError('x'), 'x', undefined, null, { kind: 'system' }]) {
+      assert.equal(fromNative(other), other);
+    }
+  });
+});
+
+test('a printed value stands as in source, and never throws', () => {
+  const cycle: { self?: object } = {};
+  cycle.self = cycle;
+  const values: readonly [unknown, string][] = [
+    ['a "b"', '"a \\"b\\""'],
+    [1.5, '1.5'],
+    [10n, '10n'],
+    [undefined, 'undefined'],
+    [null, 'null'],
+    [NaN, 'NaN'],
+    [Symbol('x'), 'Symbol(x)'],
+    [() => 1, 'a function'],
+    [[1, 'x'], '[1,"x"]'],
+    [{ a: 1 }, '{"a":1}'],
+    [Object.create(null), '{}'],
+    [new Uint16Array(3), 'a Uint16Array of 6 bytes'],
+    [cycle, '[object Object]'],
+    [{ a: 1n }, '[object Object]'],
+    [{ toJSON: () => undefined }, '[object Object]'],
+    ['x'.repeat(60), `"${'x'.repeat(56)}...`],
+    ['x'.repeat(58), `"${'x'.repeat(58)}"`],
+  ];
+  for (const [value, text] of values) assert.equal(printed(value), text);
+});
