@@ -33,12 +33,9 @@ export function print(text: string): Promise<void> {
   });
 }
 
-/** Calls back, once, when nobody reads standard output any more: `| head` has seen enough. */
+/** Calls back when nobody reads standard output any more: `| head` has seen enough, the terminal is gone. */
 export function onBrokenPipe(callback: () => void): void {
-  let broken = false;
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    if (!broken) callback();
-    broken = true;
-  });
+  process.stdout.on('error', callback);
+  // A complaint that nobody reads is no reason to end in the middle of something.
+  process.stderr.on('error', () => undefined);
 }

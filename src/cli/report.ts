@@ -4,7 +4,7 @@ import type { Stats } from '../stats.js';
 
 /*
  * What `run` writes: lines for people, or with --json one object a line, told apart by `event`:
- * `ready` first, `stats` every second, `totals` last. Counts in `stats` and `totals` are since the start;
+ * `ready` first, `stats` every second, `closed` last. Counts in `stats` and `closed` are since the start;
  * `second` in `stats` is their growth.
  */
 
@@ -19,7 +19,7 @@ export const json: Format = {
   second: (growth, total) => line({ event: 'stats', ...counts(total), second: counts(growth) }),
   totals: (total) =>
     line({
-      event: 'totals',
+      event: 'closed',
       ...counts(total),
       buckets: total.buckets,
       batchSizes: total.batchSizes,

@@ -8,11 +8,11 @@ export interface RunFlags extends Flags {
   json?: true;
 }
 
-const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
- * `nfq-cluster run`: decides packets until SIGINT, SIGTERM, or the end of those who read its output.
- * Then it removes its rules and returns.
+ * `nfq-cluster run`: decides packets until SIGINT, SIGTERM or SIGHUP, or until nobody reads its output any
+ * more. Then it removes its rules and returns.
  */
 export async function run(flags: RunFlags): Promise<void> {
   const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;

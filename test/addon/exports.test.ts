@@ -14,13 +14,30 @@ describe('exports', () => {
 
   test('of its classes', () => {
     const hasher = ['bucket', 'bucketsIpv4', 'bucketsIpv6', 'constructor', 'hash', 'words'];
-    const engine = ['close', 'constructor', 'counters', 'open', 'readDrops', 'ref', 'remaining', 'setOwnership', 'unref'];
+    const engine = [
+      'close',
+      'constructor',
+      'counters',
+      'open',
+      'readDrops',
+      'ref',
+      'remaining',
+      'setOwnership',
+      'unref',
+    ];
     assert.deepEqual(methods(native.NativeHasher), hasher);
     assert.deepEqual(methods(native.NativeEngine), engine);
   });
 
   test('of the package', () => {
-    const values = ['Hasher', 'MAX_BUCKETS', 'MAX_INTERFACES', 'MAX_NODES', 'NfqClusterError', 'open'];
+    const values = [
+      'Hasher',
+      'MAX_BUCKETS',
+      'MAX_INTERFACES',
+      'MAX_NODES',
+      'NfqClusterError',
+      'open',
+    ];
     assert.deepEqual(Object.keys(api).sort(), values);
   });
 });

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
-import { ended, text, type Namespace } from '../../src/lab/namespaces.js';
+import { text } from 'node:stream/consumers';
+import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { native, type NativeEngine, type NativeEngineConfig } from '../../src/native.js';
 import { resolveOptions, type Options } from '../../src/options.js';
 import type { Outcome } from '../support/processes.js';

@@ -16,8 +16,9 @@ const HASHING = { policy: 'jhash', hashSeed: 0, buckets: 2 };
 const call = (object: object, method: string, ...args: unknown[]): unknown =>
   (object as Record<string, Any>)[method]!(...args);
 
+/** An array whose memory was given away. */
 function detached<T extends Uint8Array | Uint16Array | Uint32Array>(array: T): T {
-  structuredClone(array.buffer, { transfer: [array.buffer] });
+  structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
   return array;
 }
 
@@ -43,12 +44,27 @@ describe('NativeHasher', () => {
 
   test('passes on what a getter throws', () => {
     const thrown = new RangeError('mine');
-    const options = { ...HASHING, get hashSeed() { throw thrown; } };
-    assert.throws(() => new Hasher(options), (error) => error === thrown);
+    const options = {
+      ...HASHING,
+      get hashSeed() {
+        throw thrown;
+      },
+    };
+    assert.throws(
+      () => new Hasher(options),
+      (error) => error === thrown,
+    );
   });
 
   test('finds no address in anything else', () => {
-    const none = [...NOTHING.filter((value) => value !== 1), '10.0.0.1\0', new Uint8Array(5), detached(new Uint8Array(4)), {}, []];
+    const none = [
+      ...NOTHING.filter((value) => value !== 1),
+      '10.0.0.1\0',
+      new Uint8Array(5),
+      detached(new Uint8Array(4)),
+      {},
+      [],
+    ];
     for (const value of none) {
       assert.equal(call(hasher, 'hash', value), -1);
       assert.equal(call(hasher, 'bucket', value), -1);
@@ -59,7 +75,14 @@ describe('NativeHasher', () => {
 
   test('takes no other arrays than those of its types', () => {
     const out = new Uint16Array(4);
-    for (const value of [...NOTHING, [], {}, new ArrayBuffer(16), new DataView(new ArrayBuffer(16)), new Float64Array(2)]) {
+    for (const value of [
+      ...NOTHING,
+      [],
+      {},
+      new ArrayBuffer(16),
+      new DataView(new ArrayBuffer(16)),
+      new Float64Array(2),
+    ]) {
       for (const method of ['bucketsIpv4', 'bucketsIpv6']) {
         assert.throws(() => call(hasher, method, value, out), TypeError);
         assert.throws(() => call(hasher, method, new Uint32Array(1), value), TypeError);
@@ -73,7 +96,10 @@ describe('NativeHasher', () => {
   test('does not write past the end', () => {
     assert.throws(() => hasher.bucketsIpv4(new Uint32Array(5), new Uint16Array(4)), TypeError);
     assert.throws(() => hasher.bucketsIpv6(new Uint8Array(80), new Uint16Array(4)), TypeError);
-    assert.throws(() => hasher.bucketsIpv4(new Uint32Array(1), detached(new Uint16Array(1))), TypeError);
+    assert.throws(
+      () => hasher.bucketsIpv4(new Uint32Array(1), detached(new Uint16Array(1))),
+      TypeError,
+    );
     assert.equal(hasher.bucketsIpv4(detached(new Uint32Array(4)), new Uint16Array(4)).length, 4);
   });
 
@@ -86,7 +112,14 @@ describe('NativeHasher', () => {
 
   test('is not fooled about `this`', () => {
     const { hash } = native.NativeHasher.prototype as unknown as Record<string, Any>;
-    const impostors = [undefined, null, {}, Object.create(hasher) as object, new Proxy(hasher, {}), nativeEngine('')];
+    const impostors = [
+      undefined,
+      null,
+      {},
+      Object.create(hasher) as object,
+      new Proxy(hasher, {}),
+      nativeEngine(''),
+    ];
     for (const impostor of impostors) {
       assert.throws(() => hash!.call(impostor, 1), TypeError);
     }
@@ -95,21 +128,30 @@ describe('NativeHasher', () => {
 
 describe('NativeEngine', () => {
   const config = nativeConfig('');
-  const made = (...args: unknown[]) => () => new Engine(...args);
+  const made =
+    (...args: unknown[]) =>
+    () =>
+      new Engine(...args);
 
   test('is a class', () => {
     assert.throws(() => (native.NativeEngine as unknown as Any)(config, [], 1, () => 1), TypeError);
   });
 
   test('needs all four arguments', () => {
-    const good = [config, [0], Infinity, () => undefined];
+    const good: unknown[] = [config, [0], Infinity, () => undefined];
     assert.doesNotThrow(made(...good));
     for (let count = 0; count < good.length; count += 1) {
       assert.throws(made(...good.slice(0, count)), TypeError, `${count} arguments`);
     }
-    const wrong = [NOTHING, [...NOTHING, {}, [undefined], ['0'], [1023], [-1]], [...NOTHING.filter((value) => value !== 1), {}], [...NOTHING, {}]];
+    const wrong = [
+      NOTHING,
+      [...NOTHING, {}, [undefined], ['0'], [1023], [-1]],
+      [...NOTHING.filter((value) => value !== 1), {}],
+      [...NOTHING, {}],
+    ];
     wrong.forEach((values, at) => {
-      for (const value of values) assert.throws(made(...good.with(at, value)), TypeError, `${at}: ${String(value)}`);
+      for (const value of values)
+        assert.throws(made(...good.with(at, value)), TypeError, `argument ${at}`);
     });
   });
 
@@ -117,19 +159,38 @@ describe('NativeEngine', () => {
     const { name: _, owned: _o, validFor: _v, classic: _c, rules: _r, ...needed } = config;
     for (const name of Object.keys(needed)) {
       for (const value of [undefined, null, true, Symbol('x'), 10n]) {
-        assert.throws(made({ ...config, [name]: value }, [0], 1, () => 1), TypeError, name);
+        assert.throws(
+          made({ ...config, [name]: value }, [0], 1, () => 1),
+          TypeError,
+          name,
+        );
       }
     }
     for (const value of [1, null, {}, 'lo', { name: 'lo' }, { name: 1, key: 'source' }]) {
-      assert.throws(made({ ...config, interfaces: [value] }, [0], 1, () => 1), TypeError);
+      assert.throws(
+        made({ ...config, interfaces: [value] }, [0], 1, () => 1),
+        TypeError,
+      );
     }
     const many = Array.from({ length: 65 }, () => ({ name: 'lo', key: 'source' }));
-    assert.throws(made({ ...config, interfaces: many }, [0], 1, () => 1), TypeError);
+    assert.throws(
+      made({ ...config, interfaces: many }, [0], 1, () => 1),
+      TypeError,
+    );
   });
 
   test('is not fooled about `this`', () => {
     const hasher = new Hasher(HASHING);
-    for (const method of ['open', 'close', 'remaining', 'counters', 'setOwnership', 'readDrops', 'ref', 'unref']) {
+    for (const method of [
+      'open',
+      'close',
+      'remaining',
+      'counters',
+      'setOwnership',
+      'readDrops',
+      'ref',
+      'unref',
+    ]) {
       const own = (native.NativeEngine.prototype as unknown as Record<string, Any>)[method]!;
       for (const impostor of [undefined, {}, hasher]) {
         assert.throws(() => own.call(impostor), TypeError, method);
@@ -147,7 +208,12 @@ describe('NativeEngine', () => {
     engine.unref();
     assert.throws(() => engine.setOwnership([0], 1), /not open/);
     await engine.close(0);
-    await Promise.all([engine.close(0), call(engine, 'close'), call(engine, 'close', 'x'), call(engine, 'close', -1)]);
+    await Promise.all([
+      engine.close(0),
+      call(engine, 'close'),
+      call(engine, 'close', 'x'),
+      call(engine, 'close', -1),
+    ]);
   });
 });
 
@@ -175,7 +241,16 @@ describe('NativeEngine, open', { skip }, () => {
     await using namespace = await Namespace.create();
     const engine = nativeEngine(namespace.path);
     await engine.open();
-    for (const args of [[], [[0]], [0, 1], [[0], '1'], [['0'], 1], [[1023], 1], [{}, 1], [[undefined], 1]]) {
+    for (const args of [
+      [],
+      [[0]],
+      [0, 1],
+      [[0], '1'],
+      [['0'], 1],
+      [[1023], 1],
+      [{}, 1],
+      [[undefined], 1],
+    ]) {
       assert.throws(() => call(engine, 'setOwnership', ...args), TypeError);
     }
     await engine.close(0);

@@ -144,11 +144,11 @@ export function connect(at: Lab, address: string): string {
   ).trim();
 }
 
-/** Waits until a condition holds; fails after twenty seconds. */
+/** Waits until a condition holds; fails after a minute. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`not within 20 s: ${what}`);
+    if (Date.now() > deadline) throw new Error(`not within a minute: ${what}`);
     await new Promise((resume) => setTimeout(resume, 20));
   }
 }

@@ -85,13 +85,13 @@ describe('nfq-cluster run', { skip }, () => {
         send(at, address, 7, 20);
         await until('twenty datagrams have arrived', () => counted(at.node, 'arrived') === 20);
         if (passing) await until('they have passed', () => counted(at.node, 'passed') === 20);
-        run.child.kill(passing ? 'SIGTERM' : 'SIGINT');
+        run.child.kill(passing ? (family === 4 ? 'SIGTERM' : 'SIGHUP') : 'SIGINT');
         assert.equal(await run.ended, 0);
         assert.equal(counted(at.node, 'passed'), passing ? 20 : 0);
         const { event, received, owned, foreign } = lastLine(run);
         assert.deepEqual(
           { event, received, owned, foreign },
-          { event: 'totals', received: 20, owned: passing ? 20 : 0, foreign: passing ? 0 : 20 },
+          { event: 'closed', received: 20, owned: passing ? 20 : 0, foreign: passing ? 0 : 20 },
         );
         sh(at.node, 'nft delete table inet probe');
         assert.equal(rules(at.node), before);
@@ -99,7 +99,7 @@ describe('nfq-cluster run', { skip }, () => {
     }
   });
 
-  it('tells JSON line by line: ready, stats, totals', async () => {
+  it('tells JSON line by line: ready, stats, closed', async () => {
     await using at = await lab();
     await using run = start(at, [...wire, ...node(1), '--json', '-q', '3-4', '--name', 'gw']);
     await until(
@@ -120,7 +120,7 @@ describe('nfq-cluster run', { skip }, () => {
     assert.equal((first!['rules'] as { name: string }).name, 'nfq-cluster-gw');
     assert.equal(second!['event'], 'stats');
     assert.equal(typeof (second!['second'] as { received: number }).received, 'number');
-    assert.equal(lines.at(-1)!['event'], 'totals');
+    assert.equal(lines.at(-1)!['event'], 'closed');
   });
 
   it('tells people in columns, from outside the namespace too, by a file of options', async () => {
