@@ -20,6 +20,7 @@ const sources = ['native', 'test/native', 'test/fuzz', 'bench/native']
 /** What clang-tidy's answer depends on besides the sources. */
 const TIDY_SETTINGS = [
   '.clang-tidy',
+  'bench/native/.clang-tidy',
   'test/native/.clang-tidy',
   'native/CMakeLists.txt',
   'native/CMakePresets.json',

@@ -37,12 +37,12 @@ int on_packet(const nlmsghdr* header, void*) {
   nlattr* attributes[NFQA_MAX + 1] = {};
   if (nfq_nlmsg_parse(header, attributes) < 0) return MNL_CB_ERROR;
   const auto* generic = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(header));
-  const auto* packet = static_cast<const nfqnl_msg_packet_hdr*>(
-      mnl_attr_get_payload(attributes[NFQA_PACKET_HDR]));
+  const auto* packet =
+      static_cast<const nfqnl_msg_packet_hdr*>(mnl_attr_get_payload(attributes[NFQA_PACKET_HDR]));
   const auto* payload =
       static_cast<const unsigned char*>(mnl_attr_get_payload(attributes[NFQA_PAYLOAD]));
-  const nfqc::Key key = payload[0] >> 4 == 4 ? nfqc::Key::ipv4(payload + 12)
-                                             : nfqc::Key::ipv6(payload + 8);
+  const nfqc::Key key =
+      payload[0] >> 4 == 4 ? nfqc::Key::ipv4(payload + 12) : nfqc::Key::ipv6(payload + 8);
   send_verdict(ntohs(generic->res_id), ntohl(packet->packet_id),
                hashing.bucket(key) == local_bucket ? NF_ACCEPT : NF_DROP);
   return MNL_CB_OK;

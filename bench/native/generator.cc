@@ -54,7 +54,7 @@ Options parse(int argc, char** argv) {
   Options o;
   o.interface = argv[1];
   auto& m = o.mac;
-  if (std::sscanf(argv[2], "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5]) != 6) {
+  if (std::sscanf(argv[2], "%x:%x:%x:%x:%x:%x", m.data(), &m[1], &m[2], &m[3], &m[4], &m[5]) != 6) {
     fail("not a MAC address");
   }
   o.family = std::strchr(argv[3], ':') == nullptr ? AF_INET : AF_INET6;

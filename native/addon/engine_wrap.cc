@@ -21,15 +21,15 @@ using FaultFunction = Napi::ThreadSafeFunction;
 class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeEngine",
-                       {InstanceMethod<&EngineWrap::open>("open"),
-                        InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
-                        InstanceMethod<&EngineWrap::remaining>("remaining"),
-                        InstanceMethod<&EngineWrap::counters>("counters"),
-                        InstanceMethod<&EngineWrap::read_drops>("readDrops"),
-                        InstanceMethod<&EngineWrap::close>("close"),
-                        InstanceMethod<&EngineWrap::ref>("ref"),
-                        InstanceMethod<&EngineWrap::unref>("unref")});
+    return DefineClass(
+        env, "NativeEngine",
+        {InstanceMethod<&EngineWrap::open>("open"),
+         InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
+         InstanceMethod<&EngineWrap::remaining>("remaining"),
+         InstanceMethod<&EngineWrap::counters>("counters"),
+         InstanceMethod<&EngineWrap::read_drops>("readDrops"),
+         InstanceMethod<&EngineWrap::close>("close"), InstanceMethod<&EngineWrap::ref>("ref"),
+         InstanceMethod<&EngineWrap::unref>("unref")});
   }
 
   /** (config, owned buckets, validFor in ms, onFault(error)) */
@@ -99,13 +99,13 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   void read_drops(const Napi::CallbackInfo&) { engine_->read_drops(); }
 
   void ref(const Napi::CallbackInfo& info) {
-    if (open_()) faults_.Ref(info.Env());
+    if (is_open()) faults_.Ref(info.Env());
   }
   void unref(const Napi::CallbackInfo& info) {
-    if (open_()) faults_.Unref(info.Env());
+    if (is_open()) faults_.Unref(info.Env());
   }
 
-  [[nodiscard]] bool open_() const { return !cleanup_.IsEmpty(); }
+  [[nodiscard]] bool is_open() const { return !cleanup_.IsEmpty(); }
 
   /* Runs on a queue thread: leaves the fault with the event loop and goes on. */
   static void post(const FaultFunction& faults, const Fault& fault) {
@@ -119,7 +119,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
 
   /** Undoes what open() took: the event loop, the clean-up hook, the reference to itself. */
   void let_go() {
-    if (!open_()) return;
+    if (!is_open()) return;
     cleanup_.Remove(Env());
     cleanup_ = {};
     faults_.Release();

@@ -9,12 +9,12 @@ namespace {
 class Hasher : public Napi::ObjectWrap<Hasher> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeHasher",
-                       {InstanceMethod<&Hasher::hash>("hash"),
-                        InstanceMethod<&Hasher::bucket>("bucket"),
-                        InstanceMethod<&Hasher::words>("words"),
-                        InstanceMethod<&Hasher::buckets_ipv4>("bucketsIpv4"),
-                        InstanceMethod<&Hasher::buckets_ipv6>("bucketsIpv6")});
+    return DefineClass(
+        env, "NativeHasher",
+        {InstanceMethod<&Hasher::hash>("hash"), InstanceMethod<&Hasher::bucket>("bucket"),
+         InstanceMethod<&Hasher::words>("words"),
+         InstanceMethod<&Hasher::buckets_ipv4>("bucketsIpv4"),
+         InstanceMethod<&Hasher::buckets_ipv6>("bucketsIpv6")});
   }
 
   explicit Hasher(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -23,15 +23,18 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
   }
 
  private:
-  /* -1 stands for "not an address": a throw here would cost what the TypeScript side does anyway. */
+  /* -1 stands for "not an address": a throw here would cost what the TypeScript side does anyway.
+   */
   Napi::Value hash(const Napi::CallbackInfo& info) {
     const Key key = to_key(info[0]);
-    return Napi::Number::New(info.Env(), key.count == 0 ? -1.0 : static_cast<double>(hashing_.hash(key)));
+    return Napi::Number::New(info.Env(),
+                             key.count == 0 ? -1.0 : static_cast<double>(hashing_.hash(key)));
   }
 
   Napi::Value bucket(const Napi::CallbackInfo& info) {
     const Key key = to_key(info[0]);
-    return Napi::Number::New(info.Env(), key.count == 0 ? -1.0 : static_cast<double>(hashing_.bucket(key)));
+    return Napi::Number::New(info.Env(),
+                             key.count == 0 ? -1.0 : static_cast<double>(hashing_.bucket(key)));
   }
 
   /** The words that are hashed, as they lie in memory; empty for what is not an address. */
@@ -39,7 +42,8 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
     const Key key = to_key(info[0]);
     const std::size_t count = key.count == 0 ? 0 : hashed_words(hashing_.policy, key);
     Napi::Array words = Napi::Array::New(info.Env(), count);
-    for (std::uint32_t i = 0; i < count; ++i) words.Set(i, Napi::Number::New(info.Env(), key.words[i]));
+    for (std::uint32_t i = 0; i < count; ++i)
+      words.Set(i, Napi::Number::New(info.Env(), key.words[i]));
     return words;
   }
 

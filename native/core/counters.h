@@ -34,9 +34,9 @@ enum class Counter : std::size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
-    kCounterNames{"received",      "owned",       "foreign",       "malformed",
-                  "fixups",        "verdictErrors", "batches",     "receiveErrors",
-                  "queueDropped",  "userDropped", "receiveBuffer"};
+    kCounterNames{"received",     "owned",         "foreign",      "malformed",
+                  "fixups",       "verdictErrors", "batches",      "receiveErrors",
+                  "queueDropped", "userDropped",   "receiveBuffer"};
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {

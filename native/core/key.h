@@ -11,7 +11,8 @@ namespace nfqc {
 
 enum class Policy : std::uint8_t {
   kJhash,      ///< the whole address; equal to nft's `jhash`
-  kXtCluster,  ///< as the kernel's `cluster` match, which hashes an IPv6 address's first 32 bits only
+  kXtCluster,  ///< as the kernel's `cluster` match, which hashes an IPv6 address's first 32 bits
+               ///< only
 };
 
 /** An IPv4 or IPv6 address; its words as they lie in memory, in network byte order. */
@@ -44,7 +45,8 @@ struct Key {
 }
 
 /** The bucket of a hash: `(h * buckets) >> 32`, the kernel's reciprocal_scale. Never a modulo. */
-[[nodiscard]] constexpr std::uint32_t bucket_of(std::uint32_t hash, std::uint32_t buckets) noexcept {
+[[nodiscard]] constexpr std::uint32_t bucket_of(std::uint32_t hash,
+                                                std::uint32_t buckets) noexcept {
   return static_cast<std::uint32_t>((static_cast<std::uint64_t>(hash) * buckets) >> 32);
 }
 

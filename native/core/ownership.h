@@ -17,7 +17,9 @@ struct Ownership {
   [[nodiscard]] bool has(std::uint32_t bucket) const noexcept {
     return ((bits[bucket / 64] >> (bucket % 64)) & 1) != 0;
   }
-  void add(std::uint32_t bucket) noexcept { bits[bucket / 64] |= std::uint64_t{1} << (bucket % 64); }
+  void add(std::uint32_t bucket) noexcept {
+    bits[bucket / 64] |= std::uint64_t{1} << (bucket % 64);
+  }
 
   /** What both own, until the earlier deadline. */
   [[nodiscard]] Ownership intersection(const Ownership& other) const noexcept {
@@ -38,14 +40,17 @@ struct OwnershipChange {
 
 /**
  * What one queue thread decides by. A packet that was already queued when the ownership changed may
- * have been accepted by the node that owned it then, so it passes only if it was owned all the time.
+ * have been accepted by the node that owned it then, so it passes only if it was owned all the
+ * time.
  */
 class OwnershipInForce {
  public:
   OwnershipInForce(const Ownership& initial, std::uint64_t version) noexcept
       : newest_(initial), version_(version) {}
 
-  [[nodiscard]] bool changes_to(std::uint64_t version) const noexcept { return version != version_; }
+  [[nodiscard]] bool changes_to(std::uint64_t version) const noexcept {
+    return version != version_;
+  }
 
   void change(const OwnershipChange& change) noexcept {
     waiting_ = has_waiting_ ? waiting_.intersection(change.throughout) : change.throughout;

@@ -8,7 +8,8 @@
 /* What the kernel's nfnetlink_queue says of one packet, without a copy. */
 namespace nfqc {
 
-/** Bytes of a packet that a decision needs: an IPv6 header, which is longer than a plain IPv4 one. */
+/** Bytes of a packet that a decision needs: an IPv6 header, which is longer than a plain IPv4 one.
+ */
 inline constexpr std::uint32_t kCopyRange = 40;
 
 /** The fields of an NFQNL_MSG_PACKET that a decision needs. */
@@ -31,9 +32,9 @@ enum class MessageKind : std::uint8_t {
 struct Message {
   MessageKind kind = MessageKind::kMalformed;
   bool has_id = false;
-  int error = 0;            ///< kError: a positive errno, or 0 for an acknowledgement
-  std::uint32_t seq = 0;    ///< the netlink sequence number
-  std::size_t length = 0;   ///< bytes to the next message; 0 if none can follow
+  int error = 0;           ///< kError: a positive errno, or 0 for an acknowledgement
+  std::uint32_t seq = 0;   ///< the netlink sequence number
+  std::size_t length = 0;  ///< bytes to the next message; 0 if none can follow
   Packet packet;
 };
 
@@ -52,7 +53,8 @@ struct Addresses {
   Key destination;
 };
 
-/** Reads an IPv4 or IPv6 header; not valid if it is cut short, or is not what `hw_protocol` says. */
+/** Reads an IPv4 or IPv6 header; not valid if it is cut short, or is not what `hw_protocol` says.
+ */
 [[nodiscard]] Addresses parse_addresses(const Packet& packet) noexcept;
 
 }  // namespace nfqc

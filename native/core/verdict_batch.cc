@@ -51,7 +51,8 @@ std::span<const unsigned char> VerdictBatch::encode(std::uint16_t queue) noexcep
   return {bytes_.data(), length_};
 }
 
-/* Drops may overtake packets that pass; two kinds of passing packets must not overtake each other. */
+/* Drops may overtake packets that pass; two kinds of passing packets must not overtake each other.
+ */
 bool VerdictBatch::passes_all_alike() const noexcept {
   const Verdict* first = nullptr;
   for (std::size_t i = 0; i < size_; ++i) {

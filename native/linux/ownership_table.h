@@ -74,8 +74,8 @@ class OwnershipTable {
   }
 
   /**
-   * Every batch from here on is decided by this ownership, or a newer one. `last_id(i)` gives the id
-   * of the packet that was queued last for reader i. Returns the ownership's version.
+   * Every batch from here on is decided by this ownership, or a newer one. `last_id(i)` gives the
+   * id of the packet that was queued last for reader i. Returns the ownership's version.
    */
   template <typename LastId>
   std::uint64_t publish(const Ownership& ownership, LastId last_id) {

@@ -36,8 +36,8 @@ class ConfigMessage {
 };
 
 Fault open_fault(int error) {
-  const FaultKind kind =
-      error == EPROTONOSUPPORT || error == EAFNOSUPPORT ? FaultKind::kNoNfqueue : FaultKind::kSystem;
+  const FaultKind kind = error == EPROTONOSUPPORT || error == EAFNOSUPPORT ? FaultKind::kNoNfqueue
+                                                                           : FaultKind::kSystem;
   return {kind, "socket", error, "cannot open a netfilter netlink socket"};
 }
 

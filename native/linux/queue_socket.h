@@ -1,12 +1,12 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <vector>
-
-#include <sys/socket.h>
 
 struct mnl_socket;
 struct nlmsghdr;

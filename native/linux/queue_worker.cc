@@ -38,7 +38,8 @@ QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, Owners
       on_fault_(std::move(on_fault)),
       in_force_(table.newest(), OwnershipTable::kFirstVersion),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!wake_) throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
+  if (!wake_)
+    throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
   thread_ = std::thread([this] { run(); });
 }
 

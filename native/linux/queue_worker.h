@@ -15,8 +15,8 @@
 #include "descriptor.h"
 #include "fault.h"
 #include "ownership_table.h"
-#include "queue_status.h"
 #include "queue_socket.h"
+#include "queue_status.h"
 
 namespace nfqc {
 
@@ -84,7 +84,7 @@ class QueueWorker {
   OwnershipTable& table_;
   OwnershipTable::Reader& reader_;
   Counters counters_;
-    OnFault on_fault_;
+  OnFault on_fault_;
 
   std::optional<QueueSocket> socket_;
   std::optional<QueueStatusFile> status_;

@@ -1,7 +1,7 @@
 import { printed } from '../errors.js';
 import type { Explanation } from '../hash.js';
 import { resolveOptions } from '../options.js';
-import { CommandError, onBrokenPipe, print } from './failure.js';
+import { CommandError, endOnBrokenOutput, print } from './failure.js';
 import { bucketOf, hasherOf } from './hash.js';
 import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
 
@@ -32,7 +32,7 @@ export async function explain(flags: ExplainFlags): Promise<void> {
     node: classic ? bucket + 1 : null,
     local: owned === undefined ? null : owned.includes(bucket),
   };
-  onBrokenPipe(() => process.exit(0));
+  endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
 }
 

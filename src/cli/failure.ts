@@ -33,9 +33,27 @@ export function print(text: string): Promise<void> {
   });
 }
 
-/** Calls back when nobody reads standard output any more: `| head` has seen enough, the terminal is gone. */
-export function onBrokenPipe(callback: () => void): void {
-  process.stdout.on('error', callback);
+/**
+ * What to do when standard output cannot be written.
+ * @param gone nobody reads it any more: `| head` has seen enough, or the terminal is gone
+ * @param failed anything else, such as a full disk
+ */
+export function onBrokenOutput(gone: () => void, failed: (reason: string) => void): void {
+  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE' || code === 'EIO') gone();
+    else failed(message);
+  });
   // A complaint that nobody reads is no reason to end in the middle of something.
   process.stderr.on('error', () => undefined);
+}
+
+/** For a command that is nothing but its output: end quietly, or with the reason. */
+export function endOnBrokenOutput(): void {
+  onBrokenOutput(
+    () => process.exit(0),
+    (reason) => {
+      complain(`cannot write: ${reason}`);
+      process.exit(1);
+    },
+  );
 }

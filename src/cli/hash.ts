@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Hasher, type HasherOptions } from '../hash.js';
 import { NfqClusterError, printed } from '../errors.js';
-import { CommandError, onBrokenPipe, print } from './failure.js';
+import { CommandError, endOnBrokenOutput, print } from './failure.js';
 import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
@@ -10,7 +10,7 @@ const LONGEST_LINE = 1000;
 /** `nfq-cluster hash`: addresses from standard input, each with its bucket and its node on standard output. */
 export async function hash(flags: Flags): Promise<void> {
   const { hasher, classic } = hasherOf(flags, toOptions(flags));
-  onBrokenPipe(() => process.exit(0));
+  endOnBrokenOutput();
   await hashLines(process.stdin, hasher, classic);
 }
 

@@ -98,8 +98,16 @@ export const withQueue = (command: Command): Command =>
       ).choices(['drop', 'mark']),
     )
     .option('--mark <value/mask>', 'mark of an owned packet (default: 0xffff/0xffff)', maskedMark)
-    .option('--multicast-bit <bit>', 'mark bit for our use (default: 0x40000000)', u32)
-    .option('--decided-bit <bit>', 'mark bit for our use (default: 0x80000000)', u32)
+    .option(
+      '--multicast-bit <bit>',
+      'mark bit that notes a multicast frame (default: 0x40000000)',
+      u32,
+    )
+    .option(
+      '--decided-bit <bit>',
+      'mark bit that notes a decided packet (default: 0x80000000)',
+      u32,
+    )
     .addOption(
       new Option('--rules <way>', 'who writes the rules; none: you do (default: auto)').choices([
         'auto',

@@ -1,6 +1,6 @@
 import { open, type Engine } from '../engine.js';
 import { resolveOptions, type Options } from '../options.js';
-import { complain, onBrokenPipe, print } from './failure.js';
+import { complain, onBrokenOutput, print } from './failure.js';
 import { checkOptions, toOptions, type Flags } from './options.js';
 import { json, readyMessage, text, type Format } from './report.js';
 
@@ -41,7 +41,8 @@ function stopRequest(): Promise<void> {
       asked = true;
       resolve();
     };
-    onBrokenPipe(ask);
+    // A full disk behind `> log` is no reason to stop deciding.
+    onBrokenOutput(ask, () => undefined);
     for (const [signal, number] of Object.entries(SIGNALS)) {
       process.on(signal, () => {
         if (asked) {

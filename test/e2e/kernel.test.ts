@@ -39,7 +39,8 @@ const CONFIGS: Config[] = [
 const title = ({ totalNodes, localNode, localNodemask, invert, hashSeed }: Config): string =>
   `${invert === true ? '! ' : ''}${localNode === undefined ? `mask ${localNodemask!}` : `node ${String(localNode)}`} of ${totalNodes}, seed 0x${hashSeed.toString(16)}`;
 
-const mark = (value: number, mask: number): string => `0x${value.toString(16)}/0x${mask.toString(16)}`;
+const mark = (value: number, mask: number): string =>
+  `0x${value.toString(16)}/0x${mask.toString(16)}`;
 
 /** The chain is run a second time once the engine has decided, and then only counts. */
 function counting(): string[] {
@@ -105,7 +106,7 @@ async function judge(
   await inject(sender, 'eth0', frames, { rate: 50_000 });
   await engine.close();
   assert.equal(engine.stats().received, frames.length, 'packets that reached the engine');
-  return readCounters(node, family);
+  return await readCounters(node, family);
 }
 
 function assertAgreement(agreement: Agreement, { totalNodes }: Config, sent: number): void {
@@ -147,7 +148,9 @@ describe('agrees with the running kernel', { skip }, () => {
     });
   }
 
-  for (const config of CONFIGS.filter(({ localNode, invert }) => localNode !== undefined && !invert)) {
+  for (const config of CONFIGS.filter(
+    ({ localNode, invert }) => localNode !== undefined && !invert,
+  )) {
     test(`nft jhash of the whole IPv6 address, jhash: ${title(config)}`, async () => {
       const { totalNodes, localNode, hashSeed } = config;
       const hash = `jhash ct original ip6 saddr mod ${totalNodes} seed ${hashSeed} offset 1`;

@@ -97,7 +97,14 @@ describe('run', { skip }, () => {
     await using lab = await wire();
     const first = await start(lab.node);
     const standing = await rulesOf(lab.node);
-    const share = ['--cluster-total-nodes', '2', '--cluster-local-node', '1', '--cluster-hash-seed', '0'];
+    const share = [
+      '--cluster-total-nodes',
+      '2',
+      '--cluster-local-node',
+      '1',
+      '--cluster-hash-seed',
+      '0',
+    ];
     const attempts = [
       { args: ['--interface', 'eth0', ...share, '--name', 'other'], says: /Queue 0 is taken/ },
       { args: ['--interface', 'nope', '--queue', '1', ...share], says: /No interface nope/ },
@@ -114,10 +121,20 @@ describe('run', { skip }, () => {
 
   test('without privilege it says so', async () => {
     await using lab = await wire();
-    const share = ['--cluster-total-nodes', '2', '--cluster-local-node', '1', '--cluster-hash-seed', '0'];
+    const share = [
+      '--cluster-total-nodes',
+      '2',
+      '--cluster-local-node',
+      '1',
+      '--cluster-hash-seed',
+      '0',
+    ];
     const { status, stderr } = await cli(
       ['run', '--interface', 'eth0', '--rules', 'none', ...share],
-      { namespace: lab.node, wrapper: ['setpriv', '--bounding-set', '-all', '--reuid', '65534', '--clear-groups'] },
+      {
+        namespace: lab.node,
+        wrapper: ['setpriv', '--bounding-set', '-all', '--reuid', '65534', '--clear-groups'],
+      },
     ).outcome;
     assert.equal(status, 1);
     assert.match(stderr, /CAP_NET_ADMIN/);

@@ -10,7 +10,14 @@ import { NODE, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const SOURCES = Array.from({ length: 200 }, (_, index) => `10.20.0.${index + 1}`);
-const SHARE = ['--cluster-total-nodes', '2', '--cluster-local-node', '1', '--cluster-hash-seed', '0'];
+const SHARE = [
+  '--cluster-total-nodes',
+  '2',
+  '--cluster-local-node',
+  '1',
+  '--cluster-hash-seed',
+  '0',
+];
 const hasher = new Hasher({ totalNodes: 2, hashSeed: 0 });
 const OWNED = SOURCES.filter((source) => hasher.node(source) === 1).length;
 

@@ -126,9 +126,6 @@ async function behind({ sender, node }: Wire): Promise<Namespace> {
     'route add default via 10.2.0.1',
     'route add default via fd02::1',
   );
-  await sender.ip(
-    `route add 10.2.0.0/24 via ${NODE.ipv4}`,
-    `route add fd02::/64 via ${NODE.ipv6}`,
-  );
+  await sender.ip(`route add 10.2.0.0/24 via ${NODE.ipv4}`, `route add fd02::/64 via ${NODE.ipv6}`);
   return backend;
 }

@@ -118,7 +118,7 @@ void decide_and_expect(const DecisionConfig& config, const Way& way, bool owned,
 TEST(Decide, IsLawfulForEveryActionOwnershipDestinationMarkAndVerdict) {
   std::mt19937 random(1);
   for (const Action action : {Action::kDrop, Action::kMark}) {
-    for (const std::uint32_t pass : {NF_ACCEPT, NF_REPEAT}) {
+    for (const std::uint32_t pass : {std::uint32_t{NF_ACCEPT}, std::uint32_t{NF_REPEAT}}) {
       const DecisionConfig config = config_for(action, pass);
       for (const Way& way : kWays) {
         for (const bool owned : {true, false}) {

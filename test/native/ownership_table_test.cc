@@ -157,6 +157,7 @@ TEST(OwnershipTable, GivesEachOfSeveralWritersAVersionOfItsOwn) {
   constexpr int kWriters = 3;
   std::vector<std::vector<std::uint64_t>> versions(kWriters);
   std::vector<std::thread> writers;
+  writers.reserve(kWriters);
   for (int i = 0; i < kWriters; ++i) {
     writers.emplace_back([&table, &own = versions[static_cast<std::size_t>(i)]] {
       for (int change = 0; change < 200; ++change) {

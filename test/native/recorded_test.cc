@@ -22,7 +22,7 @@ struct Recorded {
   std::string source;                         ///< of "SOURCE->DESTINATION"; empty if not IP
   std::string destination;
 
-  [[nodiscard]] bool is_packet() const { return fields.count("hwproto") != 0; }
+  [[nodiscard]] bool is_packet() const { return fields.contains("hwproto"); }
   /** 0 if it is not there: a comment does not mention a mark of 0, or a payload of no length. */
   [[nodiscard]] std::uint32_t number(const std::string& name) const {
     const auto field = fields.find(name);
@@ -159,7 +159,7 @@ TEST_P(RecordedMessages, AreReadableOnlyAsFarAsTheirAttributesAreWhole) {
       const auto said = static_cast<std::uint32_t>(length);
       std::memcpy(cut.data(), &said, sizeof said);
       const Message message = test::parse(cut);
-      const bool whole = length >= kEndOfId && ends.count(length) != 0;
+      const bool whole = length >= kEndOfId && ends.contains(length);
       ASSERT_EQ(message.kind, whole ? MessageKind::kPacket : MessageKind::kMalformed) << length;
       ASSERT_EQ(message.has_id, length >= kEndOfId) << length;
     }
