@@ -5,7 +5,12 @@
       'target_name': 'nfq_cluster',
       'sources': ["<!@(sed -n 's|^[a-z].*|native/&|p' native/sources.txt)"],
       'include_dirs': ['native'],
-      'defines': ['NAPI_VERSION=9', 'NODE_ADDON_API_CPP_EXCEPTIONS'],
+      'defines': [
+        'NAPI_VERSION=9',
+        'NODE_ADDON_API_CPP_EXCEPTIONS',
+        # Without it, a worker thread terminated while an engine opens or closes aborts the process.
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       'variables': {
         # Relative to build/, where make runs.
         'include': "require('path').relative('build', require('node-addon-api').include_dir) + ' -isystem ' + require('path').relative('build', require('node-api-headers').include_dir)",

@@ -159,12 +159,15 @@ Ownership to_ownership(const Napi::Value& owned, const Napi::Value& valid_for_ms
     if (bucket >= kMaxBuckets) type_error(env, "a bucket");
     ownership.add(bucket);
   }
-  const double ns = valid_for_ms.As<Napi::Number>().DoubleValue() * 1e6;
-  constexpr double kHundredYears = 3.2e18;
-  if (ns < kHundredYears) {
-    ownership.deadline_ns = now_ns() + static_cast<std::uint64_t>(ns > 0 ? ns : 0);
-  }
+  ownership.deadline_ns = deadline_after(valid_for_ms.As<Napi::Number>().DoubleValue());
   return ownership;
+}
+
+std::uint64_t deadline_after(double ms) {
+  constexpr double kHundredYears = 3.2e18;
+  const double ns = ms * 1e6;
+  if (ns >= kHundredYears) return kNeverEnds;
+  return now_ns() + static_cast<std::uint64_t>(ns > 0 ? ns : 0);
 }
 
 Napi::Error to_error(Napi::Env env, const Fault& fault) {

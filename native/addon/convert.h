@@ -23,6 +23,9 @@ namespace nfqc::addon {
 /** Bucket numbers, and milliseconds from now (Infinity: no end). */
 [[nodiscard]] Ownership to_ownership(const Napi::Value& owned, const Napi::Value& valid_for_ms);
 
+/** So many milliseconds from now on the clock now_ns(); kNeverEnds from a hundred years on. */
+[[nodiscard]] std::uint64_t deadline_after(double ms);
+
 /** An Error with `kind`, `syscall` and `errno`. */
 [[nodiscard]] Napi::Error to_error(Napi::Env env, const Fault& fault);
 

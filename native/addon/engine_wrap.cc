@@ -1,5 +1,6 @@
 #include "engine_wrap.h"
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -15,8 +16,8 @@ using FaultFunction = Napi::ThreadSafeFunction;
 
 /**
  * One engine for JavaScript. The TypeScript side calls open() and close() once each, in this order
- * and not at the same time. While it is open it keeps itself from being collected, and, unless
- * unref() was called, the event loop alive.
+ * and not at the same time; a second open() is an error. While it is open it keeps itself from
+ * being collected, and, unless unref() was called, the event loop alive.
  */
 class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
  public:
@@ -47,12 +48,15 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
  private:
   Napi::Value open(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
+    if (opened_) throw Napi::Error::New(env, "an engine is opened once");
+    opened_ = true;
     faults_ = FaultFunction::New(env, on_fault_.Value(), "nfq-cluster engine", 0, 1);
+    on_fault_.Reset(); /* as a strong reference it would keep what it closes over: its engine */
     cleanup_ = env.AddCleanupHook(+[](Engine* engine) { engine->close(0); }, engine_.get());
     Ref();
     const auto report = [faults = faults_](const Fault& fault) { post(faults, fault); };
     return Task::run(
-        env, [engine = engine_, report] { engine->open(report); },
+        info.This().As<Napi::Object>(), [engine = engine_, report] { engine->open(report); },
         [this](bool failed) {
           if (failed) let_go();
         });
@@ -60,9 +64,10 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
 
   Napi::Value close(const Napi::CallbackInfo& info) {
     const double ms = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
-    const std::uint64_t deadline = now_ns() + static_cast<std::uint64_t>(ms > 0 ? ms * 1e6 : 0);
+    /* Any time but the one that stands for never. */
+    const std::uint64_t deadline = std::min(deadline_after(ms), kNeverEnds - 1);
     return Task::run(
-        info.Env(), [engine = engine_, deadline] { engine->close(deadline); },
+        info.This().As<Napi::Object>(), [engine = engine_, deadline] { engine->close(deadline); },
         [this](bool) { let_go(); });
   }
 
@@ -75,8 +80,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
       throw to_error(info.Env(), fault);
     }
     return Task::run(
-        info.Env(), [engine = engine_, version] { engine->wait_until_adopted(version); },
-        [](bool) {});
+        info.This().As<Napi::Object>(),
+        [engine = engine_, version] { engine->wait_until_adopted(version); }, [](bool) {});
   }
 
   /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
@@ -127,7 +132,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   }
 
   std::shared_ptr<Engine> engine_;
-  Napi::FunctionReference on_fault_;
+  Napi::FunctionReference on_fault_; /* until open() */
+  bool opened_ = false;
   FaultFunction faults_;
   Napi::Env::CleanupHook<void (*)(Engine*), Engine> cleanup_;
 };

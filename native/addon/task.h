@@ -13,21 +13,25 @@ namespace nfqc::addon {
 /** Runs `work` off the JavaScript thread and settles a promise by whether it threw a Fault. */
 class Task : public Napi::AsyncWorker {
  public:
-  /** `settled` runs on the JavaScript thread before the promise settles. */
-  static Napi::Promise run(Napi::Env env, std::function<void()> work,
+  /**
+   * `settled` runs on the JavaScript thread before the promise settles; until then `owner` is not
+   * collected.
+   */
+  static Napi::Promise run(const Napi::Object& owner, std::function<void()> work,
                            std::function<void(bool failed)> settled) {
-    auto* task = new Task(env, std::move(work), std::move(settled));
+    auto* task = new Task(owner, std::move(work), std::move(settled));
     const Napi::Promise promise = task->deferred_.Promise();
     task->Queue();
     return promise;
   }
 
  private:
-  Task(Napi::Env env, std::function<void()> work, std::function<void(bool)> settled)
-      : AsyncWorker(env),
+  Task(const Napi::Object& owner, std::function<void()> work, std::function<void(bool)> settled)
+      : AsyncWorker(owner.Env()),
+        owner_(Napi::Persistent(owner)),
         work_(std::move(work)),
         settled_(std::move(settled)),
-        deferred_(Napi::Promise::Deferred::New(env)) {}
+        deferred_(Napi::Promise::Deferred::New(owner.Env())) {}
 
   void Execute() override {
     try {
@@ -46,6 +50,7 @@ class Task : public Napi::AsyncWorker {
     deferred_.Reject(fault_ ? to_error(Env(), *fault_).Value() : error.Value());
   }
 
+  Napi::ObjectReference owner_;
   std::function<void()> work_;
   std::function<void(bool)> settled_;
   Napi::Promise::Deferred deferred_;

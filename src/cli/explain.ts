@@ -3,7 +3,8 @@ import type { Explanation } from '../hash.js';
 import { resolveOptions } from '../options.js';
 import { CommandError, endOnBrokenOutput, print } from './failure.js';
 import { bucketOf, hasherOf } from './hash.js';
-import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
+import type { Flags } from './flags.js';
+import { checkOptions, toOptions, type GivenOptions } from './options.js';
 
 export interface ExplainFlags extends Flags {
   src: string;

@@ -2,7 +2,8 @@ import type { Readable } from 'node:stream';
 import { Hasher, type HasherOptions } from '../hash.js';
 import { NfqClusterError, printed } from '../errors.js';
 import { CommandError, endOnBrokenOutput, print } from './failure.js';
-import { checkOptions, toOptions, type Flags, type GivenOptions } from './options.js';
+import type { Flags } from './flags.js';
+import { checkOptions, toOptions, type GivenOptions } from './options.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
 const LONGEST_LINE = 1000;

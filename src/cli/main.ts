@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
-import { withHashing, withQueue, withShare, type Flags } from './options.js';
+import { withHashing, withPackets, withRules, withShare, type Flags } from './flags.js';
 import { run, type RunFlags } from './run.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
@@ -24,7 +24,7 @@ function program(): Command {
   const runs = top
     .command('run')
     .description('decide packets until SIGINT or SIGTERM, with rules of its own');
-  withQueue(withShare(withHashing(runs)))
+  withRules(withPackets(withShare(withHashing(runs))))
     .option('--json', 'one JSON object a line')
     .action((flags: RunFlags) => run(flags));
   const hashes = top

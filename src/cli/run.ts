@@ -1,7 +1,8 @@
 import { open, type Engine } from '../engine.js';
 import { resolveOptions, type Options } from '../options.js';
 import { complain, onBrokenOutput, print } from './failure.js';
-import { checkOptions, toOptions, type Flags } from './options.js';
+import type { Flags } from './flags.js';
+import { checkOptions, toOptions } from './options.js';
 import { json, readyMessage, text, type Format } from './report.js';
 
 export interface RunFlags extends Flags {

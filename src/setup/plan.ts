@@ -51,9 +51,9 @@ export function installation(
       [nftTable(options, mechanism.kind, 'queue'), ...marker, ...deletions].join(''),
     ),
     ...used.map((variant) =>
-      restore('install', variant, xtablesChain(options, 'queue', !variant.jump)),
+      restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
     ),
-    ...unused.map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jump))),
+    ...unused.map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps))),
   ];
 }
 
@@ -77,7 +77,7 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
 export function xtablesRevert(name: string, traces: Traces): Step[] {
   return traces.xtables
     .filter(({ chain }) => chain)
-    .map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jump)));
+    .map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps)));
 }
 
 /**

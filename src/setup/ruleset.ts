@@ -88,15 +88,10 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
   ]);
 }
 
-/** Removes the xtables chain and, where there is one, the jump to it. */
-export function xtablesRemoval(name: string, jump: boolean): string {
-  return lines([
-    '*mangle',
-    ...(jump ? [`-D PREROUTING -j ${name}`] : []),
-    `-F ${name}`,
-    `-X ${name}`,
-    'COMMIT',
-  ]);
+/** Removes the xtables chain and the jumps to it. */
+export function xtablesRemoval(name: string, jumps: number): string {
+  const unlinked = Array.from({ length: jumps }, () => `-D PREROUTING -j ${name}`);
+  return lines(['*mangle', ...unlinked, `-F ${name}`, `-X ${name}`, 'COMMIT']);
 }
 
 function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: Phase): string[] {

@@ -22,8 +22,8 @@ export interface XtablesVariant {
 export interface XtablesTraces extends XtablesVariant {
   /** Our chain exists in the table mangle. */
   chain: boolean;
-  /** PREROUTING jumps to it. */
-  jump: boolean;
+  /** How often PREROUTING jumps to it: once, if nobody meddled. */
+  jumps: number;
 }
 
 /** What stands in a network namespace under our name: from this run, or from one that was killed. */
@@ -65,17 +65,22 @@ export async function readTraces(name: string, netns: string | undefined): Promi
 export const isClean = (traces: Traces): boolean =>
   traces.nftChains === undefined && traces.xtables.every(({ chain }) => !chain);
 
-/** iptables variants on this machine, the preferred first. Plain `iptables` is either; it counts where nothing else is there. */
+/** iptables variants on this machine. Plain `iptables` is one of both; it counts where it is all there is. */
 export async function installedVariants(): Promise<XtablesVariant[]> {
-  const known = [
-    variant('iptables-nft', 'ip'),
-    variant('ip6tables-nft', 'ip6'),
-    variant('iptables-legacy', 'ip'),
-    variant('ip6tables-legacy', 'ip6'),
-  ];
-  const plain = [variant('iptables', 'ip'), variant('ip6tables', 'ip6')];
-  const named = await installed(known);
-  return named.length > 0 ? named : installed(plain);
+  const named = await installed([
+    'iptables-nft',
+    'ip6tables-nft',
+    'iptables-legacy',
+    'ip6tables-legacy',
+  ]);
+  const programs = named.length > 0 ? named : await installed(['iptables', 'ip6tables']);
+  return Promise.all(
+    programs.map(async (program) => ({
+      program,
+      family: program.startsWith('ip6') ? 'ip6' : 'ip',
+      legacy: await isLegacy(program),
+    })),
+  );
 }
 
 /**
@@ -92,11 +97,11 @@ export async function hasIpv6(netns: string | undefined): Promise<boolean> {
 }
 
 /** What `iptables-save -t mangle` printed, as far as it concerns us. */
-export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chain' | 'jump'> {
+export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chain' | 'jumps'> {
   const all = text.split('\n');
   return {
     chain: all.some((line) => line.startsWith(`:${name} `)),
-    jump: all.includes(`-A PREROUTING -j ${name}`),
+    jumps: all.filter((line) => line === `-A PREROUTING -j ${name}`).length,
   };
 }
 
@@ -114,21 +119,21 @@ async function readXtables(
   name: string,
   netns: string | undefined,
 ): Promise<XtablesTraces> {
-  const absent = { ...variant, chain: false, jump: false };
+  const absent = { ...variant, chain: false, jumps: 0 };
   if (variant.legacy && !(await hasLegacyMangle(variant.family, netns))) return absent;
   const saved = await run(`${variant.program}-save`, ['-t', 'mangle'], { netns });
   return saved.status === 0 ? { ...variant, ...parseSave(saved.stdout, name) } : absent;
 }
 
-const variant = (program: string, family: Family): XtablesVariant => ({
-  program,
-  family,
-  legacy: !program.endsWith('-nft'),
-});
+/** Plain iptables says which it is; before 1.8 there was but one. */
+async function isLegacy(program: string): Promise<boolean> {
+  if (program.includes('-')) return program.endsWith('-legacy');
+  return !(await run(program, ['--version'])).stdout.includes('nf_tables');
+}
 
-async function installed(variants: readonly XtablesVariant[]): Promise<XtablesVariant[]> {
-  const there = await Promise.all(variants.map(({ program }) => findProgram(`${program}-restore`)));
-  return variants.filter((_, at) => there[at] !== undefined);
+async function installed(programs: readonly string[]): Promise<string[]> {
+  const there = await Promise.all(programs.map((program) => findProgram(`${program}-restore`)));
+  return programs.filter((_, at) => there[at] !== undefined);
 }
 
 /** A file of /proc/net as it stands in a namespace, or undefined where it is not there. */

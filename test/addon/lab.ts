@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
+import { Worker } from 'node:worker_threads';
 import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { native, type NativeEngine, type NativeEngineConfig } from '../../src/native.js';
 import { resolveOptions, type Options } from '../../src/options.js';
@@ -18,12 +19,12 @@ export const quiet = (netns: string, queue = 0): Options => ({
   localNode: 1,
 });
 
-/** What src/engine.ts would give the addon. */
-export function nativeConfig(netns: string, queue = 0): NativeEngineConfig {
-  return { ...resolveOptions(quiet(netns, queue)), netns };
+/** What src/engine.ts would give the addon; an empty path stays in this namespace. */
+export function nativeConfig(netns = '', queue = 0): NativeEngineConfig {
+  return { ...resolveOptions(quiet('anything', queue)), netns };
 }
 
-export const nativeEngine = (netns: string, queue = 0): NativeEngine =>
+export const nativeEngine = (netns = '', queue = 0): NativeEngine =>
   new native.NativeEngine(nativeConfig(netns, queue), [0], Infinity, () => undefined);
 
 /** Runs a script of this folder to its end. `wrapper` is a program and its arguments before it. */
@@ -37,6 +38,12 @@ export async function child(
   const program = spawn(line[0]!, line.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
   const [stdout, stderr] = await Promise.all([text(program.stdout), text(program.stderr)]);
   return { status: await ended(program), stdout, stderr };
+}
+
+/** Runs a script of this folder in a worker thread; it finds `args` in `workerData`. */
+export function thread(script: string, args: readonly string[]): Worker {
+  const workerData = { file: path.join(import.meta.dirname, script), args };
+  return new Worker(path.join(import.meta.dirname, 'thread.mjs'), { workerData, stdout: true });
 }
 
 /** The queues that somebody listens on. */

@@ -118,7 +118,7 @@ describe('NativeHasher', () => {
       {},
       Object.create(hasher) as object,
       new Proxy(hasher, {}),
-      nativeEngine(''),
+      nativeEngine(),
     ];
     for (const impostor of impostors) {
       assert.throws(() => hash!.call(impostor, 1), TypeError);
@@ -127,7 +127,7 @@ describe('NativeHasher', () => {
 });
 
 describe('NativeEngine', () => {
-  const config = nativeConfig('');
+  const config = nativeConfig();
   const made =
     (...args: unknown[]) =>
     () =>
@@ -199,7 +199,7 @@ describe('NativeEngine', () => {
   });
 
   test('before it is open', async () => {
-    const engine = nativeEngine('');
+    const engine = nativeEngine();
     assert.equal(engine.remaining(), Infinity);
     assert.equal(engine.counters().byteLength, native.layout.stride * 8);
     assert.equal(engine.counters().byteLength, native.layout.stride * 8);

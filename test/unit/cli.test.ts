@@ -92,7 +92,7 @@ describe('nfq-cluster hash', () => {
       .slice(1)
       .map((row) => row.split(','))) {
       if (total !== '3' && total !== '32') continue;
-      const options = `--cluster-total-nodes ${total!} --cluster-hash-seed ${seed!}`;
+      const options = `--cluster-total-nodes ${total} --cluster-hash-seed ${seed!}`;
       const { sources, expected } = rows.get(options) ?? { sources: '', expected: '' };
       rows.set(options, {
         sources: `${sources}${source!}\n`,

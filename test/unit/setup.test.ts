@@ -34,7 +34,7 @@ const nothing = (program: string, family: 'ip' | 'ip6'): XtablesTraces => ({
   family,
   legacy: program.endsWith('legacy'),
   chain: false,
-  jump: false,
+  jumps: 0,
 });
 
 const CLEAN: Traces = {
@@ -142,11 +142,11 @@ COMMIT
 
   it('is removed with its jump', () => {
     assert.equal(
-      xtablesRemoval('nfq-cluster-q0', true),
+      xtablesRemoval('nfq-cluster-q0', 1),
       '*mangle\n-D PREROUTING -j nfq-cluster-q0\n-F nfq-cluster-q0\n-X nfq-cluster-q0\nCOMMIT\n',
     );
     assert.equal(
-      xtablesRemoval('nfq-cluster-q0', false),
+      xtablesRemoval('nfq-cluster-q0', 0),
       '*mangle\n-F nfq-cluster-q0\n-X nfq-cluster-q0\nCOMMIT\n',
     );
   });
@@ -175,7 +175,7 @@ describe('a plan', () => {
     const left = CLEAN.xtables.map((variant) => ({
       ...variant,
       chain: true,
-      jump: variant.program === 'iptables-nft',
+      jumps: variant.program === 'iptables-nft' ? 1 : 0,
     }));
     const [, ip, ip6] = installation(options(), XTABLES, { ...CLEAN, xtables: left });
     assert.doesNotMatch(ip!.input, /PREROUTING/);
@@ -202,7 +202,7 @@ describe('a plan', () => {
       xtables: CLEAN.xtables.map((variant) => ({
         ...variant,
         chain: variant.legacy,
-        jump: variant.legacy,
+        jumps: variant.legacy ? 1 : 0,
       })),
     };
     const steps = installation(options(), NFT, left);
@@ -239,10 +239,10 @@ describe('a plan', () => {
 
 describe('what is read', () => {
   it('of iptables-save are our chain and our jump', () => {
-    const saved = `*mangle\n:PREROUTING ACCEPT [9:9]\n:nfq-cluster-a - [0:0]\n:nfq-cluster-ab - [0:0]\n-A PREROUTING -j nfq-cluster-ab\nCOMMIT\n`;
-    assert.deepEqual(parseSave(saved, 'nfq-cluster-a'), { chain: true, jump: false });
-    assert.deepEqual(parseSave(saved, 'nfq-cluster-ab'), { chain: true, jump: true });
-    assert.deepEqual(parseSave(saved, 'nfq-cluster'), { chain: false, jump: false });
+    const saved = `*mangle\n:PREROUTING ACCEPT [9:9]\n:nfq-cluster-a - [0:0]\n:nfq-cluster-ab - [0:0]\n-A PREROUTING -j nfq-cluster-ab\n-A PREROUTING -j nfq-cluster-ab\nCOMMIT\n`;
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-a'), { chain: true, jumps: 0 });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-ab'), { chain: true, jumps: 2 });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster'), { chain: false, jumps: 0 });
   });
 
   it('of nft list table are the chains', () => {
