@@ -10,16 +10,21 @@
 #include "fault.h"
 
 namespace nfqc {
+namespace {
+
+Fault netns_fault(const char* syscall, int error, const std::string& what) {
+  const bool refused = error == EPERM || error == EACCES;
+  return {refused ? FaultKind::kPrivilege : FaultKind::kNoNetns, syscall, error, what};
+}
+
+}  // namespace
 
 void enter_netns(const std::string& path) {
   if (path.empty()) return;
   const Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!netns) {
-    throw Fault(FaultKind::kNoNetns, "open", errno, "cannot open the network namespace " + path);
-  }
+  if (!netns) throw netns_fault("open", errno, "cannot open the network namespace " + path);
   if (::setns(netns.get(), CLONE_NEWNET) != 0) {
-    const FaultKind kind = errno == EPERM ? FaultKind::kPrivilege : FaultKind::kNoNetns;
-    throw Fault(kind, "setns", errno, "cannot enter the network namespace " + path);
+    throw netns_fault("setns", errno, "cannot enter the network namespace " + path);
   }
 }
 

@@ -68,12 +68,18 @@ for (const [title, mechanism] of mechanisms) {
       assert.equal(after, before);
     });
 
-    it('are the same when installed twice', async () => {
+    it('are the same when installed twice, by the same hooks', async () => {
       await using at = await lab();
       await install(options(at), mechanism);
       const first = rules(at.node);
+      const hooks = baseChains(at);
+      assert.ok(hooks.length >= 2);
       const installed = await install(options(at), mechanism);
       assert.equal(rules(at.node), first);
+      // To delete a base chain would drop every packet held for any queue of the namespace.
+      assert.deepEqual(baseChains(at), hooks);
+      await installed.stopQueueing();
+      assert.deepEqual(baseChains(at), hooks);
       await installed.remove();
       assert.doesNotMatch(rules(at.node), /nfq-cluster|PREROUTING -j|table/);
     });
@@ -274,6 +280,11 @@ END`,
     });
   });
 }
+
+/** The chains that hang on a hook, with the handles that only a new chain would change. */
+const baseChains = (at: Lab): string[] =>
+  sh(at.node, 'nft -a list ruleset 2>/dev/null').match(/chain \S+ \{ # handle \d+\n\t\ttype/g) ??
+  [];
 
 /** Lines of a ruleset that are ours, whatever the order of chains. */
 const ours = (at: Lab): string[] =>

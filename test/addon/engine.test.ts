@@ -1,0 +1,140 @@
+/* An engine's life without a single packet. */
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { open } from '../../src/index.js';
+import { Namespace } from '../../src/lab/namespaces.js';
+import { waitFor } from '../support/processes.js';
+import { boundQueues, quiet, skip } from './lab.js';
+
+const INVALID = { name: 'NfqClusterError', code: 'ERR_INVALID_OPTION' };
+
+describe('an engine', { skip }, () => {
+  test('binds its queues, and unbinds them when it is closed', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open({ ...quiet(namespace.path), queues: [4, 3, 5] });
+    assert.deepEqual(await boundQueues(namespace), [3, 4, 5]);
+    assert.deepEqual(engine.options.queues, [3, 4, 5]);
+    assert.equal(engine.mechanism, undefined);
+    await engine.close();
+    assert.deepEqual(await boundQueues(namespace), []);
+  });
+
+  test('gives each queue a thread with a name', async () => {
+    await using namespace = await Namespace.create();
+    const names = (): string[] =>
+      threadNames().filter((name) => name === 'nfq-61' || name === 'nfq-62');
+    const engine = await open({ ...quiet(namespace.path), queues: [61, 62] });
+    assert.deepEqual(names().sort(), ['nfq-61', 'nfq-62']);
+    await engine.close();
+    assert.deepEqual(names(), []);
+  });
+
+  test('is closed once, however often it is asked to', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open(quiet(namespace.path));
+    let closes = 0;
+    engine.on('close', () => (closes += 1));
+    const first = engine.close();
+    assert.equal(engine.close({ deadline: 0 }), first);
+    await Promise.all([first, engine.close(), engine[Symbol.asyncDispose]()]);
+    await engine.close();
+    assert.equal(closes, 1);
+  });
+
+  test('is closed by `await using`', async () => {
+    await using namespace = await Namespace.create();
+    {
+      await using engine = await open(quiet(namespace.path));
+      assert.equal(engine.stats().received, 0);
+      assert.deepEqual(await boundQueues(namespace), [0]);
+    }
+    assert.deepEqual(await boundQueues(namespace), []);
+  });
+
+  test('takes deadlines of 0 to Infinity, and no other', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open(quiet(namespace.path));
+    for (const deadline of [-1, NaN, '1', null] as number[]) {
+      await assert.rejects(engine.close({ deadline }), INVALID);
+    }
+    assert.deepEqual(await boundQueues(namespace), [0], 'a wrong argument closes nothing');
+    await engine.close({ deadline: Infinity });
+    for (const deadline of [0, 1e300, 0.5]) {
+      await (await open(quiet(namespace.path))).close({ deadline });
+    }
+  });
+
+  test('says what it owns, and for how long', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    assert.deepEqual(engine.ownership, { buckets: [0], validFor: Infinity });
+    await engine.setOwnership({ nodes: [2, 1], validFor: 60_000 });
+    const { buckets, validFor } = engine.ownership;
+    assert.deepEqual(buckets, [0, 1]);
+    assert.ok(validFor > 0 && validFor <= 60_000);
+    await waitFor('time passes', () => engine.ownership.validFor < validFor);
+    await engine.setOwnership({ buckets: [1], validFor: 1 });
+    await waitFor('its time is over', () => engine.ownership.validFor === 0);
+    assert.deepEqual(engine.ownership.buckets, [1]);
+    await engine.setOwnership({ buckets: [] });
+    assert.deepEqual(engine.ownership, { buckets: [], validFor: Infinity });
+  });
+
+  test('keeps what it owns where a change is refused', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    for (const wrong of [
+      undefined,
+      {},
+      { nodes: [3] },
+      { buckets: [2] },
+      { nodes: [1], validFor: 0 },
+    ]) {
+      await assert.rejects(engine.setOwnership(wrong as { nodes: number[] }), INVALID);
+    }
+    assert.deepEqual(engine.ownership, { buckets: [0], validFor: Infinity });
+  });
+
+  test('takes many changes at once', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open({ ...quiet(namespace.path), queues: [0, 1] });
+    await Promise.all(
+      Array.from({ length: 100 }, (_, at) => engine.setOwnership({ buckets: [at % 2] })),
+    );
+    assert.deepEqual(engine.ownership.buckets, [1]);
+  });
+
+  test('gives the growth of its counts until it is closed', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open(quiet(namespace.path));
+    const seen: number[] = [];
+    for await (const change of engine.changes(1)) {
+      seen.push(change.received);
+      if (seen.length === 3) await engine.close();
+    }
+    assert.deepEqual(seen, [0, 0, 0]);
+    for (const interval of [0, -1, 1.5, NaN, '1'] as number[]) {
+      await assert.rejects(engine.changes(interval).next(), INVALID);
+    }
+  });
+
+  test('once closed, has statistics still, and no other use', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open(quiet(namespace.path));
+    await engine.close();
+    const stats = engine.stats();
+    assert.equal(stats.received, 0);
+    assert.ok(stats.receiveBuffer > 0);
+    assert.deepEqual(engine.ownership.buckets, [0]);
+    await assert.rejects(engine.setOwnership({ nodes: [1] }), { code: 'ERR_CLOSED' });
+    assert.equal(engine.ref().unref(), engine);
+    assert.equal((await engine.changes(1).next()).done, true);
+  });
+});
+
+/** The names of this process's threads. */
+const threadNames = (): string[] =>
+  readdirSync('/proc/self/task').map((id) =>
+    readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim(),
+  );
