@@ -60,11 +60,21 @@ const scenarios: Record<string, () => Promise<void>> = {
 
   async 'an engine that was never opened'() {
     const make = (): WeakRef<object> => {
-      const engine = new native.NativeEngine(nativeConfig(netns), [0], Infinity, () => undefined);
-      void engine.close(0);
-      return new WeakRef(engine);
+      return new WeakRef(
+        new native.NativeEngine(nativeConfig(netns), [0], Infinity, () => undefined),
+      );
     };
     await collected(Array.from({ length: 100 }, make));
+  },
+
+  async 'not an engine before its close() is done'() {
+    const closing = (): Promise<void> =>
+      new native.NativeEngine(nativeConfig(netns), [0], Infinity, () => undefined).close(0);
+    for (let round = 0; round < 20; round += 1) {
+      const all = Array.from({ length: 50 }, closing);
+      collect();
+      await Promise.all(all);
+    }
   },
 
   async 'not an open engine'() {

@@ -9,6 +9,7 @@ const SCENARIOS = [
   'a closed engine',
   'an engine that could not open',
   'an engine that was never opened',
+  'not an engine before its close() is done',
   'not an open engine',
   'not the counters',
 ];
