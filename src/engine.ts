@@ -1,5 +1,10 @@
 import { EventEmitter } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
+import { changed } from './control/change.js';
+import { controlPath } from './control/path.js';
+import type { Request } from './control/protocol.js';
+import { ControlServer } from './control/server.js';
+import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
 import { fromNative, native, type NativeEngine } from './native.js';
 import {
@@ -16,6 +21,7 @@ import {
   type Installed,
   type Mechanism,
 } from './setup/index.js';
+import { netnsPath } from './setup/exec.js';
 import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
@@ -42,7 +48,8 @@ const CLOSE_DEADLINE_MS = 2000;
  * An open engine keeps the process alive, as a listening server does; see unref().
  *
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`,
- *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_SYSTEM`;
+ *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_CONTROL_TAKEN`,
+ *   `ERR_SYSTEM`;
  *   then nothing was changed.
  */
 export async function open(options: Options): Promise<Engine> {
@@ -67,6 +74,15 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
    * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`
    */
   setOwnership(ownership: OwnershipInput): Promise<void>;
+  /**
+   * Changes what is owned, in words: `+2` adds node 2 and `-2` removes it, as CLUSTERIP's membership file
+   * did; `1,3-5` and `none` replace all. Where the engine has fine-grained buckets, the numbers are buckets.
+   * Resolves as setOwnership() does. To add or remove keeps the deadline.
+   * @param options.validFor milliseconds, only for a change that replaces. Default Infinity
+   * @throws NfqClusterError `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`, `ERR_INVALID_OPTION`,
+   *   `ERR_CLOSED`
+   */
+  own(change: string, options?: { validFor?: number }): Promise<void>;
   /** Counts since open(); after close(), the last ones. */
   stats(): Stats;
   /**
@@ -94,6 +110,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly #ending = new AbortController();
   #owned: readonly number[];
   #rules: Installed | undefined;
+  #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
   #lossCheck: NodeJS.Timeout | undefined;
 
@@ -102,7 +119,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.options = options;
     this.#owned = options.owned;
     this.#native = new native.NativeEngine(
-      { ...options, netns: netnsPath(options.netns) },
+      { ...options, netns: options.netns === undefined ? '' : netnsPath(options.netns) },
       options.owned,
       options.validFor,
       (error) => this.emit('fault', fromNative(error) as NfqClusterError),
@@ -110,21 +127,39 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
   }
 
-  /* The queue is bound before any rule sends packets to it, so that an error comes before a change. */
+  /*
+   * The queue is bound, and the control socket stands, before any rule sends packets, so that an error comes
+   * before a change.
+   */
   async start(mechanism: Mechanism | undefined): Promise<void> {
     await this.#native.open().catch((error: unknown) => {
       throw fromNative(error);
     });
-    if (mechanism !== undefined) {
+    try {
+      await this.#listen();
       this.mechanism = mechanism;
-      try {
-        this.#rules = await install(this.options, mechanism);
-      } catch (error) {
-        await this.#native.close(0);
-        throw error;
-      }
+      if (mechanism !== undefined) this.#rules = await install(this.options, mechanism);
+    } catch (error) {
+      await this.#control?.close();
+      await this.#native.close(0);
+      throw error;
     }
     this.#watchLoss();
+  }
+
+  async #listen(): Promise<void> {
+    const { control, name, netns } = this.options;
+    if (control === 'none') return;
+    const path = control === 'auto' ? await controlPath(name, netns) : control;
+    this.#control = await ControlServer.listen(path, (request) => this.#carryOut(request));
+  }
+
+  async #carryOut(request: Request): Promise<Status> {
+    if (request.command === 'own') {
+      const { change, validFor } = request;
+      await this.own(change, validFor === undefined ? {} : { validFor });
+    }
+    return status(this);
   }
 
   get ownership(): Ownership {
@@ -141,6 +176,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     } catch (error) {
       throw fromNative(error);
     }
+  }
+
+  async own(change: string, { validFor }: { validFor?: number } = {}): Promise<void> {
+    await this.setOwnership(changed(change, this.ownership, this.options, validFor));
   }
 
   stats(): Stats {
@@ -178,6 +217,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #close(deadline: number): Promise<void> {
     clearInterval(this.#lossCheck);
+    await this.#control?.close();
     try {
       await this.#rules?.stopQueueing();
     } finally {
@@ -219,8 +259,3 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
 const closed = (): NfqClusterError =>
   new NfqClusterError('ERR_CLOSED', 'The engine is closed', { remedy: 'Open another' });
-
-function netnsPath(netns: string | undefined): string {
-  if (netns === undefined) return '';
-  return netns.startsWith('/') ? netns : `/run/netns/${netns}`;
-}

@@ -9,6 +9,10 @@
  * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
  * - `ERR_NO_TOOL`: a program that sets up rules (nft, iptables, ip6tables, nsenter) is not installed.
  * - `ERR_RULES`: the kernel refused a rule.
+ * - `ERR_CONTROL_TAKEN`: another engine listens on the control socket.
+ * - `ERR_NO_ENGINE`: no engine answers on a control socket.
+ * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is owned, what was to be removed is not.
+ * - `ERR_EXPIRED`: the ownership that was to be changed is over.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
  * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.
@@ -22,6 +26,11 @@ export type ErrorCode =
   | 'ERR_NO_NETNS'
   | 'ERR_NO_TOOL'
   | 'ERR_RULES'
+  | 'ERR_CONTROL_TAKEN'
+  | 'ERR_NO_ENGINE'
+  | 'ERR_ALREADY_OWNED'
+  | 'ERR_NOT_OWNED'
+  | 'ERR_EXPIRED'
   | 'ERR_CLOSED'
   | 'ERR_ADDON'
   | 'ERR_SYSTEM';

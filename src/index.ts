@@ -1,3 +1,5 @@
+export { Control, type ControlTarget } from './control/client.js';
+export type { Counts, Status, Summary } from './control/status.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
 export { Hasher, type Address, type Explanation, type HasherOptions } from './hash.js';

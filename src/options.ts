@@ -126,6 +126,13 @@ export interface Options {
    * @default the process's own
    */
   netns?: string;
+  /**
+   * Unix socket by which other processes ask for the status and change what is owned, mode 0600: its
+   * absolute path, at most 80 bytes. `auto`: NAME@INODE.sock in /run/nfq-cluster, with the inode
+   * of the network namespace. `none`: no socket.
+   * @default 'none'
+   */
+  control?: string;
 }
 
 export interface ResolvedInterface {
@@ -155,6 +162,8 @@ export interface ResolvedOptions {
   queueLength: number;
   receiveBuffer: number;
   netns: string | undefined;
+  /** `none`, `auto` or a path. */
+  control: string;
 }
 
 export const MAX_NODES = 32;
@@ -267,6 +276,16 @@ const schema = z.strictObject(
       'a name under /run/netns, or an absolute path',
       /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
     ).optional(),
+    /* sun_path has 108 bytes; the socket is bound beside its name, with 10 more. */
+    control: check<string>(
+      '"none", "auto" or an absolute path of at most 80 bytes',
+      (value) =>
+        value === 'none' ||
+        value === 'auto' ||
+        (typeof value === 'string' &&
+          /^\/\P{Cc}*[^/\p{Cc}]$/u.test(value) &&
+          Buffer.byteLength(value) <= 80),
+    ).optional(),
   },
   'an object of options',
 );
@@ -302,6 +321,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
     queueLength: options.queueLength ?? 16_384,
     receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
     netns: options.netns,
+    control: options.control ?? 'none',
   };
 }
 

@@ -25,6 +25,7 @@ export interface Flags {
   receiveBuffer?: number;
   rules?: Options['rules'];
   reinject?: Options['reinject'];
+  control?: string;
 }
 
 /** The flags that say how an address becomes a bucket. */

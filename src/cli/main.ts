@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command } from 'commander';
+import { own, status, type ControlFlags, type OwnFlags } from './control.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
 import { withHashing, withPackets, withRules, withShare, type Flags } from './flags.js';
 import { run, type RunFlags } from './run.js';
+import { milliseconds } from './values.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
   'version' | 'description',
@@ -25,6 +27,10 @@ function program(): Command {
     .command('run')
     .description('decide packets until SIGINT or SIGTERM, with rules of its own');
   withRules(withPackets(withShare(withHashing(runs))))
+    .option(
+      '--control <path>',
+      'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
+    )
     .option('--json', 'one JSON object a line')
     .action((flags: RunFlags) => run(flags));
   const hashes = top
@@ -38,7 +44,38 @@ function program(): Command {
   withShare(withHashing(explains))
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
+  addControlCommands(top);
   return top;
+}
+
+/** The commands that speak to a running engine. */
+function addControlCommands(top: Command): void {
+  withTarget(top.command('status').description('show what a running engine does')).action(
+    (flags: ControlFlags) => status(flags),
+  );
+  const owns = top
+    .command('own')
+    .description('change what a running engine owns, or show it')
+    .argument('[change]', '+2 adds node 2, -2 removes it; 1,3 and none replace all');
+  withTarget(owns)
+    .option('--valid-for <ms>', 'where all is replaced: nothing is owned after it', milliseconds)
+    .action((change: string | undefined, flags: OwnFlags) => own(change, flags));
+}
+
+/** The flags that name a running engine. */
+const withTarget = (command: Command): Command =>
+  command
+    .option('--name <name>', "the engine's name (default: q0)")
+    .option('--netns <name>', "the engine's network namespace, by its name or path")
+    .option('--control <path>', "the engine's control socket, where it has not the default one")
+    .option('--json', 'as JSON');
+
+/** `own -2` as `own -- -2`, with the options before it: a number is no option. */
+function withoutDash(args: readonly string[]): string[] {
+  const isChange = (arg: string): boolean => args[0] === 'own' && /^-\d/.test(arg);
+  const changes = args.filter(isChange);
+  if (changes.length === 0 || args.includes('--')) return [...args];
+  return [...args.filter((arg) => !isChange(arg)), '--', ...changes];
 }
 
 /** The man page's `! --cluster-local-node 1` as `--invert --cluster-local-node 1`. */
@@ -54,7 +91,7 @@ function withoutBang(args: readonly string[]): string[] {
 }
 
 try {
-  await program().parseAsync(withoutBang(process.argv.slice(2)), { from: 'user' });
+  await program().parseAsync(withoutBang(withoutDash(process.argv.slice(2))), { from: 'user' });
 } catch (error) {
   process.exitCode = report(error);
 }

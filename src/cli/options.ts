@@ -107,6 +107,7 @@ function fromFlags(flags: Flags): Partial<Options> {
     receiveBuffer: flags.receiveBuffer,
     rules: flags.rules,
     reinject: flags.reinject,
+    control: flags.control,
   });
 }
 

@@ -1,5 +1,5 @@
+import { counts, summary } from '../control/status.js';
 import type { Engine } from '../engine.js';
-import type { Mechanism } from '../setup/index.js';
 import type { Stats } from '../stats.js';
 
 /*
@@ -70,64 +70,6 @@ export function readyMessage(engine: Engine): string {
   const by = rules === null ? 'no rules of ours' : `rules by ${rules.by} named ${rules.name}`;
   return `ready: owning ${owned} of ${buckets} buckets${until} by ${options.policy}, action ${options.action}, \
 ${entries} by queue ${queues.join(', ')}, ${by}`;
-}
-
-/** What an engine does, for `ready`. */
-function summary(engine: Engine) {
-  const { options, ownership, mechanism } = engine;
-  const { policy, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
-  return {
-    policy,
-    hashSeed,
-    buckets,
-    owned: ownership.buckets.length,
-    action,
-    interfaces,
-    queues,
-    rules:
-      mechanism === undefined
-        ? null
-        : { by: mechanismName(mechanism), name: `nfq-cluster-${name}` },
-    netns: netns ?? null,
-    receiveBuffer: engine.stats().receiveBuffer,
-  };
-}
-
-const mechanismName = (mechanism: Mechanism): string =>
-  mechanism.kind === 'nft' ? 'nft' : mechanism.iptables;
-
-function counts(stats: Stats) {
-  const {
-    received,
-    owned,
-    foreign,
-    malformed,
-    fixups,
-    verdictErrors,
-    batches,
-    receiveErrors,
-    queueDropped,
-    userDropped,
-    latency,
-  } = stats;
-  return {
-    received,
-    owned,
-    foreign,
-    malformed,
-    fixups,
-    verdictErrors,
-    batches,
-    receiveErrors,
-    queueDropped,
-    userDropped,
-    latency: {
-      count: latency.count,
-      p50: latency.percentile(50),
-      p99: latency.percentile(99),
-      max: latency.percentile(100),
-    },
-  };
 }
 
 const lost = (stats: Stats): number => stats.queueDropped + stats.userDropped;

@@ -1,5 +1,6 @@
 import { open, type Engine } from '../engine.js';
 import { resolveOptions, type Options } from '../options.js';
+import { defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
@@ -16,8 +17,9 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
  * more. Then it removes its rules and returns.
  */
 export async function run(flags: RunFlags): Promise<void> {
-  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
-  checkOptions(flags, () => resolveOptions(options));
+  const given = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
+  checkOptions(flags, () => resolveOptions(given));
+  const options = { ...given, control: given.control ?? defaultControl() };
   const stop = stopRequest();
   const engine = await open(options);
   engine.on('fault', (error) => leave(engine, error.message));

@@ -57,3 +57,10 @@ export function maskedMark(text: string): MaskedMark {
   if (more.length === 0) return { value: value!, mask: mask! };
   throw new InvalidArgumentError('Expected VALUE or VALUE/MASK.');
 }
+
+/** A time in milliseconds. */
+export function milliseconds(text: string): number {
+  const number = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (number > 0) return number;
+  throw new InvalidArgumentError('Expected a positive number of milliseconds.');
+}

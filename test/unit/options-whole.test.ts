@@ -94,6 +94,7 @@ describe('options as a whole', () => {
       queueLength: 16_384,
       receiveBuffer: 33_554_432,
       netns: undefined,
+      control: 'none',
     });
   });
 

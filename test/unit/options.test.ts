@@ -133,6 +133,12 @@ const FIELDS: readonly Field[] = [
     bad: ['', '/', 'a/b', 'a b', './a', '/a\0b', 'a\0b', '/a\nb', ...NO_TEXTS],
   },
   {
+    name: 'control',
+    expected: '"none", "auto" or an absolute path of at most 80 bytes',
+    good: ['none', 'auto', '/a', `/${'x'.repeat(79)}`],
+    bad: ['', '/', 'e.sock', '/run/', '/a\0b', `/${'x'.repeat(80)}`, `/${'ü'.repeat(40)}`, true, 1],
+  },
+  {
     name: 'marks',
     expected: 'an object with owned, multicast or decided',
     good: [{}, undefined],

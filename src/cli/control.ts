@@ -1,0 +1,89 @@
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { Control } from '../control/client.js';
+import { listed } from '../control/change.js';
+import { CONTROL_DIRECTORY } from '../control/path.js';
+import type { Status } from '../control/status.js';
+import type { ResolvedInterface } from '../options.js';
+import { complain, endOnBrokenOutput, print } from './failure.js';
+
+/** Which engine is meant, and how to answer. */
+export interface ControlFlags {
+  name?: string;
+  netns?: string;
+  control?: string;
+  json?: true;
+}
+
+export interface OwnFlags extends ControlFlags {
+  validFor?: number;
+}
+
+/** `nfq-cluster status`: a running engine's configuration, ownership and counts. */
+export async function status(flags: ControlFlags): Promise<void> {
+  const answer = await controlOf(flags).status();
+  endOnBrokenOutput();
+  await print(flags.json === true ? `${JSON.stringify(answer)}\n` : asText(answer));
+}
+
+/** `nfq-cluster own`: changes what a running engine owns, if there is a change; prints what it owns then. */
+export async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
+  const control = controlOf(flags);
+  const { validFor } = flags;
+  const answer =
+    change === undefined
+      ? await control.status()
+      : await control.own(change, validFor === undefined ? {} : { validFor });
+  endOnBrokenOutput();
+  await print(flags.json === true ? `${JSON.stringify(answer)}\n` : `${owned(answer)}\n`);
+}
+
+/**
+ * The control socket of a `run` that was not told of one: `none`, with a word about it, where this user may
+ * not make one.
+ */
+export function defaultControl(): 'auto' | 'none' {
+  try {
+    if (!existsSync(CONTROL_DIRECTORY)) mkdirSync(CONTROL_DIRECTORY, { mode: 0o700 });
+    accessSync(CONTROL_DIRECTORY, constants.W_OK | constants.X_OK);
+    return 'auto';
+  } catch (error) {
+    complain(
+      `no control socket: ${(error as Error).message}. --control takes another path, or none`,
+    );
+    return 'none';
+  }
+}
+
+function controlOf({ name, netns, control }: ControlFlags): Control {
+  return new Control({
+    ...(name === undefined ? {} : { name }),
+    ...(netns === undefined ? {} : { netns }),
+    ...(control === undefined ? {} : { path: control }),
+  });
+}
+
+/** As CLUSTERIP's membership file: ascending, with commas, empty for none. */
+const owned = ({ nodes, ownedBuckets }: Status): string =>
+  nodes === null ? listed(ownedBuckets, true) : listed(nodes, false);
+
+function asText(status: Status): string {
+  const { name, pid, policy, hashSeed, buckets, nodes, validFor, action, counts } = status;
+  const rows = {
+    name: `${name}, process ${pid}`,
+    policy: `${policy}, seed 0x${hashSeed.toString(16).padStart(8, '0')}`,
+    owned: `${nodes === null ? 'buckets' : 'nodes'} ${owned(status) || 'none'} of ${buckets}`,
+    'valid for': validFor === null ? 'ever' : `${Math.round(validFor)} ms`,
+    interfaces: status.interfaces.map(interfaceText).join(', '),
+    queues: status.queues.join(', '),
+    action,
+    rules: status.rules === null ? 'not ours' : `by ${status.rules.by}, ${status.rules.name}`,
+    packets: `${counts.received} received: ${counts.owned} owned, ${counts.foreign} foreign, ${counts.malformed} malformed`,
+    lost: `${counts.queueDropped} to a full queue, ${counts.userDropped} to a full receive buffer`,
+  };
+  return Object.entries(rows)
+    .map(([title, value]) => `${title.padEnd(12)}${value}\n`)
+    .join('');
+}
+
+const interfaceText = ({ name, key }: ResolvedInterface): string =>
+  key === 'source' ? name : `${name} by ${key}`;

@@ -1,0 +1,96 @@
+import net from 'node:net';
+import { NfqClusterError } from '../errors.js';
+import { controlPath } from './path.js';
+import type { Answer, Request } from './protocol.js';
+import type { Status } from './status.js';
+
+const PATIENCE = 10_000;
+
+/** Which engine is meant. */
+export interface ControlTarget {
+  /**
+   * The engine's option `name`.
+   * @default 'q0'
+   */
+  name?: string;
+  /**
+   * The network namespace it works in: a name under /run/netns, or a path.
+   * @default the process's own
+   */
+  netns?: string;
+  /** The path of its control socket, where it has not the default one. */
+  path?: string;
+}
+
+/** Asks and tells an engine of another process, by its control socket. */
+export class Control {
+  readonly #target: ControlTarget;
+
+  constructor(target: ControlTarget = {}) {
+    this.#target = target;
+  }
+
+  /** @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE` */
+  async status(): Promise<Status> {
+    return (await this.#ask({ command: 'status' })) as Status;
+  }
+
+  /**
+   * Changes what is owned, as `Engine.own()` does; when it resolves, the change is done.
+   * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, and what `Engine.own()` throws
+   */
+  async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
+    return (await this.#ask({ command: 'own', change, ...options })) as Status;
+  }
+
+  async #ask(request: Request): Promise<unknown> {
+    const { path, name = 'q0', netns } = this.#target;
+    const file = path ?? (await controlPath(name, netns));
+    const answer = readAnswer(file, await exchange(file, `${JSON.stringify(request)}\n`));
+    if (answer.ok) return answer.result;
+    const { code, message, ...details } = answer.error;
+    // The message of the other side has the remedy in it already.
+    throw Object.assign(new NfqClusterError(code, message), details);
+  }
+}
+
+/** Sends a line, and resolves with all that comes back. */
+async function exchange(file: string, line: string): Promise<string> {
+  const signal = AbortSignal.timeout(PATIENCE);
+  const socket = net.connect({ path: file }).setEncoding('utf8');
+  const cut = (): void => void socket.destroy(new Error(`no answer within ${PATIENCE} ms`));
+  signal.addEventListener('abort', cut);
+  let text = '';
+  try {
+    socket.write(line);
+    for await (const chunk of socket) text += chunk as string;
+    return text;
+  } catch (error) {
+    throw unreachable(file, error as NodeJS.ErrnoException);
+  } finally {
+    signal.removeEventListener('abort', cut);
+    socket.destroy();
+  }
+}
+
+function readAnswer(file: string, text: string): Answer {
+  try {
+    return JSON.parse(text) as Answer;
+  } catch {
+    throw new NfqClusterError('ERR_NO_ENGINE', `No whole answer came from ${file}`, {
+      remedy: 'The engine may just be ending; ask again',
+    });
+  }
+}
+
+function unreachable(file: string, cause: NodeJS.ErrnoException): NfqClusterError {
+  return cause.code === 'EACCES' || cause.code === 'EPERM'
+    ? new NfqClusterError('ERR_PRIVILEGE', `Not permitted to use the control socket ${file}`, {
+        remedy: 'Be the user that the engine runs as, or root',
+        cause,
+      })
+    : new NfqClusterError('ERR_NO_ENGINE', `No engine answers on ${file}: ${cause.message}`, {
+        remedy: "Check the engine's name, its network namespace and its control socket",
+        cause,
+      });
+}

@@ -1,0 +1,38 @@
+/*
+ * One connection, one request, one answer, each a line of JSON:
+ *
+ *   {"command":"status"}                         {"ok":true,"result":{…}}
+ *   {"command":"own","change":"+2"}              {"ok":true,"result":{…}}
+ *   {"command":"own","change":"1,3","validFor":5000}
+ *                                                {"ok":false,"error":{"code":"ERR_…","message":"…"}}
+ */
+import { z } from 'zod';
+import type { ErrorCode, ErrorDetails } from '../errors.js';
+
+/** Characters. All 1,023 buckets fit in, written one by one. */
+export const LONGEST_REQUEST = 8192;
+
+export const requestSchema = z.discriminatedUnion(
+  'command',
+  [
+    z.strictObject({ command: z.literal('status') }),
+    z.strictObject({
+      command: z.literal('own'),
+      change: z.string('a change, such as "+2"'),
+      validFor: z.number('a number of milliseconds').optional(),
+    }),
+  ],
+  { error: 'an object whose command is "status" or "own"' },
+);
+
+export type Request = z.output<typeof requestSchema>;
+
+export type Answer =
+  | { ok: true; result: unknown }
+  | {
+      ok: false;
+      error: { code: ErrorCode; message: string } & Pick<
+        ErrorDetails,
+        'expected' | 'found' | 'remedy'
+      >;
+    };

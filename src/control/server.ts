@@ -1,0 +1,245 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, link, mkdir, stat, unlink } from 'node:fs/promises';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { NfqClusterError, invalidOption } from '../errors.js';
+import { parse } from '../parse.js';
+import { LONGEST_REQUEST, requestSchema, type Answer, type Request } from './protocol.js';
+
+/** Milliseconds from connection to answer; who is slower is cut off. */
+const PATIENCE = 5000;
+/** Connections that have not yet sent a whole request; one more cuts off the oldest. */
+const MOST_WAITING = 32;
+/** All connections: a bound for the file descriptors. */
+const MOST_CONNECTIONS = 256;
+
+/** To put our socket in the place of a dead one, while others try the same. */
+const MOST_TRIES = 500;
+const RETRY_MS = 10;
+
+/** Carries a request out, and resolves with the answer's `result`. */
+export type Handler = (request: Request) => Promise<unknown>;
+
+/**
+ * The Unix socket by which a running engine is asked and told. It decides no packet, so nothing that a client
+ * does to it reaches the queue threads.
+ */
+export class ControlServer {
+  readonly path: string;
+  readonly #server: net.Server;
+  readonly #handle: Handler;
+  /** Sockets whose request is not yet complete, the oldest first. */
+  readonly #waiting = new Set<net.Socket>();
+  readonly #busy = new Set<Promise<void>>();
+  #inode = 0;
+
+  private constructor(file: string, handle: Handler) {
+    this.path = file;
+    this.#handle = handle;
+    this.#server = net.createServer({ allowHalfOpen: true }, (socket) => this.#receive(socket));
+    this.#server.maxConnections = MOST_CONNECTIONS;
+  }
+
+  /**
+   * Listens, mode 0600; the last directory is made where it is missing. A socket that a killed process left is
+   * replaced.
+   * @throws NfqClusterError `ERR_CONTROL_TAKEN`, `ERR_SYSTEM`
+   */
+  static async listen(file: string, handle: Handler): Promise<ControlServer> {
+    const server = new ControlServer(file, handle);
+    try {
+      await makeDirectory(path.dirname(file));
+      await server.#publish();
+    } catch (error) {
+      server.#server.close();
+      throw error instanceof NfqClusterError ? error : cannotListen(file, error);
+    }
+    return server;
+  }
+
+  /** Answers what has been asked, and removes the socket. */
+  async close(): Promise<void> {
+    this.#server.close();
+    const ours = await stat(this.path).then(
+      ({ ino }) => ino === this.#inode,
+      () => false,
+    );
+    if (ours) await unlink(this.path).catch(() => undefined);
+    for (const socket of this.#waiting) socket.destroy();
+    await Promise.all(this.#busy);
+  }
+
+  /*
+   * Bound under a name that nobody knows and linked to the right one, which appears with its mode set, and
+   * only if it is free: link() replaces nothing.
+   */
+  async #publish(): Promise<void> {
+    const hidden = path.join(path.dirname(this.path), `.${randomUUID().slice(0, 8)}`);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject).listen(hidden, resolve);
+    });
+    this.#server.unref();
+    try {
+      await chmod(hidden, 0o600);
+      this.#inode = (await stat(hidden)).ino;
+      await claim(hidden, this.path);
+    } finally {
+      await unlink(hidden).catch(() => undefined);
+    }
+  }
+
+  #receive(socket: net.Socket): void {
+    const [oldest] = this.#waiting;
+    if (this.#waiting.size >= MOST_WAITING) oldest!.destroy();
+    this.#waiting.add(socket);
+    const cutOff = setTimeout(() => socket.destroy(), PATIENCE).unref();
+    let text = '';
+    const read = (chunk: string): void => {
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end < 0 && text.length <= LONGEST_REQUEST) return;
+      socket.off('data', read).pause();
+      this.#waiting.delete(socket);
+      this.#track(this.#answer(socket, end < 0 ? undefined : text.slice(0, end)));
+    };
+    socket
+      .setEncoding('utf8')
+      .on('data', read)
+      .on('error', () => socket.destroy())
+      .on('end', () => this.#waiting.has(socket) && socket.destroy())
+      .on('close', () => {
+        clearTimeout(cutOff);
+        this.#waiting.delete(socket);
+      })
+      .unref();
+  }
+
+  #track(work: Promise<void>): void {
+    this.#busy.add(work);
+    void work.then(() => this.#busy.delete(work));
+  }
+
+  async #answer(socket: net.Socket, line: string | undefined): Promise<void> {
+    const answer = await this.#carryOut(line);
+    if (socket.destroyed) return;
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.end(`${JSON.stringify(answer)}\n`, () => socket.destroy());
+    await closed;
+  }
+
+  async #carryOut(line: string | undefined): Promise<Answer> {
+    try {
+      return { ok: true, result: await this.#handle(parse(requestSchema, read(line), 'request')) };
+    } catch (error) {
+      if (!(error instanceof NfqClusterError)) {
+        return { ok: false, error: { code: 'ERR_SYSTEM', message: String(error) } };
+      }
+      const { code, message, expected, found, remedy } = error;
+      return { ok: false, error: { code, message, ...withValues({ expected, found, remedy }) } };
+    }
+  }
+}
+
+function read(line: string | undefined): unknown {
+  if (line === undefined) {
+    throw invalidOption('request', `a line of at most ${LONGEST_REQUEST} characters`, 'more');
+  }
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw invalidOption('request', 'a line of JSON, such as {"command":"status"}', line);
+  }
+}
+
+const withValues = <T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+
+/* Not with all above it: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
+async function makeDirectory(directory: string): Promise<void> {
+  await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  });
+}
+
+/** Gives a listening socket its name; takes that of a dead one away, and never that of a living one. */
+async function claim(hidden: string, file: string): Promise<void> {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    try {
+      return await link(hidden, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+    const found = await identity(file);
+    if (found === undefined) continue;
+    if (await isAlive(file)) break;
+    await removeDead(file, found);
+  }
+  throw taken(file);
+}
+
+/*
+ * Of several starters only one may remove a dead socket, or it might remove what another has put there since.
+ * Their lock is an abstract socket named after the dead one: the kernel frees it, however its holder ends.
+ */
+async function removeDead(file: string, dead: string): Promise<void> {
+  const lock = net.createServer();
+  const locked = await new Promise<boolean>((resolve) => {
+    lock.once('error', () => resolve(false)).listen(`\0nfq-cluster ${dead}`, () => resolve(true));
+  });
+  if (!locked) return delay(RETRY_MS);
+  try {
+    if ((await identity(file)) === dead) await unlink(file);
+  } finally {
+    lock.close();
+  }
+}
+
+/** No two files ever have the same, or undefined where there is none. */
+const identity = (file: string): Promise<string | undefined> =>
+  stat(file, { bigint: true }).then(
+    ({ dev, ino, ctimeNs }) => `${dev} ${ino} ${ctimeNs}`,
+    () => undefined,
+  );
+
+/** Whether somebody listens. What is no socket counts as alive: it is not ours to remove. */
+function isAlive(file: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(file);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED') {
+        void stat(file).then(
+          (found) => resolve(!found.isSocket()),
+          () => resolve(false),
+        );
+      } else if (error.code === 'ENOENT') resolve(false);
+      else if (error.code === 'EAGAIN') resolve(true);
+      else reject(error);
+    });
+  });
+}
+
+const taken = (file: string): NfqClusterError =>
+  new NfqClusterError('ERR_CONTROL_TAKEN', `Another engine is controlled by ${file}`, {
+    remedy: 'Give each engine a name of its own, or a control socket of its own',
+  });
+
+function cannotListen(file: string, error: unknown): NfqClusterError {
+  const { errno, syscall, message } = error as NodeJS.ErrnoException;
+  return new NfqClusterError(
+    'ERR_SYSTEM',
+    `Cannot listen on the control socket ${file}: ${message}`,
+    {
+      remedy: 'Set control to the absolute path of a socket in a directory that may be written',
+      ...(errno === undefined ? {} : { errno: Math.abs(errno) }),
+      ...(syscall === undefined ? {} : { syscall }),
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,107 @@
+import type { Engine } from '../engine.js';
+import type { Policy, ResolvedInterface } from '../options.js';
+import type { Mechanism } from '../setup/index.js';
+import type { Stats } from '../stats.js';
+
+/** What an engine is and does, as `ready` and the control socket tell it. Plain JSON. */
+export interface Summary {
+  policy: Policy;
+  hashSeed: number;
+  buckets: number;
+  /** The number of buckets owned. */
+  owned: number;
+  action: 'drop' | 'mark';
+  interfaces: readonly ResolvedInterface[];
+  queues: readonly number[];
+  rules: { by: string; name: string } | null;
+  netns: string | null;
+  /** Bytes. */
+  receiveBuffer: number;
+}
+
+/** A running engine, seen through its control socket. */
+export interface Status extends Summary {
+  name: string;
+  pid: number;
+  /** Node numbers, ascending; null where buckets are fine-grained. */
+  nodes: number[] | null;
+  /** Bucket numbers, ascending. */
+  ownedBuckets: readonly number[];
+  /** Milliseconds until nothing is owned; 0 if that is over, null if it never comes. */
+  validFor: number | null;
+  /** Since the start. */
+  counts: Counts;
+}
+
+export type Counts = ReturnType<typeof counts>;
+
+export function status(engine: Engine): Status {
+  const { options, ownership } = engine;
+  return {
+    name: options.name,
+    pid: process.pid,
+    ...summary(engine),
+    nodes: options.classic ? ownership.buckets.map((bucket) => bucket + 1) : null,
+    ownedBuckets: ownership.buckets,
+    validFor: ownership.validFor === Infinity ? null : ownership.validFor,
+    counts: counts(engine.stats()),
+  };
+}
+
+export function summary(engine: Engine): Summary {
+  const { options, ownership, mechanism } = engine;
+  const { policy, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
+  return {
+    policy,
+    hashSeed,
+    buckets,
+    owned: ownership.buckets.length,
+    action,
+    interfaces,
+    queues,
+    rules:
+      mechanism === undefined
+        ? null
+        : { by: mechanismName(mechanism), name: `nfq-cluster-${name}` },
+    netns: netns ?? null,
+    receiveBuffer: engine.stats().receiveBuffer,
+  };
+}
+
+const mechanismName = (mechanism: Mechanism): string =>
+  mechanism.kind === 'nft' ? 'nft' : mechanism.iptables;
+
+/** Counts as plain JSON, with the latency's percentiles in nanoseconds. */
+export function counts(stats: Stats) {
+  const {
+    received,
+    owned,
+    foreign,
+    malformed,
+    fixups,
+    verdictErrors,
+    batches,
+    receiveErrors,
+    queueDropped,
+    userDropped,
+    latency,
+  } = stats;
+  return {
+    received,
+    owned,
+    foreign,
+    malformed,
+    fixups,
+    verdictErrors,
+    batches,
+    receiveErrors,
+    queueDropped,
+    userDropped,
+    latency: {
+      count: latency.count,
+      p50: latency.percentile(50),
+      p99: latency.percentile(99),
+      max: latency.percentile(100),
+    },
+  };
+}
