@@ -1,6 +1,7 @@
 import { collectEvidence, flowsLetIn } from './evidence.js';
 import { startNode, type ClusterNode } from './nodes.js';
 import { judge, type Report } from './report.js';
+import { ipv4Sources, ipv6Sources } from './sources.js';
 import { buildTopology, closeTopology, type Topology } from './topology.js';
 import { makeFlows, type Progress } from './traffic.js';
 
@@ -20,7 +21,8 @@ export async function runLaboratory(
   plan: LaboratoryPlan,
   progress: Progress,
 ): Promise<{ report: Report; topology: Topology }> {
-  const { keep = false, sources } = plan;
+  const { keep = false } = plan;
+  const sources = [...ipv4Sources(plan.sources), ...ipv6Sources(plan.sources)];
   const start = performance.now();
   const topology = await buildTopology(plan.nodes);
   try {

@@ -5,7 +5,6 @@ import { NfqClusterError } from '../errors.js';
 import { ended, type Namespace } from './namespaces.js';
 import { startProgram } from './programs.js';
 import type { Flow, FromClients } from './protocol.js';
-import { ipv4Sources, ipv6Sources } from './sources.js';
 import { SHARED, type Topology } from './topology.js';
 
 /** Called with the number of flows that have been made, of how many. */
@@ -14,7 +13,7 @@ export type Progress = (done: number, of: number) => void;
 /** Lets the clients make a TCP connection and a UDP exchange from each source address. */
 export async function makeFlows(
   { clients, nodes }: Topology,
-  sources: number,
+  sources: readonly string[],
   progress: Progress,
 ): Promise<Flow[]> {
   const flows = plannedFlows(sources);
@@ -36,8 +35,8 @@ export async function makeFlows(
   throw new NfqClusterError('ERR_SYSTEM', `The clients ended early, with ${await ended(child)}`);
 }
 
-function plannedFlows(sources: number): Flow[] {
-  return [...ipv4Sources(sources), ...ipv6Sources(sources)].flatMap((source, index) => {
+function plannedFlows(sources: readonly string[]): Flow[] {
+  return sources.flatMap((source, index) => {
     const flow = { source, port: 49_152 + (index % 16_384) };
     return [
       { protocol: 'tcp', ...flow, answers: [] },
