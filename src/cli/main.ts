@@ -6,6 +6,7 @@ import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
 import { withHashing, withPackets, withRules, withShare, type Flags } from './flags.js';
+import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
 import { milliseconds } from './values.js';
 
@@ -45,7 +46,21 @@ function program(): Command {
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
   addControlCommands(top);
+  addRuleCommands(top);
   return top;
+}
+
+/** The commands that read and write rules of other programs. */
+function addRuleCommands(top: Command): void {
+  top
+    .command('import')
+    .description('read rules of iptables and nft that share load; print the equal options')
+    .argument(
+      '[files...]',
+      'what iptables-save or nft list ruleset printed, or command lines (default: standard input)',
+    )
+    .option('--json', 'options and remarks as one JSON object')
+    .action((files: string[], flags: { json?: true }) => importFiles(files, flags));
 }
 
 /** The commands that speak to a running engine. */

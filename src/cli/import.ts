@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { importRules, type Note } from '../import/index.js';
+import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
+
+/**
+ * `nfq-cluster import`: rules from files or standard input; the equal options on standard output, and what
+ * there is to say about them on standard error.
+ */
+export async function importFiles(files: readonly string[], flags: { json?: true }): Promise<void> {
+  const { configurations, notes } = importRules(read(files));
+  endOnBrokenOutput();
+  if (flags.json === true) {
+    await print(`${JSON.stringify({ configurations, notes })}\n`);
+  } else {
+    for (const note of notes) complain(spoken(note));
+    for (const options of configurations) await print(`${JSON.stringify(options, undefined, 2)}\n`);
+  }
+  if (notes.some(({ kind }) => kind === 'refused')) process.exitCode = 1;
+  else if (configurations.length === 0) {
+    throw new CommandError('no rule with -m cluster, -j CLUSTERIP or jhash was found');
+  }
+}
+
+const spoken = ({ line, kind, text }: Note): string => `line ${line}: ${kind}: ${text}`;
+
+function read(files: readonly string[]): string {
+  try {
+    return (files.length === 0 ? [0] : files).map((file) => readFileSync(file, 'utf8')).join('\n');
+  } catch (error) {
+    throw new CommandError(`cannot read the rules: ${(error as Error).message}`, 2);
+  }
+}

@@ -1,0 +1,124 @@
+import type { ClusterAddress } from './clusterip.js';
+import type { ClusterMatch } from './cluster.js';
+import type { HashRule } from './nft.js';
+import type { Note } from './notes.js';
+import { has, optionNamed, optionsOf, written, type Rule } from './rule.js';
+
+const CARRIED =
+  /^--(cluster-|match$|jump$|set-x?mark|or-mark|comment$|new$|hashmode|clustermac|total-nodes|local-node|hash-init)/;
+
+/** What narrows a rule down, and has no equal: an engine decides all that enters its interfaces. */
+export function unreadParts(rule: Rule, carried: readonly string[]): Note[] {
+  const { line } = rule;
+  const parts = rule.options.filter(({ name }) => !carried.includes(name) && !CARRIED.test(name));
+  return parts.map((option) => ({
+    line,
+    kind: 'not carried',
+    text: `${written(option)}: an engine decides all that enters its interfaces`,
+  }));
+}
+
+export function clusterNotes(rule: Rule, match: ClusterMatch, hasInterface: boolean): Note[] {
+  const { line, chain } = rule;
+  const notes: Note[] = [];
+  const add = (kind: Note['kind'], text: string): void => void notes.push({ line, kind, text });
+  if (!hasInterface)
+    add('warning', 'the rule is for no one interface: name those to decide in interfaces');
+  if (chain !== 'PREROUTING') add('warning', `chain ${chain}: decided in PREROUTING here`);
+  if (match.unrestorable) {
+    add('warning', 'iptables itself cannot restore this mask: it takes none above 32');
+  }
+  if (match.byNode) {
+    add('warning', 'iptables-translate writes this rule for another node: its hash counts from 0');
+  }
+  if (match.inverted) add('warning', 'iptables-translate loses the ! of this rule');
+  return notes;
+}
+
+export function clusteripNotes(line: number, address: ClusterAddress, isNew: boolean): Note[] {
+  const { address: ip, interfaceName, mac, totalNodes, localNode } = address;
+  if (!isNew) {
+    return [
+      { line, kind: 'warning', text: `a second rule for ${ip}: the first one’s parameters hold` },
+    ];
+  }
+  const notes: Note[] = [
+    {
+      line,
+      kind: 'not carried',
+      text: `-d ${ip}: an engine decides all that enters ${interfaceName}, other addresses included`,
+    },
+    { line, kind: 'by hand', text: `ip maddress add ${mac} dev ${interfaceName}` },
+    { line, kind: 'by hand', text: arpRule(ip, interfaceName, mac) },
+  ];
+  if (localNode > Math.max(1, totalNodes)) {
+    const text = `local node ${localNode} of ${totalNodes} owns nothing; so it is here`;
+    notes.push({ line, kind: 'warning', text });
+  }
+  if (totalNodes === 0) {
+    notes.push({ line, kind: 'warning', text: 'of 0 nodes, the original gives all to node 1' });
+  }
+  return notes;
+}
+
+/** As nft, what CLUSTERIP did to ARP by itself; the table and chain `arp cluster output` must be there. */
+const arpRule = (address: string, interfaceName: string, mac: string): string =>
+  `nft 'add table arp cluster; add chain arp cluster output { type filter hook output priority 0; }; add rule arp cluster output oifname "${interfaceName}" arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip ${address} arp saddr ether set ${mac}'`;
+
+/** arptables rules that mangle MACs, as nft says it. */
+export function arpByHand(rule: Rule): Note[] {
+  const { line } = rule;
+  if (!has(rule, '--jump', 'mangle')) return [];
+  const options = optionsOf(rule, '--jump', 'mangle');
+  const value = (name: string): string | undefined =>
+    options.find((option) => option.name === name)?.values[0];
+  const sender = value('--mangle-mac-s');
+  const target = value('--mangle-mac-d');
+  const mac = sender ?? target;
+  if (mac === undefined) {
+    return [{ line, kind: 'not carried', text: 'an arptables rule that mangles no MAC' }];
+  }
+  const side = rule.chain.toUpperCase() === 'OUTPUT' ? 'output' : 'input';
+  const device = optionNamed(rule, side === 'output' ? '--out-interface' : '--in-interface')
+    ?.values[0];
+  const seen = optionNamed(rule, '--destination-mac')?.values[0];
+  const parts = [
+    ...(device === undefined ? [] : [`${side === 'output' ? 'oifname' : 'iifname'} "${device}"`]),
+    'arp hlen 6',
+    ...(seen === undefined ? [] : [`arp daddr ether ${seen}`]),
+    `arp ${sender === undefined ? 'daddr' : 'saddr'} ether set ${mac}`,
+  ];
+  const chain = `add table arp cluster; add chain arp cluster ${side} { type filter hook ${side} priority 0; }`;
+  return [
+    {
+      line,
+      kind: 'by hand',
+      text: `nft '${chain}; add rule arp cluster ${side} ${parts.join(' ')}'`,
+    },
+  ];
+}
+
+export function hashNotes(rule: HashRule): Note[] {
+  const { line, buckets, owned, original, key } = rule;
+  const notes: Note[] = [];
+  const add = (kind: Note['kind'], text: string): void => void notes.push({ line, kind, text });
+  if (rule.interfaces === undefined)
+    add('warning', 'the rule is for no one interface: name those to decide in interfaces');
+  const [value] = owned;
+  if (rule.translated && value !== undefined) {
+    const meant = value >= 1 && value <= buckets ? `. If so, localNode is ${value}` : '';
+    add(
+      'warning',
+      `hash value ${value} is node ${value + 1}, and no offset is given: iptables-translate writes a rule of node ${value} like this, off by one${meant}`,
+    );
+  }
+  if (owned.some((bucket) => bucket < 0 || bucket >= buckets)) {
+    add(
+      'warning',
+      `a value that the hash never has: it counts from the offset, ${buckets} of them`,
+    );
+  }
+  if (buckets > 1023) add('not carried', `mod ${buckets}: at most 1,023 buckets`);
+  if (!original && key === 'source') add('warning', 'hashes each packet’s own source, replies too');
+  return notes;
+}

@@ -1,0 +1,143 @@
+import { Refusal } from './notes.js';
+
+/** One option of a rule: `! --cluster-local-node 2`. */
+export interface RuleOption {
+  name: string;
+  negated: boolean;
+  values: string[];
+}
+
+/** A rule of iptables, ip6tables or arptables, as far as all of them have it. */
+export interface Rule {
+  line: number;
+  program: 'iptables' | 'ip6tables' | 'arptables';
+  table: string;
+  chain: string;
+  options: RuleOption[];
+}
+
+/** All spellings → the one used here. */
+const SPELLINGS: Readonly<Record<string, string>> = {
+  '-t': '--table',
+  '-A': '--append',
+  '-I': '--insert',
+  '-i': '--in-interface',
+  '--interface': '--in-interface',
+  '-o': '--out-interface',
+  '-d': '--destination',
+  '--dst': '--destination',
+  '-s': '--source',
+  '--src': '--source',
+  '-p': '--protocol',
+  '--proto': '--protocol',
+  '-j': '--jump',
+  '-g': '--goto',
+  '-m': '--match',
+  '-w': '--wait',
+};
+
+/** Those of a command that say nothing about packets. */
+const COMMAND_OPTIONS = [
+  '--table',
+  '--append',
+  '--insert',
+  '--wait',
+  '-W',
+  '--wait-interval',
+  '-n',
+];
+
+/**
+ * A rule from its words, from the first option on; nothing where it adds none.
+ * @param table of the section; the option `--table` overrides it
+ */
+export function parseRule(
+  all: readonly string[],
+  { line, program, table }: Pick<Rule, 'line' | 'program' | 'table'>,
+): Rule | undefined {
+  const options = parseOptions(all);
+  const command = options.find(({ name }) => name === '--append' || name === '--insert');
+  if (command === undefined) return undefined;
+  return {
+    line,
+    program,
+    table: options.find(({ name }) => name === '--table')?.values[0] ?? table,
+    chain: command.values[0] ?? '',
+    options: options.filter(({ name }) => !COMMAND_OPTIONS.includes(name)),
+  };
+}
+
+function parseOptions(all: readonly string[]): RuleOption[] {
+  const options: RuleOption[] = [];
+  let negated = false;
+  for (const word of all) {
+    const last = options.at(-1);
+    if (word === '!') {
+      // Old iptables put it behind the option: -i ! eth0.
+      if (last !== undefined && last.values.length === 0 && takesValue(last.name))
+        last.negated = true;
+      else negated = true;
+    } else if (/^-[a-zA-Z]$|^--[a-z]/.test(word)) {
+      const [name, value] = word.split(/=(.*)/s) as [string, string | undefined];
+      const values = value === undefined ? [] : [value];
+      options.push({ name: SPELLINGS[name] ?? name, negated, values });
+      negated = false;
+    } else if (last === undefined) {
+      throw new Refusal(`expected an option but received ${JSON.stringify(word)}`);
+    } else last.values.push(word);
+  }
+  return options;
+}
+
+const takesValue = (name: string): boolean =>
+  ['--in-interface', '--source', '--destination', '--protocol', '--mark'].includes(name);
+
+/** The options of one match or target: those that follow it, up to the next match or target. */
+export function optionsOf(rule: Rule, starts: '--match' | '--jump', name: string): RuleOption[] {
+  const from = rule.options.findIndex(
+    (option) => option.name === starts && option.values[0] === name,
+  );
+  const rest = rule.options.slice(from + 1);
+  const until = rest.findIndex((option) => ['--match', '--jump', '--goto'].includes(option.name));
+  return rest.slice(0, until === -1 ? undefined : until);
+}
+
+export const has = (rule: Rule, starts: '--match' | '--jump', name: string): boolean =>
+  rule.options.some((option) => option.name === starts && option.values[0] === name);
+
+export const optionNamed = (rule: Rule, name: string): RuleOption | undefined =>
+  rule.options.find((option) => option.name === name);
+
+/** As it would be written. */
+export const written = ({ name, negated, values }: RuleOption): string =>
+  [...(negated ? ['!'] : []), name, ...values].join(' ');
+
+/** An unsigned number as iptables reads it: decimal, 0x for hexadecimal, a leading 0 for octal. */
+export function unsigned(
+  name: string,
+  text: string | undefined,
+  low: number,
+  high: number,
+): number {
+  const value =
+    text === undefined
+      ? NaN
+      : /^0[0-7]+$/.test(text)
+        ? parseInt(text, 8)
+        : /^(0x[0-9a-f]+|0|[1-9]\d*)$/i.test(text)
+          ? Number(text)
+          : NaN;
+  if (text === undefined) throw new Refusal(`option "${name}" requires an argument`);
+  if (value >= low && value <= high) return value;
+  throw new Refusal(`bad value for option "${name}", or out of range (${low}-${high}): ${text}`);
+}
+
+/** VALUE, or VALUE/MASK. */
+export function marked(name: string, text: string | undefined): { value: number; mask: number } {
+  const [value, mask] = (text ?? '').split('/') as [string, string | undefined];
+  const all = 0xffff_ffff;
+  return {
+    value: unsigned(name, value === '' ? undefined : value, 0, all),
+    mask: mask === undefined ? all : unsigned(name, mask, 0, all),
+  };
+}
