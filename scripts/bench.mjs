@@ -1,24 +1,32 @@
-/* npm run bench: bench/*.bench.ts one after the other; `npm run bench -- WORD` picks by name. */
+/* npm run bench: builds what bench/main.ts needs, and starts it; `npm run bench -- --help`. */
+import path from 'node:path';
 import process from 'node:process';
 import { buildAddon, buildTypeScript, buildWithCMake } from './builds.mjs';
-import { filesBelow } from './fingerprint.mjs';
+import { once } from './fingerprint.mjs';
 import { root } from './node-gyp.mjs';
 import { setUp } from './setup.mjs';
-import { Failure, foreground, main } from './steps.mjs';
+import { foreground, main, step } from './steps.mjs';
+
+/** The packages that we are compared with: those of them that can be built here. */
+const installPeers = () =>
+  once(
+    'peers',
+    {
+      inputs: ['bench/peers/package.json'],
+      output: 'bench/peers/node_modules',
+    },
+    () =>
+      step('installing the packages to compare with', 'npm', ['install', '--no-package-lock'], {
+        cwd: path.join(root, 'bench/peers'),
+      }),
+  );
 
 await main(async () => {
-  const words = process.argv.slice(2);
-  const files = filesBelow('bench')
-    .filter((file) => file.endsWith('.bench.ts'))
-    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
-  if (files.length === 0)
-    throw new Failure(`no bench/*.bench.ts has ${words.join(' or ')} in its name.`);
-  setUp('compile', 'node-gyp', 'cmake', 'run');
+  setUp('compile', 'node-gyp', 'cmake', 'run', 'bench');
   await buildAddon();
   await buildWithCMake();
   await buildTypeScript();
-  for (const file of files) {
-    const status = await foreground(process.execPath, ['--import', 'tsx', file], { cwd: root });
-    if (status !== 0) return status;
-  }
+  await installPeers();
+  const args = ['--import', 'tsx', 'bench/main.ts', ...process.argv.slice(2)];
+  return foreground(process.execPath, args, { cwd: root });
 });

@@ -68,6 +68,11 @@ const NEEDS = {
     program('ip', 'iproute2', 'iproute', 'iproute2'),
     program('nsenter', 'util-linux', 'util-linux', 'util-linux'),
   ],
+  bench: [
+    program('iperf3', 'iperf3', 'iperf3', 'iperf3'),
+    program('taskset', 'util-linux', 'util-linux', 'util-linux-misc'),
+    program('valgrind', 'valgrind', 'valgrind', 'valgrind'),
+  ],
   lint: [program('clang-tidy', 'clang-tidy', 'clang-tools-extra', 'clang-extra-tools')],
 };
 

@@ -98,6 +98,23 @@ export class Hasher {
     return this.#native.bucketsIpv6(addresses, fitting(out, addresses.length / 16));
   }
 
+  /**
+   * How many addresses of a range of IPv4 addresses each bucket has. All of them take seconds.
+   * @param first in host order: 0x0a000000 is 10.0.0.0
+   * @param count up to the last address, 255.255.255.255
+   * @returns one number for each bucket
+   * @throws NfqClusterError `ERR_INVALID_OPTION`
+   */
+  countIpv4(first = 0, count = 2 ** 32 - first): Float64Array {
+    if (!Number.isInteger(first) || first < 0 || first >= 2 ** 32) {
+      throw invalidOption('first', 'an IPv4 address as a 32-bit number', first);
+    }
+    if (!Number.isInteger(count) || count < 0 || first + count > 2 ** 32) {
+      throw invalidOption('count', `an integer from 0 to ${2 ** 32 - first}`, count);
+    }
+    return this.#native.countIpv4(first, count);
+  }
+
   /** How an address comes to its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
   explain(address: Address): Explanation {
     const hash = this.hash(address);

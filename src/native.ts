@@ -15,6 +15,7 @@ export interface NativeHasher {
   words(address: Address): number[];
   bucketsIpv4(addresses: Uint32Array, out: Uint16Array): Uint16Array;
   bucketsIpv6(addresses: Uint8Array, out: Uint16Array): Uint16Array;
+  countIpv4(first: number, count: number): Float64Array;
 }
 
 export interface NativeEngine {

@@ -2,7 +2,9 @@
  * The loop that libnetfilter_queue documents: one receive, one callback and one verdict a packet.
  * Built for comparison; it decides as our engine does, by jhash of the source.
  *
- *   example_loop QUEUE TOTAL_NODES LOCAL_NODE SEED
+ *   example_loop QUEUE TOTAL_NODES LOCAL_NODE SEED [QUEUE_LENGTH RECEIVE_BUFFER]
+ *
+ * Without the last two the kernel's defaults hold, as in the documentation.
  */
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -10,6 +12,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
+#include <sys/socket.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -60,11 +63,20 @@ void configure(std::uint16_t queue) {
   mnl_socket_sendto(nl, header, header->nlmsg_len);
 }
 
+void enlarge(std::uint16_t queue, std::uint32_t queue_length, int receive_buffer) {
+  alignas(nlmsghdr) char buffer[256];
+  nlmsghdr* header = nfq_nlmsg_put(buffer, NFQNL_MSG_CONFIG, queue);
+  nfq_nlmsg_cfg_put_qmaxlen(header, queue_length);
+  mnl_socket_sendto(nl, header, header->nlmsg_len);
+  ::setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer,
+               sizeof receive_buffer);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: example_loop QUEUE TOTAL_NODES LOCAL_NODE SEED\n");
+  if (argc != 5 && argc != 7) {
+    std::fprintf(stderr, "expected 4 or 6 arguments, see the top of example_loop.cc\n");
     return 2;
   }
   hashing.buckets = static_cast<std::uint32_t>(std::atoi(argv[2]));
@@ -75,7 +87,12 @@ int main(int argc, char** argv) {
     std::perror("netlink socket");
     return 1;
   }
-  configure(static_cast<std::uint16_t>(std::atoi(argv[1])));
+  const auto queue = static_cast<std::uint16_t>(std::atoi(argv[1]));
+  configure(queue);
+  if (argc == 7) {
+    enlarge(queue, static_cast<std::uint32_t>(std::strtoul(argv[5], nullptr, 10)),
+            std::atoi(argv[6]));
+  }
   int one = 1;
   mnl_socket_setsockopt(nl, NETLINK_NO_ENOBUFS, &one, sizeof one);
   std::puts("ready");

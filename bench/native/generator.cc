@@ -2,10 +2,12 @@
  * Sends UDP packets from many sources through a packet socket, as fast as possible or at a fixed
  * rate, and prints what it sent as one line of JSON.
  *
- *   generator INTERFACE DESTINATION_MAC DESTINATION SOURCE SOURCES SIZE RATE SECONDS
+ *   generator INTERFACE DESTINATION_MAC DESTINATION SOURCE SOURCES SIZE RATE SECONDS [PROBE]
  *
  * SOURCE is the first of SOURCES consecutive addresses, of DESTINATION's family; SIZE counts the
- * whole frame without its checksum; RATE is in packets per second, 0 for no limit.
+ * whole frame without its checksum; RATE is in packets per second, 0 for no limit. Packets go to
+ * port 9; with PROBE, which needs IPv4, each PROBEth goes to port 10 and carries the time of day at
+ * which it was sent, in nanoseconds, and every packet is sent by a call of its own.
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
@@ -32,6 +34,7 @@ namespace {
 
 constexpr std::size_t kBatch = 64;
 constexpr std::uint16_t kPort = 9;
+constexpr std::uint16_t kProbePort = 10;
 
 struct Options {
   std::string interface;
@@ -43,6 +46,7 @@ struct Options {
   std::size_t size = 64;
   std::uint64_t rate = 0;
   double seconds = 1;
+  std::uint32_t probe = 0;
 };
 
 [[noreturn]] void fail(const std::string& what) {
@@ -50,7 +54,7 @@ struct Options {
 }
 
 Options parse(int argc, char** argv) {
-  if (argc != 9) fail("expected 8 arguments, see the top of generator.cc");
+  if (argc != 9 && argc != 10) fail("expected 8 or 9 arguments, see the top of generator.cc");
   Options o;
   o.interface = argv[1];
   auto& m = o.mac;
@@ -66,6 +70,8 @@ Options parse(int argc, char** argv) {
   o.size = std::strtoul(argv[6], nullptr, 10);
   o.rate = std::strtoull(argv[7], nullptr, 10);
   o.seconds = std::strtod(argv[8], nullptr);
+  if (argc == 10) o.probe = static_cast<std::uint32_t>(std::strtoul(argv[9], nullptr, 10));
+  if (o.probe != 0 && o.family != AF_INET) fail("probes need IPv4");
   if (o.sources < 1 || o.size < 64 || o.size > 1500) fail("a number is out of range");
   return o;
 }
@@ -107,6 +113,17 @@ class Frame {
     if (ipv6_ && checksum == 0) checksum = 0xffff;
     checksum = htons(checksum);
     std::memcpy(&bytes_[ipv6_ ? 60 : 24], &checksum, 2);
+  }
+
+  /** IPv4 alone, whose UDP checksum is left out. */
+  void set_probe(bool probe) {
+    const std::uint16_t port = htons(probe ? kProbePort : kPort);
+    std::memcpy(&bytes_[36], &port, 2);
+    if (!probe) return;
+    timespec time{};
+    ::clock_gettime(CLOCK_REALTIME, &time);
+    const std::int64_t ns = time.tv_sec * std::int64_t{1000000000} + time.tv_nsec;
+    std::memcpy(&bytes_[42], &ns, sizeof ns);
   }
 
   [[nodiscard]] unsigned char* data() { return bytes_.data(); }
@@ -194,7 +211,7 @@ std::uint64_t run(const Options& options, int fd, double& elapsed) {
     messages[i].msg_hdr.msg_iovlen = 1;
   }
   /* Small steps, so that a fixed rate is smooth. */
-  const std::size_t step = options.rate == 0 ? kBatch : 8;
+  const std::size_t step = options.probe != 0 ? 1 : options.rate == 0 ? kBatch : 8;
   std::uint64_t sent = 0;
   std::uint32_t next = 0;
   const double start = now();
@@ -204,6 +221,7 @@ std::uint64_t run(const Options& options, int fd, double& elapsed) {
       frames[i].set_source(next);
       next = next + 1 == options.sources ? 0 : next + 1;
     }
+    if (options.probe != 0) frames[0].set_probe(sent % options.probe == 0);
     const int n = ::sendmmsg(fd, messages.data(), static_cast<unsigned>(step), 0);
     if (n > 0) sent += static_cast<std::uint64_t>(n);
     if (n < 0 && errno != ENOBUFS && errno != EAGAIN) fail("sendmmsg");

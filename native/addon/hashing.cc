@@ -1,5 +1,7 @@
 #include "hashing.h"
 
+#include <vector>
+
 #include "convert.h"
 
 namespace nfqc::addon {
@@ -14,7 +16,8 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
         {InstanceMethod<&Hasher::hash>("hash"), InstanceMethod<&Hasher::bucket>("bucket"),
          InstanceMethod<&Hasher::words>("words"),
          InstanceMethod<&Hasher::buckets_ipv4>("bucketsIpv4"),
-         InstanceMethod<&Hasher::buckets_ipv6>("bucketsIpv6")});
+         InstanceMethod<&Hasher::buckets_ipv6>("bucketsIpv6"),
+         InstanceMethod<&Hasher::count_ipv4>("countIpv4")});
   }
 
   explicit Hasher(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -79,6 +82,23 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
     nfqc::buckets_ipv6(hashing_, {addresses.Data(), addresses.ElementLength()},
                        {out.Data(), records});
     return out;
+  }
+
+  /** (first address in host order, count) */
+  Napi::Value count_ipv4(const Napi::CallbackInfo& info) {
+    if (!info[0].IsNumber() || !info[1].IsNumber()) {
+      throw Napi::TypeError::New(info.Env(), "two numbers are required");
+    }
+    const double count = info[1].As<Napi::Number>().DoubleValue();
+    const std::uint32_t first = info[0].As<Napi::Number>().Uint32Value();
+    if (!(count >= 0 && count <= 0x100000000p0 - first)) {
+      throw Napi::TypeError::New(info.Env(), "a count of addresses is required");
+    }
+    std::vector<std::uint64_t> counts(hashing_.buckets);
+    nfqc::count_ipv4(hashing_, first, static_cast<std::uint64_t>(count), counts);
+    Napi::Float64Array result = Napi::Float64Array::New(info.Env(), counts.size());
+    for (std::size_t i = 0; i < counts.size(); ++i) result[i] = static_cast<double>(counts[i]);
+    return result;
   }
 
   Hashing hashing_;

@@ -93,6 +93,13 @@ describe('NativeHasher', () => {
     assert.throws(() => call(hasher, 'bucketsIpv4', new Uint32Array(1)), TypeError);
   });
 
+  test('counts no range but of numbers', () => {
+    for (const value of [undefined, null, true, '1', {}, 1n]) {
+      assert.throws(() => call(hasher, 'countIpv4', value, 1), TypeError);
+      assert.throws(() => call(hasher, 'countIpv4', 1, value), TypeError);
+    }
+  });
+
   test('does not write past the end', () => {
     assert.throws(() => hasher.bucketsIpv4(new Uint32Array(5), new Uint16Array(4)), TypeError);
     assert.throws(() => hasher.bucketsIpv6(new Uint8Array(80), new Uint16Array(4)), TypeError);

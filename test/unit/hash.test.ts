@@ -223,6 +223,36 @@ describe('many addresses at once', () => {
   });
 });
 
+describe('counts of a range', () => {
+  test('as of its buckets, to the last address', () => {
+    const first = 2 ** 32 - 10_000;
+    const addresses = Uint32Array.from({ length: 10_000 }, (_, index) => first + index);
+    for (const buckets of [1, 3, 32, 33, 1023]) {
+      const hasher = new Hasher({ hashSeed: 7, buckets });
+      const expected = new Float64Array(buckets);
+      for (const bucket of hasher.bucketsIpv4(addresses)) expected[bucket]! += 1;
+      assert.deepEqual(hasher.countIpv4(first), expected);
+      assert.deepEqual(hasher.countIpv4(first, 0), new Float64Array(buckets));
+    }
+  });
+
+  test('what is no range of addresses', () => {
+    const hasher = new Hasher({ hashSeed: 0, totalNodes: 2 });
+    for (const first of [-1, 0.5, 2 ** 32, NaN, '1' as unknown as number]) {
+      const expected = 'an IPv4 address as a 32-bit number';
+      refuses(() => hasher.countIpv4(first, 1), { name: 'first', expected, value: first });
+    }
+    for (const count of [-1, 0.5, 257, Infinity, '1' as unknown as number]) {
+      const expected = 'an integer from 0 to 256';
+      refuses(() => hasher.countIpv4(2 ** 32 - 256, count), {
+        name: 'count',
+        expected,
+        value: count,
+      });
+    }
+  });
+});
+
 describe('an explanation', () => {
   test('of an IPv4 address', () => {
     const hasher = new Hasher({ policy: 'xt_cluster', hashSeed: 0, totalNodes: 32 });

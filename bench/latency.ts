@@ -1,0 +1,91 @@
+/* How much later a packet arrives that was decided on its way. */
+import { createInterface } from 'node:readline';
+import { Namespace } from '../src/lab/namespaces.js';
+import { QUIET } from '../src/lab/topology.js';
+import { NODE, type Wire } from '../test/support/wire.js';
+import { engine, exampleLoop, kernelMatch, noRule, type Contender } from './support/contenders.js';
+import { processorTime, program, PROCESSOR, startPinned } from './support/process.js';
+import { curve } from './support/plots.js';
+import { alternate, median, type Report, type Settings } from './support/results.js';
+import { counts, send, within } from './support/traffic.js';
+
+const RATE = 100_000;
+const PROBE = 100;
+const RECEIVER = { ipv4: '10.2.0.2', mac: '02:00:00:00:00:03' };
+const PERCENTILES = [50, 90, 99] as const;
+
+/** Settings of the knob that trades latency for processor time. */
+const KNOB: readonly Contender[] = [];
+
+export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
+  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...KNOB];
+  await alternate(contenders, settings.rounds, (contender, round) => {
+    report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);
+    return latency(report, contender, settings.seconds);
+  });
+  plot(report, directory);
+}
+
+const condition = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
+
+async function latency(report: Report, contender: Contender, seconds: number): Promise<void> {
+  await within(async (wire) => {
+    await using receiver = await behind(wire);
+    const running = await contender.start(wire.node, { totalNodes: 1, localNodes: [1] });
+    const probe = await startPinned(receiver, PROCESSOR.generator, [program('probe'), 'eth0']);
+    const lines = createInterface({ input: probe.stdout! });
+    const found: number[] = [];
+    lines.on('line', (line) => found.push(Number(line) / 1000));
+    const spent = running.child === undefined ? 0 : processorTime(running.child.pid!);
+    const load = { family: 4, size: 64, sources: 4096, rate: RATE, seconds, probe: PROBE } as const;
+    const { sent } = await send(wire.sender, load, { ...NODE, ipv4: RECEIVER.ipv4 });
+    const used = running.child === undefined ? 0 : processorTime(running.child.pid!) - spent;
+    const closed = new Promise((resolve) => lines.once('close', resolve));
+    probe.stdin!.end();
+    await closed;
+    const of = { bench: 'latency', condition, contender: contender.name, better: 'lower' } as const;
+    for (const percent of PERCENTILES) {
+      const value = found[Math.ceil((percent / 100) * found.length) - 1];
+      if (value !== undefined) report.add({ ...of, metric: `p${percent}`, unit: 'µs' }, value);
+    }
+    report.add({ ...of, metric: 'lost', unit: '%' }, (100 * counts(wire.node).lost) / sent);
+    if (used > 0) report.add({ ...of, metric: 'time per packet', unit: 'µs' }, used / sent / 1000);
+    await running.stop();
+  });
+}
+
+/** A namespace behind the node, to which the node forwards. */
+async function behind({ node }: Wire): Promise<Namespace> {
+  const receiver = await Namespace.create();
+  await receiver.sysctl(QUIET);
+  await node.veth('eth1', receiver, 'eth0');
+  await node.sysctl({ 'ipv4/ip_forward': 1, 'ipv4/conf/all/rp_filter': 0 });
+  await receiver.ip(
+    `link set eth0 address ${RECEIVER.mac} up`,
+    `address add ${RECEIVER.ipv4}/24 dev eth0`,
+    'route add blackhole default',
+  );
+  await node.ip(
+    'link set eth1 up',
+    'address add 10.2.0.1/24 dev eth1',
+    `neighbour add ${RECEIVER.ipv4} lladdr ${RECEIVER.mac} dev eth1 nud permanent`,
+  );
+  return receiver;
+}
+
+/** The knob's curve: what a packet costs against how late it is. */
+function plot({ results }: Report, directory: string): void {
+  const of = (name: string, metric: string): number =>
+    median(results.find((r) => r.contender === name && r.metric === metric)?.values ?? [0]);
+  const points = [exampleLoop, engine(''), ...KNOB].map(({ name }) => ({
+    name,
+    x: of(name, 'time per packet'),
+    y: of(name, 'p50'),
+  }));
+  curve(
+    directory,
+    `Latency against processor time at ${RATE} packets per second`,
+    { x: 'processor time per packet, µs', y: 'median latency, µs' },
+    points,
+  );
+}

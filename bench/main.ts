@@ -1,0 +1,90 @@
+/*
+ * The benchmarks, each in a file of its own with a function run(). `npm run bench` builds what they
+ * need and starts this.
+ */
+import { Command, InvalidArgumentError } from 'commander';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { comparison } from './support/compare.js';
+import { bars } from './support/plots.js';
+import { machine, Report, type Run, type Settings } from './support/results.js';
+import { tables } from './support/table.js';
+
+const BENCHES = ['calls', 'hash', 'packets', 'latency', 'tcp'] as const;
+type Bench = (typeof BENCHES)[number];
+
+interface Flags {
+  quick?: true;
+  rounds?: number;
+  compare?: string;
+  out: string;
+}
+
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('not a count');
+  return value;
+};
+
+const bench = (text: string, chosen: Bench[] | undefined): Bench[] => {
+  const found = BENCHES.find((name) => name === text);
+  if (found === undefined) throw new InvalidArgumentError(`choose from ${BENCHES.join(', ')}`);
+  return [...(chosen ?? []), found];
+};
+
+async function main(names: readonly Bench[], flags: Flags): Promise<void> {
+  const earlier =
+    flags.compare === undefined
+      ? undefined
+      : (JSON.parse(readFileSync(flags.compare, 'utf8')) as Run);
+  mkdirSync(flags.out, { recursive: true });
+  const quick = flags.quick === true;
+  const settings: Settings = {
+    quick,
+    rounds: flags.rounds ?? (quick ? 2 : 5),
+    seconds: quick ? 1 : 3,
+  };
+  const report = new Report();
+  const on = machine();
+  for (const name of names) {
+    const { run } = (await import(`./${name}.ts`)) as {
+      run: (report: Report, settings: Settings, directory: string) => Promise<void>;
+    };
+    report.progress(`${name} ...`);
+    await run(report, settings, flags.out);
+    on.load[1] = os.loadavg()[0]!;
+    save(report, on, flags.out); // also what was measured before a later one fails
+  }
+  console.log(summary({ results: report.results, notes: report.notes, machine: on }));
+  report.progress(`results.json, results.md and plots are in ${flags.out}`);
+  if (earlier !== undefined) console.log(`\n${comparison(report.results, earlier)}`);
+}
+
+function save({ results, notes }: Report, on: Run['machine'], directory: string): void {
+  const run: Run = { date: new Date().toISOString(), machine: on, results, notes };
+  writeFileSync(path.join(directory, 'results.json'), `${JSON.stringify(run, undefined, 1)}\n`);
+  writeFileSync(
+    path.join(directory, 'results.md'),
+    `${summary({ results, notes, machine: on })}\n`,
+  );
+  bars(results, directory);
+}
+
+function summary({ results, notes, machine: on }: Omit<Run, 'date'>): string {
+  return [
+    `${on.processors} × ${on.processor}, Linux ${on.kernel}, Node.js ${on.node}, ${on.commit}, load ${on.load.map((load) => load.toFixed(1)).join(' to ')}`,
+    tables(results),
+    ...notes.map((note) => `- ${note}`),
+  ].join('\n\n');
+}
+
+await new Command('npm run bench --')
+  .description('measures this package beside the kernel, C and other packages')
+  .argument('[bench...]', `${BENCHES.join(', ')} (default: all)`, bench)
+  .option('--quick', 'fewer conditions, 2 rounds of 1 second')
+  .option('--rounds <count>', 'rounds of each measurement (default: 5)', positive)
+  .option('--compare <file>', 'show the change against an earlier results.json')
+  .option('--out <directory>', 'for results.json, results.md and plots', 'bench/results')
+  .action((names: Bench[], flags: Flags) => main(names.length === 0 ? BENCHES : names, flags))
+  .parseAsync();

@@ -1,0 +1,136 @@
+/* Packets through a node: how many are decided and how many lost, at what price. */
+import { Hasher } from '../src/index.js';
+import {
+  contenders,
+  engine,
+  kernelMatch,
+  noRule,
+  type Contender,
+  type Running,
+  type Task,
+} from './support/contenders.js';
+import { processorTime, residentMemory } from './support/process.js';
+import { alternate, median, type Report, type Result, type Settings } from './support/results.js';
+import { counts, drained, passed, send, SOURCES, within, type Load } from './support/traffic.js';
+
+const TASK: Task = { totalNodes: 2, localNodes: [1] };
+const FIXED_RATE = 120_000;
+const BACKLOG = 40_000;
+
+type Condition = Omit<Load, 'seconds'>;
+
+const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
+const CONDITIONS: readonly Condition[] = [
+  BASE,
+  { ...BASE, rate: FIXED_RATE },
+  { ...BASE, sources: 1 },
+  { ...BASE, sources: 1_000_000 },
+  { ...BASE, size: 1400 },
+  { ...BASE, family: 6 },
+];
+
+export async function run(report: Report, settings: Settings): Promise<void> {
+  const all = contenders(report);
+  for (const condition of settings.quick ? CONDITIONS.slice(0, 2) : CONDITIONS) {
+    await alternate(all, settings.rounds, (contender, round) => {
+      report.progress(`${title(condition)}: round ${round + 1}, ${contender.name}`);
+      return throughput(report, contender, { ...condition, seconds: settings.seconds });
+    });
+  }
+  await belowTheKernel(report, settings);
+  await alternate(all.filter(isQueued), settings.rounds, (contender, round) => {
+    report.progress(`held backlog: round ${round + 1}, ${contender.name}`);
+    return backlog(report, contender);
+  });
+}
+
+const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)/.test(name);
+
+const title = ({ family, size, sources, rate }: Condition): string =>
+  `${size} B, IPv${family}, ${sources} sources, ${rate === 0 ? 'as fast as possible' : `${rate}/s`}`;
+
+/** One round: a load, what became of it, and what it cost the program that decides. */
+async function throughput(
+  report: Report,
+  contender: Contender,
+  load: Load,
+  condition = title(load),
+): Promise<void> {
+  await within(async ({ sender, node }) => {
+    const running = await contender.start(node, TASK);
+    const before = counts(node);
+    const spent = processorTimeOf(running);
+    const started = performance.now();
+    await send(sender, load);
+    await drained(node);
+    const seconds = (performance.now() - started) / 1000;
+    const after = counts(node);
+    const received = after.received - before.received;
+    const lost = after.lost - before.lost;
+    const decided = received - lost;
+    const add = adder(report, condition, contender);
+    add('handled', '/s', 'higher', decided / seconds);
+    add('lost', '%', 'lower', (100 * lost) / received);
+    if (running.child !== undefined) {
+      add('time per packet', 'µs', 'lower', (processorTimeOf(running) - spent) / decided / 1000);
+      add('memory', 'MB', 'lower', residentMemory(running.child.pid!) / 1e6);
+    }
+    if (contender.name !== noRule.name && load.family === 4) {
+      verify(report, `${contender.name}, ${condition}`, load, (await passed(node)) / decided);
+    }
+    await running.stop();
+  });
+}
+
+const adder =
+  (report: Report, condition: string, { name }: Contender) =>
+  (metric: string, unit: string, better: Result['better'], value: number): void =>
+    report.add({ bench: 'packets', condition, contender: name, metric, unit, better }, value);
+
+/** Notes it where the share of packets let through is not that of the sources that are owned. */
+function verify(report: Report, of: string, { sources }: Load, found: number): void {
+  const hasher = new Hasher({ hashSeed: 0xdeadbeef, totalNodes: TASK.totalNodes });
+  const first = SOURCES[4].split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
+  const addresses = Uint32Array.from({ length: sources }, (_, index) => first + index);
+  const owned = hasher.bucketsIpv4(addresses).filter((bucket) => bucket === 0).length / sources;
+  if (Math.abs(found - owned) < 0.03) return;
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  report.note(`${of}: passed ${percent(found)}, owned were ${percent(owned)}.`);
+}
+
+const processorTimeOf = ({ child }: Running): number =>
+  child === undefined ? 0 : processorTime(child.pid!);
+
+/** The engine at 0.9 of what the kernel's own match carried in this run. */
+async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  const kernel = report.results.find(
+    ({ contender, metric, condition }) =>
+      contender === kernelMatch.name && metric === 'handled' && condition === title(BASE),
+  )!;
+  const rate = Math.round(0.9 * median(kernel.values));
+  await alternate([engine('')], rounds, (contender) => {
+    report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
+    return throughput(report, contender, { ...BASE, rate, seconds }, "0.9 of the kernel's rate");
+  });
+}
+
+/** One round: a program that was stopped finds a full queue, and empties it. */
+async function backlog(report: Report, contender: Contender): Promise<void> {
+  await within(async ({ sender, node }) => {
+    const running = await contender.start(node, { ...TASK, backlog: true });
+    const child = running.child!;
+    child.kill('SIGSTOP');
+    // A little slower than possible, so that all of it arrives.
+    const rate = 100_000;
+    await send(sender, { ...BASE, rate, seconds: BACKLOG / rate });
+    const { held } = counts(node);
+    const spent = processorTimeOf(running);
+    child.kill('SIGCONT');
+    await drained(node);
+    const used = processorTimeOf(running) - spent;
+    const add = adder(report, `a held backlog of ${BACKLOG}`, contender);
+    add('drained per second of processor time', '/s', 'higher', (1e9 * held) / used);
+    add('held', 'packets', 'higher', held);
+    await running.stop();
+  });
+}

@@ -1,0 +1,182 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { program, PROCESSOR, root, startPinned, stop } from './process.js';
+import type { Report } from './results.js';
+
+/** What all contenders are asked to do: pass the packets of these nodes, drop all others. */
+export interface Task {
+  totalNodes: number;
+  localNodes: readonly number[];
+  /** Queue length and receive buffer for a held backlog; else everybody's default. */
+  backlog?: boolean;
+  /** Where its program runs, as taskset takes it. @default the contender's processor */
+  processors?: string;
+}
+
+/** A contender at work. */
+export interface Running {
+  /** The process that answers; none for rules of the kernel's. */
+  child: ChildProcess | undefined;
+  queues: number;
+  stop(): Promise<void>;
+}
+
+export interface Contender {
+  name: string;
+  /** Starts it in the node's namespace, for packets that enter by eth0. */
+  start(node: Namespace, task: Task): Promise<Running>;
+}
+
+const SEED = '0xdeadbeef';
+const BACKLOG = { queueLength: '65536', receiveBuffer: String(128 * 1024 * 1024) };
+
+const mask = ({ localNodes }: Task): string =>
+  String(localNodes.reduce((bits, node) => bits | (1 << (node - 1)), 0) >>> 0);
+
+/** Rules by both iptables programs; no program that answers. */
+async function xtables(node: Namespace, ...rules: readonly string[]): Promise<Running> {
+  const input = ['*mangle', ...rules.map((rule) => `-A PREROUTING ${rule}`), 'COMMIT', ''].join(
+    '\n',
+  );
+  for (const family of ['iptables', 'ip6tables'])
+    await node.run(`${family}-restore`, ['-w'], input);
+  return { child: undefined, queues: 0, stop: () => Promise.resolve() };
+}
+
+const INVALID = '-i eth0 -m conntrack --ctstate INVALID -j DROP';
+
+const noRule: Contender = {
+  name: 'no rule',
+  start: () => Promise.resolve({ child: undefined, queues: 0, stop: () => Promise.resolve() }),
+};
+
+const kernelMatch: Contender = {
+  name: 'kernel: -m cluster',
+  start: (node, task) =>
+    xtables(
+      node,
+      INVALID,
+      `-i eth0 -m cluster --cluster-total-nodes ${task.totalNodes} --cluster-local-nodemask ${mask(task)} --cluster-hash-seed ${SEED} -j ACCEPT`,
+      '-i eth0 -j DROP',
+    ),
+};
+
+const nftJhash: Contender = {
+  name: 'kernel: nft jhash',
+  async start(node, { totalNodes, localNodes }) {
+    const owned = `{ ${localNodes.map((local) => local - 1).join(', ')} }`;
+    const rule = (source: string, family: string): string =>
+      `meta nfproto ${family} jhash ct original ${source} mod ${totalNodes} seed ${SEED} ${owned} accept`;
+    await node.run(
+      'nft',
+      ['-f', '-'],
+      [
+        'add table inet bench',
+        'add chain inet bench pre { type filter hook prerouting priority mangle; }',
+        ...[
+          'iifname != "eth0" accept',
+          'ct state invalid drop',
+          rule('ip saddr', 'ipv4'),
+          rule('ip6 saddr', 'ipv6'),
+          'drop',
+        ].map((line) => `add rule inet bench pre ${line}`),
+        '',
+      ].join('\n'),
+    );
+    return { child: undefined, queues: 0, stop: () => Promise.resolve() };
+  },
+};
+
+/** A program that listens on queue 0, behind the rule that everybody's README gives. */
+const queued = (name: string, line: (task: Task) => readonly string[]): Contender => ({
+  name,
+  async start(node, task) {
+    const { processors = PROCESSOR.contender } = task;
+    const child = await startPinned(node, processors, line(task));
+    await xtables(node, INVALID, '-i eth0 -j NFQUEUE --queue-num 0');
+    return { child, queues: 1, stop: () => stop(child) };
+  },
+});
+
+/* These decide for one node: several local nodes are one node of one. */
+const share = ({ totalNodes, localNodes }: Task): string[] =>
+  localNodes.length === 1 ? [String(totalNodes), String(localNodes[0])] : ['1', '1'];
+
+const exampleLoop = queued('C: libnetfilter_queue loop', (task) => [
+  program('example_loop'),
+  '0',
+  ...share(task),
+  SEED,
+  ...(task.backlog === true ? [BACKLOG.queueLength, BACKLOG.receiveBuffer] : []),
+]);
+
+const peer = (name: string): Contender =>
+  queued(`npm: ${name}`, (task) => [
+    process.execPath,
+    path.join(root, 'bench/peers/peer.mjs'),
+    name,
+    '0',
+    ...share(task),
+    SEED,
+    ...(task.backlog === true ? [BACKLOG.receiveBuffer] : []),
+  ]);
+
+/** This package, by its command line, with rules of its own. */
+export const engine = (name: string, flags: readonly string[] = [], queues = 1): Contender => ({
+  name: `nfq-cluster${name === '' ? '' : `: ${name}`}`,
+  async start(node, task) {
+    const { processors = PROCESSOR.contender } = task;
+    const child = await startPinned(node, processors, [
+      process.execPath,
+      path.join(root, 'dist/cli/main.js'),
+      ...[
+        'run',
+        '--json',
+        '--interface',
+        'eth0',
+        '--queue',
+        queues === 1 ? '0' : `0-${queues - 1}`,
+      ],
+      ...['--cluster-total-nodes', String(task.totalNodes), '--cluster-local-nodemask', mask(task)],
+      ...['--cluster-hash-seed', SEED],
+      ...(task.backlog === true
+        ? ['--queue-length', BACKLOG.queueLength, '--receive-buffer', BACKLOG.receiveBuffer]
+        : []),
+      ...flags,
+    ]);
+    return { child, queues, stop: () => stop(child) };
+  },
+});
+
+const PEERS = ['nfqueue', 'nfqueue-ng', '@corellium/nfqueue'];
+
+/** Those of other npm packages that could be installed here. */
+function peers(report: Report): Contender[] {
+  const installed = PEERS.filter((name) =>
+    existsSync(path.join(root, 'bench/peers/node_modules', name)),
+  );
+  const absent = PEERS.filter((name) => !installed.includes(name));
+  if (absent.length > 0)
+    report.note(`Not installed, since they do not build here: ${absent.join(', ')}.`);
+  return installed.map(peer);
+}
+
+/** Everybody who can be measured here. */
+export function contenders(report: Report): Contender[] {
+  report.note(
+    'nfq-cluster with offload (`flows`, `sources`) is not measured: the engine does not offload yet.',
+  );
+  return [
+    noRule,
+    kernelMatch,
+    nftJhash,
+    exampleLoop,
+    ...peers(report),
+    engine(''),
+    engine('2 queues', [], 2),
+  ];
+}
+
+export { exampleLoop, kernelMatch, noRule };

@@ -1,0 +1,62 @@
+import type { ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { ended, type Namespace } from '../../src/lab/namespaces.js';
+
+export const root = path.resolve(import.meta.dirname, '../..');
+
+/** The path of a program of bench/native. */
+export const program = (name: string): string => path.join(root, 'native/build/bin', name);
+
+/** Generator on one processor, everything that decides on another. */
+export const PROCESSOR = { generator: '0', contender: '1' } as const;
+
+/** The command line that pins a program to processors. */
+export const pinned = (processors: string, line: readonly string[]): [string, string[]] => [
+  'taskset',
+  ['--cpu-list', processors, ...line],
+];
+
+/** Starts a program on some processors and waits until it says that it is ready. */
+export async function startPinned(
+  namespace: Namespace,
+  processors: string,
+  line: readonly string[],
+): Promise<ChildProcess> {
+  const child = namespace.spawn(...pinned(processors, line), { stdio: 'pipe' });
+  const errors = text(child.stderr!);
+  const ready = await Promise.race([
+    saysReady(child).then(() => true),
+    ended(child).then(() => false),
+  ]);
+  if (!ready) throw new Error(`${line.join(' ')} did not start: ${(await errors).trim()}`);
+  return child;
+}
+
+async function saysReady(child: ChildProcess): Promise<void> {
+  const lines = createInterface({ input: child.stdout! });
+  await new Promise<void>((resolve) => lines.on('line', (line) => /ready/.test(line) && resolve()));
+}
+
+/** Ends a program as its user would, and waits for its end. */
+export async function stop(child: ChildProcess): Promise<void> {
+  child.kill('SIGCONT');
+  child.kill('SIGTERM');
+  await ended(child);
+}
+
+/** Nanoseconds of processor time that a process and all its threads have used. */
+export function processorTime(pid: number): number {
+  const threads = `/proc/${pid}/task`;
+  return readdirSync(threads)
+    .map((thread) => readFileSync(`${threads}/${thread}/schedstat`, 'utf8').split(' ', 1)[0])
+    .reduce((sum, ns) => sum + Number(ns), 0);
+}
+
+/** Bytes of memory that a process holds. */
+export function residentMemory(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) * 1024;
+}

@@ -1,0 +1,134 @@
+import { execFileSync } from 'node:child_process';
+import os from 'node:os';
+
+/** One figure of one contender under one condition: the value of every round. */
+export interface Result {
+  bench: string;
+  /** What was done, such as `64 B, IPv4, 4096 sources, as fast as possible`. */
+  condition: string;
+  contender: string;
+  /** What was measured, such as `handled`. */
+  metric: string;
+  unit: string;
+  better: 'higher' | 'lower';
+  values: number[];
+}
+
+/** What a run leaves behind, and what `--compare` reads. */
+export interface Run {
+  date: string;
+  machine: Machine;
+  results: Result[];
+  /** What could not be measured, and why. */
+  notes: string[];
+}
+
+export interface Machine {
+  processor: string;
+  processors: number;
+  kernel: string;
+  node: string;
+  commit: string;
+  /** Load average of the last minute, before the first round and after the last one. */
+  load: [number, number];
+}
+
+export interface Settings {
+  /** Fewer rounds, shorter ones, fewer conditions. */
+  quick: boolean;
+  /** Rounds of each measurement; contenders take turns within one. */
+  rounds: number;
+  /** Seconds of traffic in a round. */
+  seconds: number;
+}
+
+/** Collects results and says on standard error how far it is. */
+export class Report {
+  readonly results: Result[] = [];
+  readonly notes: string[] = [];
+
+  /** Adds one round's value to the result of the same name. */
+  add(result: Omit<Result, 'values'>, value: number): void {
+    const known = this.results.find((other) => sameResult(other, result));
+    if (known === undefined) this.results.push({ ...result, values: [value] });
+    else known.values.push(value);
+  }
+
+  note(text: string): void {
+    if (!this.notes.includes(text)) this.notes.push(text);
+  }
+
+  progress(text: string): void {
+    process.stderr.write(`bench: ${text}\n`);
+  }
+}
+
+export const sameResult = (a: Omit<Result, 'values'>, b: Omit<Result, 'values'>): boolean =>
+  a.bench === b.bench &&
+  a.condition === b.condition &&
+  a.contender === b.contender &&
+  a.metric === b.metric;
+
+/** Items by what `key` says of them, in the order of their first appearance. */
+export function grouped<Item>(
+  items: readonly Item[],
+  key: (item: Item) => string,
+): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Half of the range of the rounds, as a share of their median: 0.05 is ± 5 %. */
+export function noise(values: readonly number[]): number {
+  const middle = Math.abs(median(values));
+  return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / 2 / middle;
+}
+
+/**
+ * Measures contenders in turns, every second round in reverse, so that a change of the machine's
+ * mood meets all of them.
+ */
+export async function alternate<Contender>(
+  contenders: readonly Contender[],
+  rounds: number,
+  measure: (contender: Contender, round: number) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < rounds; round += 1) {
+    const turn = round % 2 === 0 ? contenders : contenders.toReversed();
+    for (const contender of turn) await measure(contender, round);
+  }
+}
+
+export function machine(): Machine {
+  const load = os.loadavg()[0]!;
+  return {
+    processor: os.cpus()[0]!.model,
+    processors: os.cpus().length,
+    kernel: os.release(),
+    node: process.version,
+    commit: commit(),
+    load: [load, load],
+  };
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
