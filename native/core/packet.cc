@@ -5,31 +5,16 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
 
-#include <bit>
-#include <cstring>
+#include "attributes.h"
 
 namespace nfqc {
 namespace {
 
 constexpr std::uint16_t kPacketMessage = (NFNL_SUBSYS_QUEUE << 8) | NFQNL_MSG_PACKET;
 
-template <typename T>
-[[nodiscard]] T load(const unsigned char* bytes) noexcept {
-  T value;
-  std::memcpy(&value, bytes, sizeof value);
-  return value;
-}
-
-[[nodiscard]] constexpr std::uint16_t from_network(std::uint16_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap16(value) : value;
-}
-[[nodiscard]] constexpr std::uint32_t from_network(std::uint32_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap32(value) : value;
-}
-
 /** Takes one attribute into the message; false if its length is wrong. */
-bool take_attribute(Message& message, unsigned type, const unsigned char* value,
-                    std::size_t length) noexcept {
+bool take_attribute(Message& message, const Attribute& attribute) noexcept {
+  const auto& [type, value, length] = attribute;
   Packet& packet = message.packet;
   switch (type) {
     case NFQA_PACKET_HDR:
@@ -52,22 +37,6 @@ bool take_attribute(Message& message, unsigned type, const unsigned char* value,
       return true;
     default: return true;
   }
-}
-
-/** Walks all attributes even behind a bad one: the id may still come. */
-bool take_attributes(Message& message, const unsigned char* bytes, std::size_t length) noexcept {
-  bool well_formed = true;
-  while (length >= NLA_HDRLEN) {
-    const std::size_t size = load<std::uint16_t>(bytes);
-    const unsigned type = load<std::uint16_t>(bytes + 2) & NLA_TYPE_MASK;
-    if (size < NLA_HDRLEN || size > length) return false;
-    well_formed &= take_attribute(message, type, bytes + NLA_HDRLEN, size - NLA_HDRLEN);
-    const std::size_t step = NLA_ALIGN(size);
-    if (step >= length) return well_formed;
-    bytes += step;
-    length -= step;
-  }
-  return well_formed && length == 0;
 }
 
 }  // namespace
@@ -94,7 +63,10 @@ Message parse_message(const unsigned char* bytes, std::size_t length) noexcept {
   }
   constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
   if (end < kHeaders) return message;
-  const bool well_formed = take_attributes(message, bytes + kHeaders, end - kHeaders);
+  /* Also behind a bad attribute: the id may still come. */
+  const bool well_formed = for_each_attribute(
+      bytes + kHeaders, end - kHeaders,
+      [&message](const Attribute& attribute) { return take_attribute(message, attribute); });
   if (well_formed && whole && message.has_id) message.kind = MessageKind::kPacket;
   return message;
 }

@@ -1,11 +1,8 @@
-/* Messages that real kernels sent, each with a comment that says what is in it. */
+#include "recorded.h"
+
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-#include <map>
 #include <set>
-#include <sstream>
 
 #include "core/decide.h"
 #include "fixtures.h"
@@ -14,62 +11,8 @@ namespace nfqc {
 namespace {
 
 using test::Bytes;
-
-struct Recorded {
-  Bytes bytes;
-  std::string comment;
-  std::map<std::string, std::string> fields;  ///< NAME=VALUE in the comment
-  std::string source;                         ///< of "SOURCE->DESTINATION"; empty if not IP
-  std::string destination;
-
-  [[nodiscard]] bool is_packet() const { return fields.contains("hwproto"); }
-  /** 0 if it is not there: a comment does not mention a mark of 0, or a payload of no length. */
-  [[nodiscard]] std::uint32_t number(const std::string& name) const {
-    const auto field = fields.find(name);
-    if (field == fields.end()) return 0;
-    return static_cast<std::uint32_t>(std::stoul(field->second, nullptr, 0));
-  }
-};
-
-Bytes from_hex(const std::string& hex) {
-  Bytes bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-    bytes.push_back(static_cast<unsigned char>(std::stoul(hex.substr(i, 2), nullptr, 16)));
-  }
-  return bytes;
-}
-
-/** Of "… ip4 proto=6 10.0.0.1->10.0.0.2 totlen=60 …"; a label before that may have an arrow, too.
- */
-void read_comment(Recorded& recorded) {
-  std::istringstream words(recorded.comment);
-  bool ip = false;
-  for (std::string word; words >> word;) {
-    const std::size_t equals = word.find('=');
-    const std::size_t arrow = word.find("->");
-    ip |= word == "ip4" || word == "ip6";
-    if (equals != std::string::npos) {
-      recorded.fields[word.substr(0, equals)] = word.substr(equals + 1);
-    } else if (ip && arrow != std::string::npos && recorded.source.empty()) {
-      recorded.source = word.substr(0, arrow);
-      recorded.destination = word.substr(arrow + 2);
-    }
-  }
-}
-
-std::vector<Recorded> received(const std::string& file) {
-  const auto path = std::filesystem::path(__FILE__).parent_path() / "../vectors" / file;
-  std::ifstream lines(path);
-  EXPECT_TRUE(lines) << path;
-  std::vector<Recorded> result;
-  for (std::string line; std::getline(lines, line);) {
-    const std::size_t tab = line.find('\t');
-    Recorded recorded{from_hex(line.substr(0, tab)), line.substr(tab + 1), {}, {}, {}};
-    read_comment(recorded);
-    if (recorded.fields["dir"] == "rx") result.push_back(recorded);
-  }
-  return result;
-}
+using test::received;
+using test::Recorded;
 
 bool has_attribute(const Recorded& recorded, const std::string& name) {
   return ("," + recorded.fields.at("attrs") + ",").find("," + name + ",") != std::string::npos;

@@ -1,0 +1,100 @@
+#include "conntrack.h"
+
+#include <linux/netfilter/nfnetlink_conntrack.h>
+
+#include "attributes.h"
+
+namespace nfqc {
+namespace {
+
+bool take_u16(const Attribute& attribute, std::uint16_t& value) noexcept {
+  if (attribute.length != 2) return false;
+  value = from_network(load<std::uint16_t>(attribute.value));
+  return true;
+}
+
+bool take_u32(const Attribute& attribute, std::uint32_t& value) noexcept {
+  if (attribute.length != 4) return false;
+  value = from_network(load<std::uint32_t>(attribute.value));
+  return true;
+}
+
+bool take_address(const Attribute& attribute, bool ipv6, Key& address) noexcept {
+  if (attribute.length != (ipv6 ? 16 : 4)) return false;
+  address = ipv6 ? Key::ipv6(attribute.value) : Key::ipv4(attribute.value);
+  return true;
+}
+
+bool parse_addresses(const Attribute& nested, Tuple& tuple) noexcept {
+  return for_each_attribute(nested.value, nested.length, [&tuple](const Attribute& attribute) {
+    switch (attribute.type) {
+      case CTA_IP_V4_SRC: return take_address(attribute, false, tuple.source);
+      case CTA_IP_V4_DST: return take_address(attribute, false, tuple.destination);
+      case CTA_IP_V6_SRC: return take_address(attribute, true, tuple.source);
+      case CTA_IP_V6_DST: return take_address(attribute, true, tuple.destination);
+      default: return true;
+    }
+  });
+}
+
+/** ICMP's type goes to the high byte, its code to the low one. */
+bool take_icmp(const Attribute& attribute, unsigned shift, Tuple& tuple) noexcept {
+  if (attribute.length != 1) return false;
+  tuple.destination_port =
+      static_cast<std::uint16_t>(tuple.destination_port | (attribute.value[0] << shift));
+  return true;
+}
+
+bool parse_protocol(const Attribute& nested, Tuple& tuple) noexcept {
+  return for_each_attribute(nested.value, nested.length, [&tuple](const Attribute& attribute) {
+    switch (attribute.type) {
+      case CTA_PROTO_NUM:
+        if (attribute.length != 1) return false;
+        tuple.protocol = attribute.value[0];
+        return true;
+      case CTA_PROTO_SRC_PORT:
+      case CTA_PROTO_ICMP_ID:
+      case CTA_PROTO_ICMPV6_ID: return take_u16(attribute, tuple.source_port);
+      case CTA_PROTO_DST_PORT: return take_u16(attribute, tuple.destination_port);
+      case CTA_PROTO_ICMP_TYPE:
+      case CTA_PROTO_ICMPV6_TYPE: return take_icmp(attribute, 8, tuple);
+      case CTA_PROTO_ICMP_CODE:
+      case CTA_PROTO_ICMPV6_CODE: return take_icmp(attribute, 0, tuple);
+      default: return true;
+    }
+  });
+}
+
+bool parse_tuple(const Attribute& nested, Tuple& tuple) noexcept {
+  const bool well_formed =
+      for_each_attribute(nested.value, nested.length, [&tuple](const Attribute& attribute) {
+        switch (attribute.type) {
+          case CTA_TUPLE_IP: return parse_addresses(attribute, tuple);
+          case CTA_TUPLE_PROTO: return parse_protocol(attribute, tuple);
+          default: return true;
+        }
+      });
+  return well_formed && tuple.valid();
+}
+
+}  // namespace
+
+bool parse_connection(const unsigned char* bytes, std::size_t length,
+                      Connection& connection) noexcept {
+  const bool well_formed =
+      for_each_attribute(bytes, length, [&connection](const Attribute& attribute) {
+        switch (attribute.type) {
+          case CTA_TUPLE_ORIG: return parse_tuple(attribute, connection.original);
+          case CTA_TUPLE_REPLY: return parse_tuple(attribute, connection.reply);
+          case CTA_TUPLE_MASTER: return parse_tuple(attribute, connection.master);
+          case CTA_STATUS: return take_u32(attribute, connection.status);
+          case CTA_MARK: return take_u32(attribute, connection.mark);
+          case CTA_ID: return take_u32(attribute, connection.id);
+          case CTA_ZONE: return take_u16(attribute, connection.zone);
+          default: return true;
+        }
+      });
+  return well_formed && connection.original.valid();
+}
+
+}  // namespace nfqc

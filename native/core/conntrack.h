@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "key.h"
+
+/* What the kernel says of a connection, in NFQA_CT and in ctnetlink's messages alike. */
+namespace nfqc {
+
+/** One direction of a flow. Ports in host order; 0 where the protocol has none. */
+struct Tuple {
+  Key source;
+  Key destination;
+  std::uint8_t protocol = 0;
+  std::uint16_t source_port = 0;       ///< ICMP: the id; GRE: the key
+  std::uint16_t destination_port = 0;  ///< ICMP: type and code
+
+  [[nodiscard]] bool valid() const noexcept {
+    return source.count != 0 && source.count == destination.count;
+  }
+};
+
+struct Connection {
+  Tuple original;
+  Tuple reply;
+  Tuple master;  ///< the original direction of its master; not valid if it has none
+  std::uint32_t status = 0;
+  std::uint32_t mark = 0;
+  std::uint32_t id = 0;
+  std::uint16_t zone = 0;
+
+  /**
+   * What the kernel's match hashes: the source of the original direction, of the master's if there
+   * is one. One level, as the kernel: a master's master is not asked.
+   */
+  [[nodiscard]] const Key& key() const noexcept {
+    return master.valid() ? master.source : original.source;
+  }
+};
+
+/**
+ * Reads CTA_* attributes. False if one that is known has a wrong length or the original direction
+ * is missing; unknown ones are skipped.
+ */
+[[nodiscard]] bool parse_connection(const unsigned char* bytes, std::size_t length,
+                                    Connection& connection) noexcept;
+
+}  // namespace nfqc
