@@ -2,7 +2,6 @@
 
 #include <linux/netlink.h>
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,13 +14,6 @@ template <typename T>
   T value;
   std::memcpy(&value, bytes, sizeof value);
   return value;
-}
-
-[[nodiscard]] constexpr std::uint16_t from_network(std::uint16_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap16(value) : value;
-}
-[[nodiscard]] constexpr std::uint32_t from_network(std::uint32_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap32(value) : value;
 }
 
 /** One attribute: its type without flags, and its value. */

@@ -3,19 +3,20 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 #include "attributes.h"
+#include "byte_order.h"
 
 namespace nfqc {
 namespace {
 
 bool take_u16(const Attribute& attribute, std::uint16_t& value) noexcept {
   if (attribute.length != 2) return false;
-  value = from_network(load<std::uint16_t>(attribute.value));
+  value = network_order(load<std::uint16_t>(attribute.value));
   return true;
 }
 
 bool take_u32(const Attribute& attribute, std::uint32_t& value) noexcept {
   if (attribute.length != 4) return false;
-  value = from_network(load<std::uint32_t>(attribute.value));
+  value = network_order(load<std::uint32_t>(attribute.value));
   return true;
 }
 

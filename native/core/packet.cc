@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 
 #include "attributes.h"
+#include "byte_order.h"
 
 namespace nfqc {
 namespace {
@@ -19,17 +20,17 @@ bool take_attribute(Message& message, const Attribute& attribute) noexcept {
   switch (type) {
     case NFQA_PACKET_HDR:
       if (length != sizeof(nfqnl_msg_packet_hdr)) return false;
-      packet.id = from_network(load<std::uint32_t>(value));
-      packet.hw_protocol = from_network(load<std::uint16_t>(value + 4));
+      packet.id = network_order(load<std::uint32_t>(value));
+      packet.hw_protocol = network_order(load<std::uint16_t>(value + 4));
       message.has_id = true;
       return true;
     case NFQA_MARK:
       if (length != 4) return false;
-      packet.mark = from_network(load<std::uint32_t>(value));
+      packet.mark = network_order(load<std::uint32_t>(value));
       return true;
     case NFQA_IFINDEX_INDEV:
       if (length != 4) return false;
-      packet.ifindex_in = from_network(load<std::uint32_t>(value));
+      packet.ifindex_in = network_order(load<std::uint32_t>(value));
       return true;
     case NFQA_PAYLOAD:
       packet.payload = value;

@@ -5,18 +5,12 @@
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
 
-#include <bit>
 #include <cstring>
+
+#include "byte_order.h"
 
 namespace nfqc {
 namespace {
-
-[[nodiscard]] constexpr std::uint16_t to_network(std::uint16_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap16(value) : value;
-}
-[[nodiscard]] constexpr std::uint32_t to_network(std::uint32_t value) noexcept {
-  return std::endian::native == std::endian::little ? __builtin_bswap32(value) : value;
-}
 
 /*
  *  0 nlmsghdr      length, type (subsystem, message), flags, sequence 0, port 0
@@ -93,12 +87,12 @@ void VerdictBatch::put(std::uint8_t message, const Verdict& verdict) noexcept {
   m.header.nlmsg_type = static_cast<std::uint16_t>((NFNL_SUBSYS_QUEUE << 8) | message);
   m.header.nlmsg_flags = NLM_F_REQUEST;
   m.family.version = NFNETLINK_V0;
-  m.family.res_id = to_network(queue_);
+  m.family.res_id = network_order(queue_);
   m.verdict_attribute = {.nla_len = 12, .nla_type = NFQA_VERDICT_HDR};
-  m.verdict = to_network(verdict.verdict);
-  m.id = to_network(verdict.id);
+  m.verdict = network_order(verdict.verdict);
+  m.id = network_order(verdict.id);
   m.mark_attribute = {.nla_len = 8, .nla_type = NFQA_MARK};
-  m.mark = to_network(verdict.mark);
+  m.mark = network_order(verdict.mark);
   std::memcpy(bytes_.data() + length_, &m, m.header.nlmsg_len);
   length_ += m.header.nlmsg_len;
 }

@@ -1,5 +1,5 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
+import { Namespace } from '../../src/lab/namespaces.js';
 import { findProgram } from '../../src/setup/exec.js';
 
 /** Two network namespaces, a client and a node, on one wire. They end with the test process, however it ends. */
@@ -14,12 +14,12 @@ export const NODE6 = 'fd77::2';
 
 /** The wire is `wire` on both sides; `other` of the node leads to the client as well. */
 export async function lab(): Promise<Lab> {
-  const [client, node] = await Promise.all([namespace(), namespace()]);
+  const [client, node] = await Promise.all([Namespace.create(), Namespace.create()]);
   const made: Lab = {
     client: client.path,
     node: node.path,
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([client.end(), node.end()]);
+      await Promise.all([client.close(), node.close()]);
     },
   };
   wire(made, node.pid, 'wire', 77);
@@ -40,34 +40,6 @@ function wire({ client, node }: Lab, peer: number, name: string, net: number): v
       ip link set ${name} up; ip link set lo up`,
     );
   }
-}
-
-interface Namespace {
-  path: string;
-  pid: number;
-  end(): Promise<void>;
-}
-
-/** A namespace that lives as long as a child which reads from us: also if we are killed, it reads an end of file. */
-async function namespace(): Promise<Namespace> {
-  const child: ChildProcess = spawn(
-    'unshare',
-    ['--net', 'sh', '-c', 'echo ready; exec cat >/dev/null'],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
-  await once(child.stdout!, 'data');
-  const pid = child.pid!;
-  return {
-    path: `/proc/${pid}/ns/net`,
-    pid,
-    end: async () => {
-      const closed = once(child, 'close');
-      child.stdin!.end();
-      await closed;
-    },
-  };
 }
 
 /** Runs a script in a namespace and gives its standard output. */
