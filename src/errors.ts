@@ -13,6 +13,7 @@
  * - `ERR_NO_ENGINE`: no engine answers on a control socket.
  * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is owned, what was to be removed is not.
  * - `ERR_EXPIRED`: the ownership that was to be changed is over.
+ * - `ERR_NOT_EXPORTABLE`: another program cannot say what a configuration says.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
  * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.
@@ -31,6 +32,7 @@ export type ErrorCode =
   | 'ERR_ALREADY_OWNED'
   | 'ERR_NOT_OWNED'
   | 'ERR_EXPIRED'
+  | 'ERR_NOT_EXPORTABLE'
   | 'ERR_CLOSED'
   | 'ERR_ADDON'
   | 'ERR_SYSTEM';

@@ -3,6 +3,13 @@ export type { Counts, Status, Summary } from './control/status.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
 export { Hasher, type Address, type Explanation, type HasherOptions } from './hash.js';
+export {
+  exportRules,
+  ofStatus,
+  type Exportable,
+  type ExportFlags,
+  type ExportFormat,
+} from './export/index.js';
 export { importRules, type Imported, type ImportedOptions, type Note } from './import/index.js';
 export {
   MAX_BUCKETS,

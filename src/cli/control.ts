@@ -54,7 +54,7 @@ export function defaultControl(): 'auto' | 'none' {
   }
 }
 
-function controlOf({ name, netns, control }: ControlFlags): Control {
+export function controlOf({ name, netns, control }: ControlFlags): Control {
   return new Control({
     ...(name === undefined ? {} : { name }),
     ...(netns === undefined ? {} : { netns }),

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { own, status, type ControlFlags, type OwnFlags } from './control.js';
+import { FORMATS } from '../export/index.js';
+import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
@@ -61,6 +63,17 @@ function addRuleCommands(top: Command): void {
     )
     .option('--json', 'options and remarks as one JSON object')
     .action((files: string[], flags: { json?: true }) => importFiles(files, flags));
+  const exports = top
+    .command('export')
+    .description('print a configuration, given or running, as rules of another program')
+    .addOption(new Option('--to <program>', 'whose rules').choices(FORMATS).makeOptionMandatory())
+    .option('--running', 'that of a running engine: by --name, --netns and --control')
+    .option('--ipv4', 'nft: rules for IPv4 alone')
+    .option('--address <address>', 'pacemaker: the address that is shared')
+    .option('--control <path>', "the engine's control socket, where it has not the default one");
+  withRules(withPackets(withShare(withHashing(exports)))).action((flags: ExportCommandFlags) =>
+    exportConfiguration(flags),
+  );
 }
 
 /** The commands that speak to a running engine. */

@@ -1,5 +1,5 @@
 import type { Engine } from '../engine.js';
-import type { Policy, ResolvedInterface } from '../options.js';
+import type { MaskedMark, Policy, ResolvedInterface } from '../options.js';
 import type { Mechanism } from '../setup/index.js';
 import type { Stats } from '../stats.js';
 
@@ -27,6 +27,8 @@ export interface Status extends Summary {
   nodes: number[] | null;
   /** Bucket numbers, ascending. */
   ownedBuckets: readonly number[];
+  /** What owned packets carry under action `mark`. */
+  ownedMark: MaskedMark;
   /** Milliseconds until nothing is owned; 0 if that is over, null if it never comes. */
   validFor: number | null;
   /** Since the start. */
@@ -43,6 +45,7 @@ export function status(engine: Engine): Status {
     ...summary(engine),
     nodes: options.classic ? ownership.buckets.map((bucket) => bucket + 1) : null,
     ownedBuckets: ownership.buckets,
+    ownedMark: options.marks.owned,
     validFor: ownership.validFor === Infinity ? null : ownership.validFor,
     counts: counts(engine.stats()),
   };

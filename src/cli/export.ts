@@ -1,0 +1,28 @@
+import { exportRules, ofStatus, type Exportable, type ExportFormat } from '../export/index.js';
+import { resolveOptions } from '../options.js';
+import { controlOf, type ControlFlags } from './control.js';
+import { endOnBrokenOutput, print } from './failure.js';
+import type { Flags } from './flags.js';
+import { checkOptions, toOptions } from './options.js';
+
+export interface ExportCommandFlags extends Flags, ControlFlags {
+  to: ExportFormat;
+  running?: true;
+  ipv4?: true;
+  address?: string;
+}
+
+/** `nfq-cluster export`: a configuration, given or running, as text for another program. */
+export async function exportConfiguration(flags: ExportCommandFlags): Promise<void> {
+  const { to, ipv4, address } = flags;
+  const from = flags.running === true ? ofStatus(await controlOf(flags).status()) : given(flags);
+  const text = exportRules(from, to, {
+    ipv4: ipv4 === true,
+    ...(address === undefined ? {} : { address }),
+  });
+  endOnBrokenOutput();
+  await print(text);
+}
+
+const given = (flags: ExportCommandFlags): Exportable =>
+  checkOptions(flags, () => resolveOptions(toOptions(flags)));

@@ -1,0 +1,38 @@
+import { NfqClusterError } from '../errors.js';
+import type { Status } from '../control/status.js';
+import type { Policy, ResolvedOptions } from '../options.js';
+
+/** What a configuration says that rules of other programs can say, or not. */
+export type Exportable = Pick<
+  ResolvedOptions,
+  'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'interfaces' | 'action'
+> & {
+  policy: Policy | 'clusterip';
+  /** Of policy `clusterip`. */
+  hashMode?: string;
+  marks: Pick<ResolvedOptions['marks'], 'owned'>;
+};
+
+/** What a running engine says of itself, as what can be exported. */
+export const ofStatus = (status: Status): Exportable => ({
+  policy: status.policy,
+  hashSeed: status.hashSeed,
+  buckets: status.buckets,
+  classic: status.nodes !== null,
+  owned: status.ownedBuckets,
+  validFor: status.validFor ?? Infinity,
+  interfaces: status.interfaces,
+  action: status.action,
+  marks: { owned: status.ownedMark },
+});
+
+/** @throws NfqClusterError `ERR_NOT_EXPORTABLE` */
+export const requireThat = (holds: boolean, reason: string, remedy?: string): void => {
+  if (holds) return;
+  throw new NfqClusterError('ERR_NOT_EXPORTABLE', reason, remedy === undefined ? {} : { remedy });
+};
+
+export const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
+
+/** ICMPv6 that every node answers for itself: neighbour and multicast listener discovery. */
+export const DISCOVERY = [130, 131, 132, 133, 134, 135, 136, 137, 143];

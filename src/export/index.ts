@@ -1,0 +1,41 @@
+import { invalidOption } from '../errors.js';
+import type { Exportable } from './exportable.js';
+import { iptablesRules } from './iptables.js';
+import { nftRules } from './nft.js';
+import { pacemakerParameters } from './pacemaker.js';
+
+export { ofStatus, type Exportable } from './exportable.js';
+
+export const FORMATS = ['iptables', 'ip6tables', 'nft', 'pacemaker'] as const;
+export type ExportFormat = (typeof FORMATS)[number];
+
+export interface ExportFlags {
+  /**
+   * Of `nft`: rules for IPv4 alone.
+   * @default false
+   */
+  ipv4?: boolean;
+  /** Of `pacemaker`: the address that is shared. */
+  address?: string;
+}
+
+/**
+ * A configuration as text for another program that decides alike.
+ * @param from what `engine.options` or `ofStatus()` gives
+ * @throws NfqClusterError `ERR_NOT_EXPORTABLE` where the program cannot, with the reason;
+ *   `ERR_INVALID_OPTION`
+ */
+export function exportRules(from: Exportable, to: ExportFormat, flags: ExportFlags = {}): string {
+  const { ipv4 = false, address } = flags;
+  switch (to) {
+    case 'iptables':
+    case 'ip6tables':
+      return iptablesRules(from, to);
+    case 'nft':
+      return nftRules(from, { ipv4 });
+    case 'pacemaker':
+      return pacemakerParameters(from, { address });
+    default:
+      throw invalidOption('to', `one of ${FORMATS.join(', ')}`, to);
+  }
+}

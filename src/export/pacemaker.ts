@@ -1,0 +1,42 @@
+import { isIPv4 } from 'node:net';
+import { requireThat, type Exportable } from './exportable.js';
+
+export interface PacemakerFlags {
+  /** The cluster's address, which IPaddr2 must be told. */
+  address: string | undefined;
+}
+
+/**
+ * The parameters of `ocf:heartbeat:IPaddr2` as a globally unique clone, one NAME=VALUE a line. Which node owns
+ * what is then Pacemaker's to say: the shares are instances, and wander.
+ * @throws NfqClusterError `ERR_NOT_EXPORTABLE`
+ */
+export function pacemakerParameters(from: Exportable, { address }: PacemakerFlags): string {
+  const { policy, hashMode, buckets, classic, hashSeed, interfaces, action, validFor } = from;
+  requireThat(
+    policy === 'clusterip',
+    `IPaddr2 shares an address by CLUSTERIP, which does not hash as policy ${policy} does`,
+  );
+  requireThat(hashSeed === 0, 'IPaddr2 always hashes with the seed 0');
+  requireThat(
+    buckets <= 16 && classic,
+    'IPaddr2 has at most 16 nodes, and no fine-grained buckets',
+  );
+  requireThat(interfaces.length === 1, 'IPaddr2 has one interface for each address');
+  requireThat(action === 'drop', 'IPaddr2 has no marks');
+  requireThat(validFor === Infinity, 'IPaddr2 has no deadline, and this ownership has');
+  requireThat(
+    address !== undefined && isIPv4(address),
+    'IPaddr2 needs the address that is shared, and it must be IPv4',
+    'Name it by --address',
+  );
+  return [
+    `ip=${address!}`,
+    `nic=${interfaces[0]!.name}`,
+    `clusterip_hash=${hashMode ?? 'sourceip'}`,
+    'meta globally-unique=true',
+    `meta clone-max=${buckets}`,
+    `meta clone-node-max=${buckets}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { NfqClusterError } from '../../src/errors.js';
+import { exportRules, type Exportable, type ExportFormat } from '../../src/export/index.js';
+import { resolveOptions } from '../../src/options.js';
+
+const BASE: Exportable = resolveOptions({
+  interfaces: ['eth1'],
+  hashSeed: 0xfeedcafe,
+  totalNodes: 2,
+  localNode: 2,
+});
+const CLUSTERIP: Exportable = {
+  ...BASE,
+  policy: 'clusterip',
+  hashMode: 'sourceip-sourceport',
+  hashSeed: 0,
+};
+const ADDRESS = { address: '10.1.1.1' };
+
+describe('export', () => {
+  it('to iptables, as in the man page', () => {
+    assert.equal(
+      exportRules(BASE, 'iptables'),
+      `# for iptables-restore --noflush; 1 of 2 nodes
+*mangle
+-A PREROUTING -i eth1 -j MARK --set-xmark 0x0/0xffff
+-A PREROUTING -i eth1 -m cluster --cluster-total-nodes 2 --cluster-local-node 2 --cluster-hash-seed 0xfeedcafe -j MARK --set-xmark 0xffff/0xffff
+-A PREROUTING -i eth1 -m mark ! --mark 0xffff/0xffff -j DROP
+COMMIT
+`,
+    );
+    const most = { ...BASE, buckets: 4, owned: [0, 1, 3] };
+    assert.match(exportRules(most, 'iptables'), / ! --cluster-local-node 3 /);
+    assert.match(exportRules({ ...BASE, buckets: 8, owned: [6] }, 'iptables'), /node 7 and above/);
+  });
+
+  it('to nft, with the offset and the spelling that can be listed', () => {
+    const text = exportRules(BASE, 'nft');
+    assert.match(text, /jhash ct original ip saddr mod 2 seed 0xfeedcafe offset 1 != \{ 2 \} drop/);
+    assert.match(text, /jhash ct original ip6 saddr mod 2/);
+    const inside: Exportable = { ...BASE, interfaces: [{ name: 'eth2', key: 'destination' }] };
+    assert.match(exportRules(inside, 'nft'), /iifname "eth2" meta nfproto ipv4 jhash ip daddr mod/);
+  });
+
+  it('to parameters of IPaddr2', () => {
+    assert.equal(
+      exportRules(CLUSTERIP, 'pacemaker', ADDRESS),
+      `ip=10.1.1.1
+nic=eth1
+clusterip_hash=sourceip-sourceport
+meta globally-unique=true
+meta clone-max=2
+meta clone-node-max=2
+`,
+    );
+  });
+
+  const REFUSED: [ExportFormat, Partial<Exportable>, RegExp][] = [
+    ['ip6tables', {}, /32 bits of an IPv6 address.*nft can/],
+    ['iptables', { policy: 'clusterip' }, /cannot hash as policy clusterip/],
+    ['iptables', { buckets: 33, classic: false }, /at most 32 nodes/],
+    [
+      'iptables',
+      { interfaces: [{ name: 'eth1', key: 'destination' }] },
+      /cannot hash the destination/,
+    ],
+    [
+      'iptables',
+      { interfaces: [{ name: 'a;b', key: 'source' }] },
+      /a name that means something else/,
+    ],
+    [
+      'iptables',
+      { interfaces: [{ name: 'eth+', key: 'source' }] },
+      /a name that means something else/,
+    ],
+    ['iptables', { validFor: 1000 }, /deadline/],
+    ['nft', { policy: 'xt_cluster' }, /first 32 bits.*--ipv4/],
+    ['nft', { policy: 'clusterip' }, /cannot hash as policy clusterip/],
+    ['nft', { interfaces: [{ name: 'a*', key: 'source' }] }, /a name that means something else/],
+    ['nft', { validFor: 1000 }, /deadline/],
+    ['pacemaker', {}, /does not hash as policy jhash/],
+  ];
+  const REFUSED_PACEMAKER: [Partial<Exportable>, RegExp][] = [
+    [{ hashSeed: 1 }, /seed 0/],
+    [{ buckets: 17 }, /at most 16 nodes/],
+    [{ classic: false }, /fine-grained/],
+    [{ interfaces: [...BASE.interfaces, ...BASE.interfaces] }, /one interface/],
+    [{ action: 'mark' }, /no marks/],
+    [{ validFor: 1 }, /deadline/],
+  ];
+  const refuses = (from: Exportable, to: ExportFormat, reason: RegExp, flags = {}): void =>
+    assert.throws(
+      () => exportRules(from, to, flags),
+      (error) =>
+        error instanceof NfqClusterError &&
+        error.code === 'ERR_NOT_EXPORTABLE' &&
+        reason.test(error.message),
+    );
+
+  it('is refused, with the reason, where the other cannot say it', () => {
+    for (const [to, changes, reason] of REFUSED) refuses({ ...BASE, ...changes }, to, reason);
+    for (const [changes, reason] of REFUSED_PACEMAKER) {
+      refuses({ ...CLUSTERIP, ...changes }, 'pacemaker', reason, ADDRESS);
+    }
+    refuses(CLUSTERIP, 'pacemaker', /--address/);
+    refuses(CLUSTERIP, 'pacemaker', /IPv4/, { address: '::1' });
+    assert.throws(() => exportRules(BASE, 'ipfw' as ExportFormat), /Expected one of iptables/);
+  });
+});
