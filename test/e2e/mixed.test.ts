@@ -172,3 +172,47 @@ test('IPv6: ours sides with either', { skip }, async () => {
   assert.deepEqual(await letIn6([kernelMatch, ours('xt_cluster')]), shared);
   assert.deepEqual(await letIn6([nftJhash, ours('jhash')]), shared);
 });
+
+test(
+  'a node moves from the kernel match to ours under traffic, and no packet notices',
+  { skip },
+  async () => {
+    const frames = Array.from({ length: 12_000 }, (_, index) =>
+      udp({
+        src: `10.9.0.${index % 200}`,
+        sport: 1 + Math.floor(index / 200),
+        dst: SHARED.ipv4,
+        dport: SHARED.port,
+        ethDst: SHARED.mac,
+      }),
+    );
+    await cluster([kernelMatch, nftJhash], async ({ clients, nodes }) => {
+      const [moving] = nodes as [Namespace, Namespace];
+      let sent = false;
+      const sending = inject(clients, 'eth0', frames, { rate: 3000 }).finally(() => (sent = true));
+      await using engine = (await ours('xt_cluster')(moving, 1, 2))!;
+      const traffic = (packets: number) =>
+        waitFor('traffic', () => engine.stats().received > packets);
+      await traffic(1000);
+      // First the rule that drops: it would drop all that the other no longer marks.
+      const saved = await moving.run('iptables-save', ['-t', 'mangle']);
+      const rules = saved
+        .split('\n')
+        .filter((line) => /^-A PREROUTING.*(cluster-total|0xffff)/.test(line));
+      assert.equal(rules.length, 2, saved);
+      const deletions = rules.reverse().map((line) => line.replace('-A', '-D'));
+      for (const deletion of deletions) {
+        await moving.run('iptables-restore', ['--noflush'], `*mangle\n${deletion}\nCOMMIT\n`);
+      }
+      assert.ok(!sent, 'the traffic ended before the move');
+      await sending;
+      await engine.close();
+      const [first, second] = (await Promise.all(nodes.map(flowsLetIn))) as [
+        Set<string>,
+        Set<string>,
+      ];
+      const both = [...first].filter((flow) => second.has(flow));
+      assert.deepEqual([both.length, first.size + second.size], [0, frames.length]);
+    });
+  },
+);
