@@ -26,4 +26,18 @@ export {
   type ResolvedOptions,
   type Rules,
 } from './options.js';
+export {
+  apply,
+  plan,
+  revert,
+  status,
+  type ApplyOptions,
+  type Plan,
+  type SetupName,
+} from './setup/api.js';
+export type { Change } from './setup/changes.js';
+export type { Command } from './setup/exec.js';
+export type { Step } from './setup/plan.js';
+export type { Mechanism } from './setup/ruleset.js';
+export type { Status } from './setup/setup.js';
 export type { Latency, Stats } from './stats.js';

@@ -1,6 +1,13 @@
 import { z } from 'zod';
 import { invalidOption } from './errors.js';
 import { parse } from './parse.js';
+import {
+  isClusterMac,
+  isGroup,
+  parseClusterAddress,
+  resolveShared,
+  type Shared,
+} from './shared.js';
 
 /** How a key becomes a bucket. See docs/decision.md for the formulas. */
 export type Policy = 'jhash' | 'xt_cluster';
@@ -19,6 +26,23 @@ export interface InterfaceOptions {
    * @default 'source'
    */
   key?: Key;
+  /**
+   * Cluster addresses with their prefix length, such as `192.0.2.10/24` and `2001:db8::10/64`: added to
+   * the interface with the rules and taken away with them. Need `mac` or `group`.
+   * @default []
+   */
+  addresses?: readonly string[];
+  /**
+   * The cluster MAC: a multicast MAC, the same on every node, such as `03:00:c0:00:02:0a`. The interface
+   * takes it, and ARP and neighbour discovery tell it for every cluster address.
+   * @default the MAC of `group`
+   */
+  mac?: string;
+  /**
+   * An IPv4 multicast group to join, such as `239.192.2.10`, so that switches with IGMP snooping learn
+   * where the frames of its MAC (`01:00:5e:…`) belong.
+   */
+  group?: string;
 }
 
 /** A value under a mask, as in `iptables -j MARK --set-xmark VALUE/MASK`. */
@@ -135,7 +159,7 @@ export interface Options {
   control?: string;
 }
 
-export interface ResolvedInterface {
+export interface ResolvedInterface extends Shared {
   name: string;
   key: Key;
 }
@@ -212,6 +236,26 @@ const interfaceName = matching(
   /^(?!\.{1,2}$)[^/\s"'\p{Cc}]{1,15}$/u,
 );
 
+const sharedSchema = {
+  addresses: z
+    .array(
+      check<string>(
+        'a unicast address with its prefix length, such as 192.0.2.10/24',
+        (value) => typeof value === 'string' && parseClusterAddress(value) !== undefined,
+      ),
+      'a list of addresses',
+    )
+    .optional(),
+  mac: check<string>(
+    'a multicast MAC, whose first octet is odd, such as 03:00:c0:00:02:0a',
+    (value) => typeof value === 'string' && isClusterMac(value),
+  ).optional(),
+  group: check<string>(
+    'an IPv4 multicast group outside 224.0.0.0/24, such as 239.192.2.10',
+    (value) => typeof value === 'string' && isGroup(value),
+  ).optional(),
+};
+
 const maskedMark = z.strictObject({ value: u32, mask: u32 }, 'an object with value and mask');
 
 const ownershipInput = z.strictObject(
@@ -243,7 +287,11 @@ const schema = z.strictObject(
         z.union(
           [
             interfaceName,
-            z.strictObject({ name: interfaceName, key: oneOf('source', 'destination').optional() }),
+            z.strictObject({
+              name: interfaceName,
+              key: oneOf('source', 'destination').optional(),
+              ...sharedSchema,
+            }),
           ],
           'an interface name, or an object with name and key',
         ),
@@ -357,14 +405,13 @@ export function resolveOwnership(
 
 function resolveInterfaces(options: Checked): ResolvedInterface[] {
   const interfaces = options.interfaces.map((entry) =>
-    typeof entry === 'string'
-      ? { name: entry, key: 'source' as const }
-      : { name: entry.name, key: entry.key ?? ('source' as const) },
+    typeof entry === 'string' ? { name: entry } : entry,
   );
   if (new Set(interfaces.map(({ name }) => name)).size !== interfaces.length) {
     throw invalidOption('interfaces', 'each interface once', options.interfaces);
   }
-  return interfaces;
+  const shared = resolveShared(interfaces);
+  return interfaces.map(({ name, key = 'source' }, at) => ({ name, key, ...shared[at]! }));
 }
 
 /** The number of buckets, and which of them are owned at the start. */

@@ -1,6 +1,15 @@
 import { Option, type Command } from 'commander';
 import type { InterfaceOptions, MaskedMark, Options } from '../options.js';
-import { interfaceKey, maskedMark, nodes, numberList, numberRange, u32 } from './values.js';
+import {
+  assignment,
+  interfaceKey,
+  maskedMark,
+  nodes,
+  numberList,
+  numberRange,
+  u32,
+  type Assignment,
+} from './values.js';
 
 /** What commander makes of the flags. */
 export interface Flags {
@@ -14,6 +23,9 @@ export interface Flags {
   invert?: true;
   own?: number[];
   interface?: InterfaceOptions[];
+  address?: Assignment[];
+  mac?: Assignment[];
+  group?: Assignment[];
   queue?: number[];
   action?: Options['action'];
   mark?: MaskedMark;
@@ -76,6 +88,21 @@ export const withPackets = (command: Command): Command =>
         'drop',
         'mark',
       ),
+    );
+
+/** The flags that say what all nodes share on an interface. */
+export const withShared = (command: Command): Command =>
+  command
+    .option(
+      '--address <interface=address/prefix>',
+      'cluster address, which all nodes share; may be repeated',
+      assignment,
+    )
+    .option('--mac <interface=mac>', 'cluster MAC, a multicast MAC; may be repeated', assignment)
+    .option(
+      '--group <interface=group>',
+      'instead: join this IPv4 multicast group, whose MAC is the cluster MAC',
+      assignment,
     );
 
 /** The flags that say how packets come to the queue and back. */

@@ -7,9 +7,10 @@ import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
-import { withHashing, withPackets, withRules, withShare, type Flags } from './flags.js';
+import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
+import { addSetup } from './setup.js';
 import { milliseconds } from './values.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
@@ -29,13 +30,14 @@ function program(): Command {
   const runs = top
     .command('run')
     .description('decide packets until SIGINT or SIGTERM, with rules of its own');
-  withRules(withPackets(withShare(withHashing(runs))))
+  withRules(withShared(withPackets(withShare(withHashing(runs)))))
     .option(
       '--control <path>',
       'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
     )
     .option('--json', 'one JSON object a line')
     .action((flags: RunFlags) => run(flags));
+  addSetup(top);
   const hashes = top
     .command('hash')
     .description('read addresses, one a line; print each with its bucket and its node');

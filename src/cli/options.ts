@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { NfqClusterError } from '../errors.js';
-import type { MarkOptions, Options } from '../options.js';
+import { NfqClusterError, printed } from '../errors.js';
+import type { InterfaceOptions, MarkOptions, Options } from '../options.js';
 import { CommandError } from './failure.js';
 import type { Flags } from './flags.js';
+import type { Assignment } from './values.js';
 
 /** The options' names in open() → the flags that give them. */
 const SPELLED: Readonly<Record<string, string>> = {
@@ -34,11 +35,41 @@ export function toOptions(flags: Flags): GivenOptions {
   const given = fromFlags(flags);
   const file = flags.config === undefined ? {} : readConfig(flags.config);
   const marks = { ...(file['marks'] as object | undefined), ...given.marks };
-  return {
+  const options = {
     ...Object.fromEntries(Object.entries(file).filter(([name]) => !isReplaced(name, given))),
     ...given,
     ...(given.marks === undefined ? {} : { marks }),
   };
+  const interfaces = withShared(flags, options['interfaces']);
+  return interfaces === undefined ? options : { ...options, interfaces };
+}
+
+/** The interfaces with what `--address`, `--mac` and `--group` say of them; undefined where they say nothing. */
+function withShared(flags: Flags, interfaces: unknown): InterfaceOptions[] | undefined {
+  const { address = [], mac = [], group = [] } = flags;
+  const given = { '--address': address, '--mac': mac, '--group': group };
+  if (Object.values(given).every((assignments) => assignments.length === 0)) return undefined;
+  const list = Array.isArray(interfaces) ? (interfaces as (string | InterfaceOptions)[]) : [];
+  const named = list.map((entry) => (typeof entry === 'string' ? { name: entry } : { ...entry }));
+  for (const [flag, assignments] of Object.entries(given)) {
+    const other = assignments.find(({ on }) => !named.some(({ name }) => name === on));
+    if (other !== undefined) {
+      throw new CommandError(
+        `Expected an interface named by --interface for ${flag} but received ${printed(other.on)}`,
+        2,
+      );
+    }
+  }
+  return named.map((entry) => {
+    const of = (assignments: readonly Assignment[]): string[] =>
+      assignments.filter(({ on }) => on === entry.name).map(({ value }) => value);
+    const addresses = of(address);
+    return {
+      ...entry,
+      ...(addresses.length === 0 ? {} : { addresses }),
+      ...onlyGiven({ mac: of(mac).at(-1), group: of(group).at(-1) }),
+    };
+  });
 }
 
 /** Whether a flag answers what a file's option also says, perhaps by another name. */
@@ -83,12 +114,12 @@ function spelledAsFlags(message: string): string {
 }
 
 function fromFlags(flags: Flags): Partial<Options> {
-  const marks: MarkOptions = given({
+  const marks: MarkOptions = onlyGiven({
     owned: flags.mark,
     multicast: flags.multicastBit,
     decided: flags.decidedBit,
   });
-  return given({
+  return onlyGiven({
     policy: flags.policy,
     totalNodes: flags.clusterTotalNodes,
     buckets: flags.buckets,
@@ -127,5 +158,5 @@ function readConfig(file: string): Record<string, unknown> {
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-const given = <T extends object>(all: T): Given<T> =>
+const onlyGiven = <T extends object>(all: T): Given<T> =>
   Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Given<T>;

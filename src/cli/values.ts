@@ -51,6 +51,23 @@ export function interfaceKey(
   return [...(before ?? []), key === undefined ? { name: name! } : { name: name!, key }];
 }
 
+/** What is said of one interface. */
+export interface Assignment {
+  /** The interface's name. */
+  on: string;
+  value: string;
+}
+
+/** `eth1=192.0.2.10/24`. One more for those before. */
+export function assignment(text: string, before: Assignment[] | undefined): Assignment[] {
+  const equals = text.indexOf('=');
+  if (equals < 1 || equals === text.length - 1) {
+    throw new InvalidArgumentError('Expected INTERFACE=VALUE, such as eth1=192.0.2.10/24.');
+  }
+  const [on, value] = [text.slice(0, equals), text.slice(equals + 1)];
+  return [...(before ?? []), { on, value }];
+}
+
 /** `VALUE/MASK`; without a mask, the bits of the value alone. */
 export function maskedMark(text: string): MaskedMark {
   const [value, mask = value, ...more] = text.split('/').map(u32);

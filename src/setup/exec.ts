@@ -10,6 +10,14 @@ export interface Outcome {
   stderr: string;
 }
 
+/** A program, what it is given, and so what it does: data, for a plan. */
+export interface Command {
+  program: string;
+  args: readonly string[];
+  /** Its standard input; none unless given. */
+  input?: string;
+}
+
 export interface RunOptions {
   /** Its standard input; empty unless given. */
   input?: string;
@@ -30,6 +38,10 @@ const FOLDERS = [
 /** The programs that we call → the package that has them, the same name on Debian, Fedora and Alpine. */
 const PACKAGES: Readonly<Record<string, string>> = {
   nft: 'nftables',
+  ip: 'iproute2',
+  sysctl: 'procps',
+  cat: 'coreutils',
+  grep: 'grep',
   nsenter: 'util-linux',
   unshare: 'util-linux',
 };

@@ -1,5 +1,20 @@
 import type { ResolvedOptions } from '../options.js';
 import {
+  asText,
+  commandOf,
+  isInPlace,
+  isSame,
+  purposeOf,
+  wantedChanges,
+  type Change,
+  type SystemFacts,
+  type Wanted,
+} from './changes.js';
+import type { Command } from './exec.js';
+import type { Facts } from './facts.js';
+import { isMarker, markersOf, UNDO } from './markers.js';
+import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
+import {
   chainNames,
   nftTable,
   rulesName,
@@ -10,50 +25,38 @@ import {
 } from './ruleset.js';
 import { madeMangle, type Family, type Traces, type XtablesTraces } from './traces.js';
 
-/** One transaction: a program that takes all of its input or nothing of it. */
-export interface Step {
-  /** What it does, for an error's message. */
-  purpose: string;
-  program: string;
-  args: readonly string[];
-  input: string;
+/** One command that takes all of its input or nothing of it. */
+export interface Step extends Command {
+  /** What it does. */
+  what: string;
+  /** Why it is done, and why at its place in the order. */
+  why: string;
+  /** What takes it back; undefined where there is nothing to take back. */
+  undo: Command | undefined;
+  /** Whether the system is already so, and the step has nothing to do. */
+  inPlace: boolean;
 }
 
 /**
- * The transactions that install the rules or, over what an earlier run of the same name left, replace
- * them: no moment lies between old and new in which a foreign packet gets in.
+ * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
+ * lies between in which a foreign packet gets in, or the node tells its own MAC for a cluster address.
+ * @param standing whether the setup is to stand until it is reverted, beyond the process that made it
  */
 export function installation(
   options: ResolvedOptions,
   mechanism: Mechanism,
-  traces: Traces,
+  facts: Facts,
+  standing: boolean,
 ): Step[] {
-  const name = rulesName(options);
-  const used = xtablesUsed(mechanism, traces);
-  const unused = traces.xtables.filter((variant) => variant.chain && !used.includes(variant));
-  const { before, after } = chainNames(mechanism.kind);
-  const obsolete = (traces.nftChains ?? []).filter(
-    (chain) => chain !== before && chain !== after && !chain.startsWith('made-'),
+  const wanted = wantedChanges(options, facts);
+  const obsolete = facts.journal.filter(
+    (change) => !wanted.some((other) => isSame(other.change, change)),
   );
-  const marker = used
-    .filter(
-      (variant) =>
-        !variant.legacy &&
-        (!traces.mangle.includes(variant.family) || traces.made.includes(variant.family)),
-    )
-    .map(({ family }) => `add chain inet ${name} ${madeMangle(family)}\n`);
-  const deletions = obsolete.map(
-    (chain) => `flush chain inet ${name} ${chain}\ndelete chain inet ${name} ${chain}\n`,
-  );
+  const journal = nextJournal(wanted, facts);
   return [
-    nft(
-      'install the nft rules',
-      [nftTable(options, mechanism.kind, 'queue'), ...marker, ...deletions].join(''),
-    ),
-    ...used.map((variant) =>
-      restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
-    ),
-    ...unused.map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps))),
+    ...undoing(obsolete, facts),
+    ...rules(options, mechanism, facts, standing, journal),
+    ...wanted.map(({ change, why }) => doing(change, why, facts, journal)),
   ];
 }
 
@@ -73,6 +76,20 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
   ];
 }
 
+/** The steps that take changes back, the last first, as far as they are still so. */
+export function undoing(journal: readonly Change[], facts: SystemFacts): Step[] {
+  return journal
+    .filter((change) => isInPlace(change, facts))
+    .toReversed()
+    .map((change) => ({
+      what: `undo: ${purposeOf(change)}`,
+      why: 'While the rules still stand.',
+      ...commandOf(change, 'undo'),
+      undo: undefined,
+      inPlace: false,
+    }));
+}
+
 /** The transactions that remove what xtables has of ours. */
 export function xtablesRevert(name: string, traces: Traces): Step[] {
   return traces.xtables
@@ -81,7 +98,7 @@ export function xtablesRevert(name: string, traces: Traces): Step[] {
 }
 
 /**
- * The transaction that removes the nft table, and what iptables-nft made for us; none where there is no table.
+ * The transaction that removes the nft tables, and what iptables-nft made for us; none where there are none.
  * @param tables what `nft list table FAMILY mangle` printed, once our xtables rules are gone
  */
 export function nftRevert(
@@ -89,16 +106,15 @@ export function nftRevert(
   traces: Traces,
   tables: Partial<Record<Family, string>>,
 ): Step[] {
-  if (traces.nftChains === undefined) return [];
   const empty = mangleMade(traces).filter((family) => isEmptyMangle(tables[family] ?? ''));
+  const deletions = [
+    ...(traces.nftChains === undefined ? [] : [`inet ${name}`]),
+    ...(traces.arp ? [`arp ${name}`] : []),
+    ...empty.map((family) => `${family} mangle`),
+  ];
+  if (deletions.length === 0) return [];
   return [
-    nft(
-      'remove the nft rules',
-      [
-        `delete table inet ${name}\n`,
-        ...empty.map((family) => `delete table ${family} mangle\n`),
-      ].join(''),
-    ),
+    nft('remove the nft rules', deletions.map((table) => `delete table ${table}\n`).join('')),
   ];
 }
 
@@ -114,6 +130,123 @@ export function isEmptyMangle(listed: string): boolean {
   );
 }
 
+/** What has to be undone one day: what was there before us is not ours, and keeps its earlier value. */
+function nextJournal(wanted: readonly Wanted[], facts: Facts): Change[] {
+  return wanted.flatMap(({ change }) => {
+    const ours = facts.journal.find((entry) => isSame(entry, change));
+    if (ours === undefined) return isInPlace(change, facts) ? [] : [change];
+    const merged = change.kind === 'sysctl' && ours.kind === 'sysctl';
+    return [merged ? { ...change, earlier: ours.earlier } : change];
+  });
+}
+
+function doing(change: Change, why: string, facts: Facts, journal: readonly Change[]): Step {
+  const ours = journal.find((entry) => isSame(entry, change));
+  return {
+    what: purposeOf(change),
+    why,
+    ...commandOf(change, 'do'),
+    undo: ours === undefined ? undefined : commandOf(ours, 'undo'),
+    inPlace: isInPlace(change, facts),
+  };
+}
+
+function rules(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+  standing: boolean,
+  journal: readonly Change[],
+): Step[] {
+  const { traces } = facts;
+  const name = rulesName(options);
+  const used = xtablesUsed(mechanism, traces);
+  const unused = traces.xtables.filter((variant) => variant.chain && !used.includes(variant));
+  const opening = used.some(({ jumps }) => jumps === 0);
+  const markers = markersOf(options, standing);
+  const whole = [
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue'),
+    neighbours(options, facts),
+    memory(name, [...markers, ...mangleToMake(used, traces)], journal),
+    ...obsoleteChains(name, mechanism, markers, traces),
+  ].join('');
+  const first = {
+    ...nft('install the nft rules', whole),
+    why: `First, so that nothing is answered or accepted that shall not be; and it remembers what is to be undone${opening ? '. Until xtables queues, nothing passes' : ''}.`,
+    undo: nftUndo(name, options),
+  };
+  const open = {
+    ...nft('open the nft rules', nftTable(options, mechanism.kind, 'queue')),
+    why: 'Now that what passes here is queued.',
+  };
+  return [
+    first,
+    ...used.map((variant) => queueing(options, variant)),
+    ...(opening ? [open] : []),
+    ...unused.map((variant) => ({
+      ...restore('remove', variant, xtablesRemoval(name, variant.jumps)),
+      why: 'An earlier run queued by it.',
+    })),
+  ];
+}
+
+const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
+  ...restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
+  why: "This kernel's nft cannot queue packets. The queue rule stands first in mangle.",
+  undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
+});
+
+function nftUndo(name: string, { interfaces }: ResolvedOptions): Command {
+  const arp = interfaces.some(({ mac }) => mac !== undefined) ? `delete table arp ${name}\n` : '';
+  return { program: 'nft', args: NFT_ARGS, input: `delete table inet ${name}\n${arp}` };
+}
+
+/** A base chain that is no longer needed is emptied: to delete it would drop what queues hold. */
+function neighbours(options: ResolvedOptions, { traces, interfaces }: Facts): string {
+  const name = rulesName(options);
+  const needed = options.interfaces.some(({ mac }) => mac !== undefined);
+  return [
+    needed || traces.arp ? arpTable(name, options.interfaces) : '',
+    needed || hasNeighbours(traces.nftChains)
+      ? discoveryChain(name, options.interfaces, interfaces)
+      : '',
+  ].join('');
+}
+
+/** The chains without a hook that later runs read. */
+function memory(name: string, markers: readonly string[], journal: readonly Change[]): string {
+  return [
+    ...markers.map((marker) => `add chain inet ${name} ${marker}\n`),
+    `add chain inet ${name} ${UNDO}\nflush chain inet ${name} ${UNDO}\n`,
+    ...journal.map(
+      (change) => `add rule inet ${name} ${UNDO} continue comment "${asText(change)}"\n`,
+    ),
+  ].join('');
+}
+
+function mangleToMake(used: readonly XtablesTraces[], { mangle, made }: Traces): string[] {
+  return used
+    .filter(({ legacy, family }) => !legacy && (!mangle.includes(family) || made.includes(family)))
+    .map(({ family }) => madeMangle(family));
+}
+
+/** Removes the chains of another mechanism, and markers of other options. */
+function obsoleteChains(
+  name: string,
+  { kind }: Mechanism,
+  markers: readonly string[],
+  { nftChains = [] }: Traces,
+): string[] {
+  const wanted = Object.values(chainNames(kind)) as string[];
+  return nftChains
+    .filter((chain) =>
+      isMarker(chain)
+        ? !markers.includes(chain)
+        : /^(before|after)-/.test(chain) && !wanted.includes(chain),
+    )
+    .map((chain) => `flush chain inet ${name} ${chain}\ndelete chain inet ${name} ${chain}\n`);
+}
+
 function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {
   if (mechanism.kind === 'nft') return [];
   return traces.xtables.filter(
@@ -121,17 +254,32 @@ function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {
   );
 }
 
-const nft = (purpose: string, input: string): Step => ({
-  purpose,
+const NFT_ARGS = ['-f', '-'];
+
+const nft = (what: string, input: string): Step => ({
+  what,
+  why: '',
   program: 'nft',
-  args: ['-f', '-'],
+  args: NFT_ARGS,
   input,
+  undo: undefined,
+  inPlace: false,
 });
 
 const restore = (what: string, { program }: XtablesTraces, input: string): Step => ({
-  purpose: `${what} the ${program} rules`,
+  what: `${what} the ${program} rules`,
+  why: '',
   program: `${program}-restore`,
   // Another program may hold the lock of the legacy tables for a moment.
   args: ['--noflush', '-w', '10'],
   input,
+  undo: undefined,
+  inPlace: false,
+});
+
+/** A command without what else a step says. */
+const bare = ({ program, args, input }: Command): Command => ({
+  program,
+  args,
+  ...(input === undefined ? {} : { input }),
 });

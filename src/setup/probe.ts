@@ -10,7 +10,7 @@ import { hasIpv6, hasLegacyMangle } from './traces.js';
  */
 const NFT_BASE = `add table inet nfq-cluster-probe
 add chain inet nfq-cluster-probe probe
-add rule inet nfq-cluster-probe probe meta pkttype multicast meta pkttype set host
+add rule inet nfq-cluster-probe probe ct state invalid meta pkttype multicast meta pkttype set host
 `;
 const NFT_QUEUE = `${NFT_BASE}add rule inet nfq-cluster-probe probe queue num 0\n`;
 

@@ -104,11 +104,9 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
     `iifname != { ${names(options)
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
-    // Neighbour and multicast listener discovery: every node answers for itself, so it is nobody's to drop.
-    join(
-      'icmpv6 type { 130-137, 143 }',
-      setMark(keep, decided | (marking ? owned.value : 0)),
-      'return',
+    // Neighbour discovery and multicast groups: every node answers for itself, so it is nobody's to drop.
+    ...['icmpv6 type { 130-137, 143 }', 'ip protocol igmp'].map((every) =>
+      join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return'),
     ),
     setMark(keep, 0),
     join('meta pkttype multicast', setMark(~0, multicast)),
@@ -117,7 +115,7 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       : 'ct state invalid,untracked drop',
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
-  if (kind === 'nft' && phase === 'closed' && !marking) rules.push('drop');
+  if (phase === 'closed' && !marking) rules.push('drop');
   return rules;
 }
 
@@ -159,8 +157,12 @@ function queueRange({ queues }: ResolvedOptions, separator: string): string {
   return first === last ? `${first}` : `${first}${separator}${last}`;
 }
 
-/** A name with a wildcard of nft or xtables, or with a sign that their parsers read, would say something else. */
-function names({ interfaces }: ResolvedOptions): string[] {
+/**
+ * The interfaces' names. One with a wildcard of nft or xtables, or with a sign that their parsers read,
+ * would say something else.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`
+ */
+export function names({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): string[] {
   return interfaces.map(({ name }) => {
     if (/^[\p{L}\p{N}_][\p{L}\p{N}_.@=~%,-]*$/u.test(name)) return name;
     throw invalidOption(

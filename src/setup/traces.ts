@@ -30,6 +30,10 @@ export interface XtablesTraces extends XtablesVariant {
 export interface Traces {
   /** The chains of our nft table; undefined where there is no such table. */
   nftChains: readonly string[] | undefined;
+  /** Our table of family arp exists. */
+  arp: boolean;
+  /** The chains of every nft table that this package made in the namespace, ours included, by its name. */
+  setups: Readonly<Partial<Record<string, readonly string[]>>>;
   /** The families in which nft, and so iptables-nft, has a table mangle. */
   mangle: readonly Family[];
   /** Those of them that iptables-nft made for us, under this or any other name. */
@@ -55,6 +59,8 @@ export async function readTraces(name: string, netns: string | undefined): Promi
   const mangle = FAMILIES.filter((family) => tables.includes(`table ${family} mangle`));
   return {
     nftChains: chains.get(name),
+    arp: tables.includes(`table arp ${name}`),
+    setups: Object.fromEntries(chains),
     mangle,
     made: mangle.filter((family) => [...chains.values()].flat().includes(madeMangle(family))),
     xtables,
@@ -63,7 +69,7 @@ export async function readTraces(name: string, netns: string | undefined): Promi
 
 /** Whether anything is there that an earlier run of this name left. */
 export const isClean = (traces: Traces): boolean =>
-  traces.nftChains === undefined && traces.xtables.every(({ chain }) => !chain);
+  traces.nftChains === undefined && !traces.arp && traces.xtables.every(({ chain }) => !chain);
 
 /** iptables variants on this machine. Plain `iptables` is one of both; it counts where it is all there is. */
 export async function installedVariants(): Promise<XtablesVariant[]> {
@@ -137,7 +143,10 @@ async function installed(programs: readonly string[]): Promise<string[]> {
 }
 
 /** A file of /proc/net as it stands in a namespace, or undefined where it is not there. */
-async function procNet(file: string, netns: string | undefined): Promise<string | undefined> {
+export async function procNet(
+  file: string,
+  netns: string | undefined,
+): Promise<string | undefined> {
   const path = `/proc/net/${file}`;
   if (netns === undefined) return readFile(path, 'utf8').catch(() => undefined);
   const read = await run('cat', [path], { netns });

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveOptions, type Options } from '../../src/options.js';
+import type { Facts } from '../../src/setup/facts.js';
 import {
   closing,
-  installation,
+  installation as planInstallation,
   isEmptyMangle,
   mangleMade,
   nftRevert,
   xtablesRevert,
+  type Step,
 } from '../../src/setup/plan.js';
 import { nftTable, xtablesChain, xtablesRemoval, type Mechanism } from '../../src/setup/ruleset.js';
 import { parseChains, parseSave, type Traces, type XtablesTraces } from '../../src/setup/traces.js';
@@ -39,6 +41,8 @@ const nothing = (program: string, family: 'ip' | 'ip6'): XtablesTraces => ({
 
 const CLEAN: Traces = {
   nftChains: undefined,
+  arp: false,
+  setups: {},
   mangle: [],
   made: [],
   xtables: [
@@ -47,6 +51,15 @@ const CLEAN: Traces = {
     nothing('iptables-legacy', 'ip'),
   ],
 };
+
+const facts = (traces: Traces): Facts => ({ traces, journal: [], interfaces: {}, sysctls: {} });
+
+/** The steps of a setup of an engine's own. */
+const installation = (
+  resolved: ReturnType<typeof options>,
+  mechanism: Mechanism,
+  traces: Traces,
+): Step[] => planInstallation(resolved, mechanism, facts(traces), false);
 
 describe('the nft table', () => {
   it('queues under action drop', () => {
@@ -57,6 +70,7 @@ add chain inet nfq-cluster-q0 before-queue { type filter hook prerouting priorit
 flush chain inet nfq-cluster-q0 before-queue
 add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
 add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
+add rule inet nfq-cluster-q0 before-queue ip protocol igmp meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x3fffffff
 add rule inet nfq-cluster-q0 before-queue meta pkttype multicast meta mark set meta mark | 0x40000000
 add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
@@ -79,6 +93,7 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     );
     assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
+      'ip protocol igmp meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'meta mark set meta mark & 0x3ffffffc',
       'meta pkttype multicast meta mark set meta mark | 0x40000000',
       'ct state invalid,untracked return',
@@ -91,6 +106,7 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');
     assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
+      'ip protocol igmp meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'meta mark set meta mark & 0xcfff0000',
       'meta pkttype multicast meta mark set meta mark | 0x10000000',
       'ct state invalid,untracked meta mark set meta mark | 0x20000000 return',
@@ -162,13 +178,18 @@ describe('a plan', () => {
 
   it('for xtables is nft first, so that nothing is queued that shall not be', () => {
     const steps = installation(options(), XTABLES, CLEAN);
-    assert.deepEqual(programs(steps), ['nft', 'iptables-nft-restore', 'ip6tables-nft-restore']);
+    assert.deepEqual(programs(steps), [
+      'nft',
+      'iptables-nft-restore',
+      'ip6tables-nft-restore',
+      'nft',
+    ]);
     assert.deepEqual(steps[1]!.args, ['--noflush', '-w', '10']);
   });
 
   it('leaves ip6tables alone where there is no IPv6', () => {
     const steps = installation(options(), { ...XTABLES, ip6tables: undefined }, CLEAN);
-    assert.deepEqual(programs(steps), ['nft', 'iptables-nft-restore']);
+    assert.deepEqual(programs(steps), ['nft', 'iptables-nft-restore', 'nft']);
   });
 
   it('does not insert a second jump', () => {
@@ -178,21 +199,21 @@ describe('a plan', () => {
       jumps: variant.program === 'iptables-nft' ? 1 : 0,
     }));
     const [, ip, ip6] = installation(options(), XTABLES, { ...CLEAN, xtables: left });
-    assert.doesNotMatch(ip!.input, /PREROUTING/);
-    assert.match(ip6!.input, /-I PREROUTING 1 /);
+    assert.doesNotMatch(ip!.input!, /PREROUTING/);
+    assert.match(ip6!.input!, /-I PREROUTING 1 /);
   });
 
   it('notes that iptables-nft makes a table, and only then', () => {
     const [table] = installation(options(), XTABLES, { ...CLEAN, mangle: ['ip6'] });
-    assert.match(table!.input, /^add chain inet nfq-cluster-q0 made-ip-mangle$/m);
-    assert.doesNotMatch(table!.input, /made-ip6/);
+    assert.match(table!.input!, /^add chain inet nfq-cluster-q0 made-ip-mangle$/m);
+    assert.doesNotMatch(table!.input!, /made-ip6/);
     const [other] = installation(options(), XTABLES, {
       ...CLEAN,
       mangle: ['ip', 'ip6'],
       made: ['ip6'],
     });
-    assert.match(other!.input, /^add chain inet nfq-cluster-q0 made-ip6-mangle$/m);
-    assert.doesNotMatch(other!.input, /made-ip-/);
+    assert.match(other!.input!, /^add chain inet nfq-cluster-q0 made-ip6-mangle$/m);
+    assert.doesNotMatch(other!.input!, /made-ip-/);
   });
 
   it('removes what another mechanism left, after its own rules stand', () => {
@@ -208,10 +229,10 @@ describe('a plan', () => {
     const steps = installation(options(), NFT, left);
     assert.deepEqual(programs(steps), ['nft', 'iptables-legacy-restore']);
     assert.match(
-      steps[0]!.input,
+      steps[0]!.input!,
       /queue num 0\n(.*\n)+flush chain inet nfq-cluster-q0 before-mangle\ndelete chain inet nfq-cluster-q0 before-mangle\n/,
     );
-    assert.doesNotMatch(steps[0]!.input, /made-/);
+    assert.doesNotMatch(steps[0]!.input!, /made-/);
   });
 
   it('to close and to revert does nothing where nothing is', () => {
@@ -233,7 +254,7 @@ describe('a plan', () => {
       ip6: 'table ip6 mangle {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n\t\tcounter packets 0 bytes 0 drop\n\t}\n}\n',
     };
     const [step] = nftRevert('nfq-cluster-q0', traces, tables);
-    assert.equal(step!.input, 'delete table inet nfq-cluster-q0\ndelete table ip mangle\n');
+    assert.equal(step!.input!, 'delete table inet nfq-cluster-q0\ndelete table ip mangle\n');
   });
 });
 

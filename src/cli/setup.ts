@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { resolveOptions, type Options } from '../options.js';
+import { apply, plan, revert, status, type Plan } from '../setup/api.js';
+import { asList, asScript } from '../setup/script.js';
+import { purposeOf } from '../setup/changes.js';
+import type { Status } from '../setup/setup.js';
+import { complain, print } from './failure.js';
+import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import { checkOptions, toOptions } from './options.js';
+
+interface SetupFlags extends Flags {
+  json?: true;
+  script?: true;
+  replace?: true;
+}
+
+interface NameFlags {
+  name?: string;
+  netns?: string;
+  json?: true;
+}
+
+/** The commands that set a node up for longer than a process lives. */
+export function addSetup(top: Command): void {
+  withSetup(top.command('plan'))
+    .description('show what apply would do: each step, its reason, its command, what undoes it')
+    .option('--script', 'as a shell script')
+    .action(showPlan);
+  withSetup(top.command('apply'))
+    .description('set this node up, until revert: rules, cluster MAC, addresses, kernel parameters')
+    .action(applySetup);
+  withName(top.command('revert'))
+    .description('take a setup back, also one whose process was killed')
+    .action(({ name, netns }: NameFlags) => revert(named(name, netns)));
+  withName(top.command('status'))
+    .description('show what of a setup is in place; status 1 unless all of it is')
+    .option('--json', 'as JSON')
+    .action(showStatus);
+}
+
+const withSetup = (command: Command): Command =>
+  withRules(withShared(withPackets(withShare(withHashing(command)))))
+    .option('--replace', 'in the place of a setup of this name that stands with other options')
+    .option('--json', 'the plan as JSON');
+
+const withName = (command: Command): Command =>
+  command
+    .option('--name <name>', 'name of the setup (default: q0)')
+    .option('--netns <name>', 'network namespace, by its name or path');
+
+async function showPlan(flags: SetupFlags): Promise<void> {
+  const made = await plan(optionsOf(flags), { replace: flags.replace === true });
+  if (flags.json === true) await printJson(made);
+  else await print(flags.script === true ? asScript(made) : asList(made));
+}
+
+async function applySetup(flags: SetupFlags): Promise<void> {
+  const made = await apply(optionsOf(flags), { replace: flags.replace === true });
+  if (flags.json === true) await printJson(made);
+  else complain(applied(made));
+}
+
+function applied({ name, steps }: Plan): string {
+  const kept = steps.filter(({ inPlace }) => inPlace).length;
+  const already = kept === 0 ? '' : ` (${kept} of ${steps.length} steps were in place)`;
+  return `the setup ${name} stands${already}; packets are dropped until "nfq-cluster run" decides them`;
+}
+
+async function showStatus({ name, netns, json }: NameFlags): Promise<void> {
+  const found = await status(named(name, netns));
+  const whole = found.rules && found.changes.every(({ inPlace }) => inPlace);
+  if (json === true) await printJson(found);
+  else await print(asLines(found));
+  process.exitCode = whole ? 0 : 1;
+}
+
+function asLines({ name, rules, standing, queues, changes }: Status): string {
+  if (!rules) return `${name}: no rules\n`;
+  const [first, last] = queues ?? [];
+  const rows = [
+    `${name}: rules stand, ${standing ? 'until they are reverted' : 'for one process'}`,
+    ...(first === undefined ? [] : [`queues ${first} to ${last!}`]),
+    ...changes.map((change) => `${change.inPlace ? 'yes' : 'NO '} ${purposeOf(change)}`),
+  ];
+  return `${rows.join('\n')}\n`;
+}
+
+function optionsOf(flags: SetupFlags): Options {
+  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
+  checkOptions(flags, () => resolveOptions(options));
+  return options;
+}
+
+const named = (name: string | undefined, netns: string | undefined) => ({
+  ...(name === undefined ? {} : { name }),
+  ...(netns === undefined ? {} : { netns }),
+});
+
+const printJson = (value: unknown): Promise<void> =>
+  print(`${JSON.stringify(value, undefined, 2)}\n`);

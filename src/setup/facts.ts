@@ -1,0 +1,94 @@
+import { fromText, type Change, type InterfaceFacts, type SystemFacts } from './changes.js';
+import { run, runOrThrow } from './exec.js';
+import { UNDO } from './markers.js';
+import { readTraces, type Traces } from './traces.js';
+
+/** All that a plan depends on besides its options. */
+export interface Facts extends SystemFacts {
+  traces: Traces;
+  /** What a setup of this name has changed, in order. */
+  journal: readonly Change[];
+}
+
+/**
+ * Reads, and changes nothing.
+ * @param name of the table, `nfq-cluster-…`
+ * @param sysctls to read besides those that were changed, below /proc/sys/net
+ * @throws NfqClusterError what `runOrThrow` throws
+ */
+export async function readFacts(
+  name: string,
+  sysctls: readonly string[],
+  netns: string | undefined,
+): Promise<Facts> {
+  const traces = await readTraces(name, netns);
+  const journal = await readJournal(name, traces, netns);
+  const changed = journal.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
+  return {
+    traces,
+    journal,
+    interfaces: await readInterfaces(netns),
+    sysctls: await readSysctls([...new Set([...sysctls, ...changed])], netns),
+  };
+}
+
+/** The entries in what `nft list chain` printed. */
+export const parseJournal = (text: string): Change[] =>
+  [...text.matchAll(/ comment "(.*)"$/gm)].flatMap(([, entry]) => fromText(entry!) ?? []);
+
+async function readJournal(
+  name: string,
+  { nftChains }: Traces,
+  netns: string | undefined,
+): Promise<Change[]> {
+  if (nftChains?.includes(UNDO) !== true) return [];
+  const args = ['list', 'chain', 'inet', name, UNDO];
+  return parseJournal((await runOrThrow('read what was changed', 'nft', args, { netns })).stdout);
+}
+
+interface Link {
+  ifname?: string;
+  address?: string;
+  addr_info?: { local?: string }[];
+  maddr?: { link?: string; features?: string }[];
+}
+
+async function readInterfaces(
+  netns: string | undefined,
+): Promise<Partial<Record<string, InterfaceFacts>>> {
+  const list = async (what: string): Promise<Link[]> => {
+    const args = ['-json', what, 'show'];
+    const { stdout } = await runOrThrow('list the interfaces', 'ip', args, { netns });
+    return JSON.parse(stdout) as Link[];
+  };
+  const macs = new Map<string | undefined, string[]>();
+  for (const { ifname, maddr = [] } of await list('maddress')) {
+    const added = maddr.filter(({ features }) => features?.includes('static'));
+    macs.set(
+      ifname,
+      added.flatMap(({ link }) => link ?? []),
+    );
+  }
+  const interfaces: Partial<Record<string, InterfaceFacts>> = {};
+  for (const { ifname = '', address = '', addr_info = [] } of await list('address')) {
+    interfaces[ifname] = {
+      mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
+      addresses: addr_info.flatMap(({ local }) => local ?? []),
+      macs: macs.get(ifname) ?? [],
+    };
+  }
+  return interfaces;
+}
+
+async function readSysctls(
+  names: readonly string[],
+  netns: string | undefined,
+): Promise<Partial<Record<string, string>>> {
+  const folder = '/proc/sys/net/';
+  const paths = names.map((name) => `${folder}${name}`);
+  const { stdout } = await run('grep', ['-sH', '', '/dev/null', ...paths], { netns });
+  const found = stdout.split('\n').map((line) => /^(.*?):(.*)$/.exec(line));
+  return Object.fromEntries(
+    found.flatMap((match) => (match === null ? [] : [[match[1]!.slice(folder.length), match[2]!]])),
+  );
+}

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import type { ResolvedOptions } from '../options.js';
+
+/*
+ * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
+ * long as the rules are, in the namespace where they are, and changes together with them.
+ */
+
+/** The chain that remembers what was changed outside the rules. */
+export const UNDO = 'undo';
+
+const QUEUES = 'queues-';
+const STANDING = 'standing-';
+
+/** What is remembered of a setup. */
+export interface Markers {
+  /** First and last queue number. */
+  queues: readonly [number, number] | undefined;
+  /** A digest of the options, where the setup is to stand until it is reverted. */
+  standing: string | undefined;
+}
+
+export function markersOf(options: ResolvedOptions, standing: boolean): string[] {
+  const { queues } = options;
+  return [
+    `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
+    ...(standing ? [`${STANDING}${digest(options)}`] : []),
+  ];
+}
+
+export const isMarker = (chain: string): boolean =>
+  chain.startsWith(QUEUES) || chain.startsWith(STANDING);
+
+export function parseMarkers(chains: readonly string[]): Markers {
+  const behind = (prefix: string): string | undefined =>
+    chains.find((chain) => chain.startsWith(prefix))?.slice(prefix.length);
+  const [first, last] = behind(QUEUES)?.split('-').map(Number) ?? [];
+  return {
+    queues: first === undefined || last === undefined ? undefined : [first, last],
+    standing: behind(STANDING),
+  };
+}
+
+/** Equal for options that lead to the same setup. */
+export function digest({ interfaces, queues, action, marks }: ResolvedOptions): string {
+  const setup = JSON.stringify({ interfaces, queues, action, marks });
+  return createHash('sha256').update(setup).digest('hex').slice(0, 12);
+}

@@ -1,0 +1,207 @@
+import { NfqClusterError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+import { isInPlace, sysctlsOf, type Change } from './changes.js';
+import { run, runOrThrow } from './exec.js';
+import { readFacts, type Facts } from './facts.js';
+import { digest, parseMarkers } from './markers.js';
+import {
+  closing,
+  installation,
+  mangleMade,
+  nftRevert,
+  undoing,
+  xtablesRevert,
+  type Step,
+} from './plan.js';
+import { untilNothingIsHeld } from './held.js';
+import { names, rulesName, type Mechanism } from './ruleset.js';
+import { isClean, type Family } from './traces.js';
+
+/** A setup that stands. Both methods may be called again, also after a failure. */
+export interface Installed {
+  /** What was done, and in place before. */
+  readonly steps: readonly Step[];
+  /** From now on nothing is queued; under action `drop` every packet that was to be decided is dropped. */
+  stopQueueing(): Promise<void>;
+  /**
+   * Takes back all that was changed. A setup that was to stand before this process came is left, and
+   * drops what it would queue.
+   */
+  remove(): Promise<void>;
+}
+
+/** How an installation treats what it finds. */
+export interface Installing {
+  /**
+   * The setup stands until it is reverted, beyond this process.
+   * @default false
+   */
+  standing?: boolean;
+  /**
+   * Replace a standing setup of this name that has other options.
+   * @default false
+   */
+  replace?: boolean;
+}
+
+/** What of a setup is in place. */
+export interface Status {
+  name: string;
+  /** Whether rules of this name stand, or any part of them. */
+  rules: boolean;
+  /** Whether it is to stand until it is reverted; else it belongs to a process, alive or killed. */
+  standing: boolean;
+  /** First and last. */
+  queues: readonly [number, number] | undefined;
+  /** What it changed besides, in order, and whether that is still so. */
+  changes: readonly (Change & { inPlace: boolean })[];
+}
+
+/** The steps that `install` would take now. */
+export async function planned(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  installing: Installing = {},
+): Promise<Step[]> {
+  return (await prepared(options, mechanism, installing)).steps;
+}
+
+/** The steps, and what was found; refuses before anything is changed. */
+async function prepared(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  { standing = false, replace = false }: Installing,
+): Promise<{ steps: Step[]; facts: Facts }> {
+  names(options);
+  const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
+  checkInterfaces(options, facts);
+  checkOthers(options, facts, replace);
+  const steps = installation(options, mechanism, facts, standing || stands(options, facts));
+  return { steps, facts };
+}
+
+/**
+ * Sets the node up, in the place of what an earlier run of the same name left. Where that fails, nothing
+ * is left of what this call made; an earlier run's rules stay, as they keep foreign packets out.
+ * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`,
+ *   `ERR_NO_INTERFACE`, `ERR_CONFLICT`, and `ERR_INVALID_OPTION` for an interface whose name cannot stand
+ *   in a rule
+ */
+export async function install(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  installing: Installing = {},
+): Promise<Installed> {
+  const { netns } = options;
+  const name = rulesName(options);
+  const { steps, facts: earlier } = await prepared(options, mechanism, installing);
+  try {
+    await take(steps, netns);
+  } catch (error) {
+    if (isClean(earlier.traces)) await uninstall(name, netns).catch(() => {});
+    throw error;
+  }
+  const read = (): Promise<Facts> => readFacts(name, sysctlsOf(options), netns);
+  return {
+    steps,
+    stopQueueing: async () => take(closing(options, mechanism, (await read()).traces), netns),
+    remove: async () => {
+      const facts = await read();
+      if (!stands(options, facts)) return uninstall(name, netns);
+      return take(installation(options, mechanism, facts, true), netns);
+    },
+  };
+}
+
+/**
+ * Takes back what a setup of this name changed, whoever made it and however that ended, the rules last.
+ * Does nothing where there is none.
+ * @param name as in the options, without the prefix of the tables
+ * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ */
+export const revert = (name: string, netns: string | undefined): Promise<void> =>
+  uninstall(rulesName({ name }), netns);
+
+/** @param name as in the options */
+export async function status(name: string, netns: string | undefined): Promise<Status> {
+  const { traces, journal, ...facts } = await readFacts(rulesName({ name }), [], netns);
+  const { standing, queues } = parseMarkers(traces.nftChains ?? []);
+  return {
+    name,
+    rules: !isClean(traces),
+    standing: standing !== undefined,
+    queues,
+    changes: journal.map((change) => ({ ...change, inPlace: isInPlace(change, facts) })),
+  };
+}
+
+/** The names of all setups in a namespace. */
+export async function setups(netns: string | undefined): Promise<string[]> {
+  const prefix = rulesName({ name: '' });
+  const { traces } = await readFacts(prefix, [], netns);
+  return Object.keys(traces.setups)
+    .map((table) => table.slice(prefix.length))
+    .sort();
+}
+
+async function uninstall(name: string, netns: string | undefined): Promise<void> {
+  const facts = await readFacts(name, [], netns);
+  const { traces } = facts;
+  await take(undoing(facts.journal, facts), netns);
+  if (isClean(traces)) return;
+  await untilNothingIsHeld(netns);
+  await take(xtablesRevert(name, traces), netns);
+  const tables: Partial<Record<Family, string>> = {};
+  for (const family of mangleMade(traces)) {
+    tables[family] = (await run('nft', ['list', 'table', family, 'mangle'], { netns })).stdout;
+  }
+  await take(nftRevert(name, traces, tables), netns);
+}
+
+/** Whether a setup of these options was made to stand. */
+const stands = (options: ResolvedOptions, { traces }: Facts): boolean =>
+  parseMarkers(traces.nftChains ?? []).standing === digest(options);
+
+function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
+  for (const { name } of interfaces) {
+    if (facts.interfaces[name] !== undefined) continue;
+    const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
+    throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
+      expected: 'an interface that exists',
+      found: name,
+      remedy: 'The command "ip link" lists those that there are',
+    });
+  }
+}
+
+function checkOthers(options: ResolvedOptions, { traces }: Facts, replace: boolean): void {
+  const own = rulesName(options);
+  const { queues } = options;
+  for (const [table, chains = []] of Object.entries(traces.setups)) {
+    const other = parseMarkers(chains);
+    const name = table.slice(rulesName({ name: '' }).length);
+    if (table === own) {
+      if (replace || other.standing === undefined || other.standing === digest(options)) continue;
+      throw conflict(
+        `A setup with the name ${name} and other options stands`,
+        `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
+      );
+    }
+    if (other.queues === undefined) continue;
+    const [first, last] = other.queues;
+    if (queues.at(-1)! < first || queues[0]! > last) continue;
+    throw conflict(
+      `The setup ${name} uses queues ${first} to ${last}, and ${queues[0]!} to ${queues.at(-1)!} are to be used`,
+      `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
+    );
+  }
+}
+
+const conflict = (summary: string, remedy: string): NfqClusterError =>
+  new NfqClusterError('ERR_CONFLICT', summary, { remedy });
+
+async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
+  for (const { what, program, args, input = '', inPlace } of steps) {
+    if (!inPlace) await runOrThrow(what, program, args, { input, netns });
+  }
+}

@@ -1,0 +1,90 @@
+import { isIP, SocketAddress } from 'node:net';
+import { invalidOption } from './errors.js';
+
+/** An address that all nodes share, on one interface. */
+export interface ClusterAddress {
+  /** As the kernel prints it: lower case, without needless zeros. */
+  address: string;
+  prefix: number;
+  family: 4 | 6;
+}
+
+/** What the nodes share on one interface. */
+export interface Shared {
+  addresses: readonly ClusterAddress[];
+  /** Lower case, with colons; undefined where nothing is shared. */
+  mac: string | undefined;
+  /** The IPv4 multicast group that is joined, so that switches learn where the MAC's frames belong. */
+  group: string | undefined;
+}
+
+/** As a user gives it, each field checked for itself. */
+export interface SharedInput {
+  name: string;
+  addresses?: readonly string[] | undefined;
+  mac?: string | undefined;
+  group?: string | undefined;
+}
+
+/** `192.0.2.10/24` or `2001:db8::10/64`, or undefined where it is no unicast address with a prefix length. */
+export function parseClusterAddress(text: string): ClusterAddress | undefined {
+  const [, address = '', length = ''] = /^([^/%]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const family = isIP(address);
+  if (family === 0) return undefined;
+  const prefix = Number(length);
+  if (prefix < 1 || prefix > (family === 4 ? 32 : 128)) return undefined;
+  const canonical = new SocketAddress({ address, family: family === 4 ? 'ipv4' : 'ipv6' }).address;
+  const special = family === 4 ? /^(0|127|22[4-9]|2[34]\d|25[0-5])\./ : /^(::|ff|fe[89ab])/;
+  return special.test(canonical)
+    ? undefined
+    : { address: canonical, prefix, family: family === 4 ? 4 : 6 };
+}
+
+/** A MAC with the multicast bit, which is not broadcast. */
+export const isClusterMac = (text: string): boolean =>
+  /^[0-9a-f][13579bdf](:[0-9a-f]{2}){5}$/i.test(text) && !/^ff(:ff){5}$/i.test(text);
+
+/** An IPv4 group that a switch learns: not of 224.0.0.0/24, whose frames it floods. */
+export const isGroup = (text: string): boolean =>
+  isIP(text) === 4 && /^(22[4-9]|23\d)\./.test(text) && !text.startsWith('224.0.0.');
+
+/** The MAC that frames for an IPv4 group carry (RFC 1112). */
+export function groupMac(group: string): string {
+  const [, second, third, fourth] = group.split('.').map(Number) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return ['01:00:5e', ...[second & 0x7f, third, fourth].map(octet)].join(':');
+}
+
+/**
+ * What the nodes share on each interface.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`
+ */
+export function resolveShared(interfaces: readonly SharedInput[]): Shared[] {
+  const all = interfaces.flatMap(({ addresses = [] }) => addresses.map(canonical));
+  const twice = all.find((address, at) => all.indexOf(address) !== at);
+  if (twice !== undefined) throw invalidOption('interfaces', 'each cluster address once', twice);
+  return interfaces.map((entry, at) => resolveOne(entry, `interfaces.${at}`));
+}
+
+function resolveOne({ addresses = [], mac: given, group }: SharedInput, option: string): Shared {
+  const mac = given?.toLowerCase() ?? (group === undefined ? undefined : groupMac(group));
+  if (addresses.length > 0 && mac === undefined) {
+    throw invalidOption(
+      `${option}.mac`,
+      'a cluster MAC, or a group, where there are cluster addresses',
+      given,
+      'Without it every node would answer for the address with a MAC of its own.',
+    );
+  }
+  if (group !== undefined && mac !== groupMac(group)) {
+    throw invalidOption(`${option}.mac`, `${groupMac(group)}, the MAC of group ${group},`, given);
+  }
+  return { addresses: addresses.map((text) => parseClusterAddress(text)!), mac, group };
+}
+
+const canonical = (text: string): string => parseClusterAddress(text)!.address;
+const octet = (number: number): string => number.toString(16).padStart(2, '0');
