@@ -73,6 +73,7 @@ const NEEDS = {
     program('taskset', 'util-linux', 'util-linux', 'util-linux-misc'),
     program('valgrind', 'valgrind', 'valgrind', 'valgrind'),
   ],
+  test: [program('tcpdump', 'tcpdump', 'tcpdump', 'tcpdump')],
   lint: [program('clang-tidy', 'clang-tidy', 'clang-tools-extra', 'clang-extra-tools')],
 };
 

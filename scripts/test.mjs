@@ -21,7 +21,7 @@ function testFiles(words) {
 await main(async () => {
   const isFlag = (argument) => argument.startsWith('-');
   const files = testFiles(process.argv.slice(2).filter((argument) => !isFlag(argument)));
-  setUp('compile', 'node-gyp', 'cmake', 'run');
+  setUp('compile', 'node-gyp', 'cmake', 'run', 'test');
   await buildAddon();
   await buildWithCMake();
   await buildTypeScript();

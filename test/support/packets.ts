@@ -126,9 +126,10 @@ export function bytes(address: string): Buffer {
   return u16(...[...head, ...zeros, ...tail].map((group) => parseInt(group, 16)));
 }
 
-type Kind = readonly [type: number, code: number];
+export type Kind = readonly [type: number, code: number];
 
-function icmp(ends: Ends, kinds: { 4: Kind; 6: Kind }, rest: Buffer): Buffer {
+/** An ICMP or ICMPv6 message, as the addresses say; `rest` is what follows the checksum. */
+export function icmp(ends: Ends, kinds: { 4: Kind; 6: Kind }, rest: Buffer): Buffer {
   const ipv4 = !ends.src.includes(':');
   const [type, code] = kinds[ipv4 ? 4 : 6];
   const message = Buffer.concat([u16((type << 8) | code, 0), rest]);
@@ -179,7 +180,7 @@ function withChecksum(message: Buffer, at: number, { src, dst }: Ends, protocol:
 }
 
 /** RFC 1071. */
-function checksum(data: Buffer): number {
+export function checksum(data: Buffer): number {
   let sum = 0;
   for (let at = 0; at < data.length; at += 2) sum += (data[at]! << 8) | (data[at + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x1_0000);

@@ -1,3 +1,4 @@
+import type { Options } from '../../src/options.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { QUIET } from '../../src/lab/topology.js';
 
@@ -52,3 +53,19 @@ async function setUp(namespace: Namespace, own: typeof NODE, other: typeof NODE)
     `neighbour add ${other.ipv6} lladdr ${other.mac} dev eth0 nud permanent`,
   );
 }
+
+/** What a cluster shares on a wire, in the subnets of its two ends. */
+export const CLUSTER = { ipv4: '10.1.0.10', ipv6: 'fd01::10', mac: CLUSTER_MAC };
+
+/** Options of a node that shares CLUSTER on its eth0. */
+export const clusterOptions = (node: Namespace, more: Partial<Options> = {}): Options => ({
+  interfaces: [
+    { name: 'eth0', addresses: [`${CLUSTER.ipv4}/24`, `${CLUSTER.ipv6}/64`], mac: CLUSTER.mac },
+  ],
+  totalNodes: 2,
+  localNode: 1,
+  hashSeed: 1,
+  rules: 'auto',
+  netns: node.path,
+  ...more,
+});
