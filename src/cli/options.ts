@@ -103,6 +103,7 @@ function spelledAsFlags(message: string): string {
   const names = Object.keys(SPELLED).join('|').replaceAll('.', '\\.');
   // Where a name is also an English word, it is the option's only behind "for".
   return message
+    .replace(/interfaces\.\d+\.(address|mac|group)(es\.\d+)?/g, '--$1')
     .replace(
       new RegExp(`(?<= for | option | or )(${names})(?= for | but | is )`, 'g'),
       (name) => SPELLED[name]!,

@@ -6,6 +6,8 @@ import { refuses, refusesUnknown } from './expectations.js';
 
 const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };
 
+const NOT_SHARED = { addresses: [], mac: undefined, group: undefined };
+
 const NAME =
   'an interface name: 1 to 15 characters without "/", quotes, white space or control characters';
 const LIST = 'a list of interfaces, not empty';
@@ -17,9 +19,9 @@ describe('interfaces', () => {
     assert.deepEqual(
       given(['eth0', { name: 'eth1' }, { name: 'eth2', key: 'destination' }])().interfaces,
       [
-        { name: 'eth0', key: 'source' },
-        { name: 'eth1', key: 'source' },
-        { name: 'eth2', key: 'destination' },
+        { name: 'eth0', key: 'source', ...NOT_SHARED },
+        { name: 'eth1', key: 'source', ...NOT_SHARED },
+        { name: 'eth2', key: 'destination', ...NOT_SHARED },
       ],
     );
   });
@@ -75,7 +77,7 @@ describe('options as a whole', () => {
   test('every default', () => {
     assert.deepEqual(resolveOptions(VALID), {
       queues: [0],
-      interfaces: [{ name: 'eth0', key: 'source' }],
+      interfaces: [{ name: 'eth0', key: 'source', ...NOT_SHARED }],
       policy: 'jhash',
       hashSeed: 1,
       buckets: 2,
