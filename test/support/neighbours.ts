@@ -22,7 +22,7 @@ export function arpRequest(target: string): Buffer {
 export function solicitation(target: string): Buffer {
   const address = bytes(target);
   const low = address.subarray(13).toString('hex').match(/../g)!;
-  const group = `ff02::1:ff${low[0]!}:${low[1]!}${low[2]!}`;
+  const group = `ff02::1:ff${low[0]}:${low[1]!}${low[2]!}`;
   const ends = { src: SENDER.ipv6, dst: group, ethDst: `33:33:ff:${low.join(':')}` };
   const option = Buffer.concat([Buffer.from([1, 1]), hardware(SENDER.mac)]);
   const rest = Buffer.concat([Buffer.alloc(4), address, option]);
