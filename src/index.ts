@@ -39,5 +39,5 @@ export type { Change } from './setup/changes.js';
 export type { Command } from './setup/exec.js';
 export type { Step } from './setup/plan.js';
 export type { Mechanism } from './setup/ruleset.js';
-export type { Status } from './setup/setup.js';
+export type { SetupStatus } from './setup/setup.js';
 export type { Latency, Stats } from './stats.js';

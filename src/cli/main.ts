@@ -10,7 +10,7 @@ import { hash } from './hash.js';
 import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
-import { addSetup } from './setup.js';
+import { addSetup, showSetup } from './setup.js';
 import { milliseconds } from './values.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
@@ -37,7 +37,6 @@ function program(): Command {
     )
     .option('--json', 'one JSON object a line')
     .action((flags: RunFlags) => run(flags));
-  addSetup(top);
   const hashes = top
     .command('hash')
     .description('read addresses, one a line; print each with its bucket and its node');
@@ -50,6 +49,7 @@ function program(): Command {
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
   addControlCommands(top);
+  addSetup(top);
   addRuleCommands(top);
   return top;
 }
@@ -80,9 +80,11 @@ function addRuleCommands(top: Command): void {
 
 /** The commands that speak to a running engine. */
 function addControlCommands(top: Command): void {
-  withTarget(top.command('status').description('show what a running engine does')).action(
-    (flags: ControlFlags) => status(flags),
-  );
+  withTarget(top.command('status').description('show what a running engine does'))
+    .option('--setup', 'instead: what of its setup is in place; exit status 1 unless all of it is')
+    .action((flags: ControlFlags & { setup?: true }) =>
+      flags.setup === true ? showSetup(flags) : status(flags),
+    );
   const owns = top
     .command('own')
     .description('change what a running engine owns, or show it')

@@ -3,7 +3,7 @@ import { resolveOptions, type Options } from '../options.js';
 import { apply, plan, revert, status, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
-import type { Status } from '../setup/setup.js';
+import type { SetupStatus } from '../setup/setup.js';
 import { complain, print } from './failure.js';
 import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
@@ -29,24 +29,18 @@ export function addSetup(top: Command): void {
   withSetup(top.command('apply'))
     .description('set this node up, until revert: rules, cluster MAC, addresses, kernel parameters')
     .action(applySetup);
-  withName(top.command('revert'))
+  top
+    .command('revert')
     .description('take a setup back, also one whose process was killed')
+    .option('--name <name>', 'name of the setup (default: q0)')
+    .option('--netns <name>', 'network namespace, by its name or path')
     .action(({ name, netns }: NameFlags) => revert(named(name, netns)));
-  withName(top.command('status'))
-    .description('show what of a setup is in place; status 1 unless all of it is')
-    .option('--json', 'as JSON')
-    .action(showStatus);
 }
 
 const withSetup = (command: Command): Command =>
   withRules(withShared(withPackets(withShare(withHashing(command)))))
     .option('--replace', 'in the place of a setup of this name that stands with other options')
     .option('--json', 'the plan as JSON');
-
-const withName = (command: Command): Command =>
-  command
-    .option('--name <name>', 'name of the setup (default: q0)')
-    .option('--netns <name>', 'network namespace, by its name or path');
 
 async function showPlan(flags: SetupFlags): Promise<void> {
   const made = await plan(optionsOf(flags), { replace: flags.replace === true });
@@ -66,7 +60,8 @@ function applied({ name, steps }: Plan): string {
   return `the setup ${name} stands${already}; packets are dropped until "nfq-cluster run" decides them`;
 }
 
-async function showStatus({ name, netns, json }: NameFlags): Promise<void> {
+/** `nfq-cluster status --setup`. */
+export async function showSetup({ name, netns, json }: NameFlags): Promise<void> {
   const found = await status(named(name, netns));
   const whole = found.rules && found.changes.every(({ inPlace }) => inPlace);
   if (json === true) await printJson(found);
@@ -74,7 +69,7 @@ async function showStatus({ name, netns, json }: NameFlags): Promise<void> {
   process.exitCode = whole ? 0 : 1;
 }
 
-function asLines({ name, rules, standing, queues, changes }: Status): string {
+function asLines({ name, rules, standing, queues, changes }: SetupStatus): string {
   if (!rules) return `${name}: no rules\n`;
   const [first, last] = queues ?? [];
   const rows = [

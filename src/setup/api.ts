@@ -76,8 +76,10 @@ export const revert = ({ name = DEFAULT_NAME, netns }: SetupName = {}): Promise<
  * What of a setup is in place.
  * @throws NfqClusterError as `revert`
  */
-export const status = ({ name = DEFAULT_NAME, netns }: SetupName = {}): Promise<setup.Status> =>
-  setup.status(name, netns);
+export const status = ({
+  name = DEFAULT_NAME,
+  netns,
+}: SetupName = {}): Promise<setup.SetupStatus> => setup.status(name, netns);
 
 const DEFAULT_NAME = 'q0';
 

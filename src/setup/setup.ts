@@ -45,7 +45,7 @@ export interface Installing {
 }
 
 /** What of a setup is in place. */
-export interface Status {
+export interface SetupStatus {
   name: string;
   /** Whether rules of this name stand, or any part of them. */
   rules: boolean;
@@ -123,7 +123,7 @@ export const revert = (name: string, netns: string | undefined): Promise<void> =
   uninstall(rulesName({ name }), netns);
 
 /** @param name as in the options */
-export async function status(name: string, netns: string | undefined): Promise<Status> {
+export async function status(name: string, netns: string | undefined): Promise<SetupStatus> {
   const { traces, journal, ...facts } = await readFacts(rulesName({ name }), [], netns);
   const { standing, queues } = parseMarkers(traces.nftChains ?? []);
   return {

@@ -142,13 +142,13 @@ describe('a setup', { skip }, () => {
     await run.event('ready');
     run.child.kill('SIGKILL');
     await run.outcome;
-    const asked = await cli(['status', '--json'], { namespace: at.node }).outcome;
+    const asked = await cli(['status', '--setup', '--json'], { namespace: at.node }).outcome;
     assert.equal(asked.status, 0, asked.stderr);
     assert.equal((JSON.parse(asked.stdout) as { standing: boolean }).standing, false);
     const reverted = await cli(['revert'], { namespace: at.node }).outcome;
     assert.deepEqual(reverted, { status: 0, stdout: '', stderr: '' });
     assert.equal(await stateOf(at.node), before);
-    assert.equal((await cli(['status'], { namespace: at.node }).outcome).status, 1);
+    assert.equal((await cli(['status', '--setup'], { namespace: at.node }).outcome).status, 1);
   });
 });
 
