@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { NfqClusterError } from '../errors.js';
 import { ended, type Namespace } from './namespaces.js';
 import { program, startProgram } from './programs.js';
-import { INTERFACE, SHARED } from './topology.js';
+import { INTERFACE, routeBack, SHARED } from './topology.js';
 
 const HASH_SEED = '0xdeadbeef';
 
@@ -35,7 +35,6 @@ export interface NodePlan {
 /** Resolves when the service listens and `run` decides packets. */
 export async function startNode(namespace: Namespace, plan: NodePlan): Promise<ClusterNode> {
   const { node } = plan;
-  await startProgram(namespace, 'service', [node, SHARED.port, SHARED.ipv4, SHARED.ipv6]);
   const run = startRun(namespace, plan);
   const errors = text(run.stderr!);
   const lines = createInterface({ input: run.stdout! });
@@ -49,6 +48,8 @@ export async function startNode(namespace: Namespace, plan: NodePlan): Promise<C
     return line;
   };
   await nextLine(); // "ready"
+  await routeBack(namespace);
+  await startProgram(namespace, 'service', [node, SHARED.port, SHARED.ipv4, SHARED.ipv6]);
   return {
     totals: async () => JSON.parse(await nextLine()) as Totals,
     async stop() {
@@ -66,7 +67,11 @@ export async function startNode(namespace: Namespace, plan: NodePlan): Promise<C
 function startRun(namespace: Namespace, { localNode, totalNodes }: NodePlan): ChildProcess {
   const share = ['--cluster-total-nodes', totalNodes, '--cluster-local-node', localNode];
   const seed = ['--cluster-hash-seed', HASH_SEED];
-  const args = ['run', '--interface', INTERFACE, '--queue', 0, ...share, ...seed, '--json'];
+  const shared = ['--mac', `${INTERFACE}=${SHARED.mac}`];
+  for (const address of [`${SHARED.ipv4}/24`, `${SHARED.ipv6}/64`])
+    shared.push('--address', `${INTERFACE}=${address}`);
+  const packets = ['--interface', INTERFACE, '--queue', 0];
+  const args = ['run', ...packets, ...shared, ...share, ...seed, '--json'];
   return namespace.spawn(process.execPath, [program('../cli/main'), ...args.map(String)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -19,10 +19,15 @@ export const INTERFACE = 'eth0';
 
 const GATEWAY = { ipv4: '192.0.2.254', ipv6: '2001:db8::fe', mac: '02:00:c0:00:02:fe' };
 
-/** Kernel parameters of a namespace whose interfaces are to come up at once and send nothing by themselves. */
-export const QUIET = {
+/** Kernel parameters of a namespace whose interfaces are to come up at once. */
+const AT_ONCE = {
   'ipv6/conf/default/accept_dad': 0,
   'ipv6/conf/default/accept_ra': 0,
+};
+
+/** And whose interfaces send nothing by themselves. */
+export const QUIET = {
+  ...AT_ONCE,
   'ipv6/conf/default/addr_gen_mode': 1, // no link-local address, so no solicitation and no MLD
 };
 
@@ -44,7 +49,7 @@ export async function buildTopology(count: number): Promise<Topology> {
   const [bridge, clients, ...nodes] = (await Promise.all(
     Array.from({ length: count + 2 }, () => Namespace.create()),
   )) as [Namespace, Namespace, ...Namespace[]];
-  await Promise.all([clients, ...nodes].map((namespace) => namespace.sysctl(QUIET)));
+  await Promise.all([clients, ...nodes].map((namespace) => namespace.sysctl(AT_ONCE)));
   await buildBridge(bridge, [clients, ...nodes]);
   await Promise.all([setUpClients(clients), ...nodes.map(setUpNode)]);
   await forwarding(bridge, count + 1);
@@ -75,24 +80,16 @@ async function setUpClients(clients: Namespace): Promise<void> {
     ...[...SOURCE_PREFIXES.ipv4, ...SOURCE_PREFIXES.ipv6].map(
       (prefix) => `route add local ${prefix} dev lo`,
     ),
-    `neighbour add ${SHARED.ipv4} lladdr ${SHARED.mac} dev ${INTERFACE} nud permanent`,
-    `neighbour add ${SHARED.ipv6} lladdr ${SHARED.mac} dev ${INTERFACE} nud permanent`,
   );
 }
 
-async function setUpNode(node: Namespace): Promise<void> {
-  await node.run('ip', ['maddress', 'add', SHARED.mac, 'dev', INTERFACE]); // in a batch it would end it
-  await node.ip(
-    'link set lo up',
-    `link set ${INTERFACE} up`,
-    `address add ${SHARED.ipv4}/24 dev ${INTERFACE}`,
-    `address add ${SHARED.ipv6}/64 dev ${INTERFACE} nodad`,
-    `neighbour add ${GATEWAY.ipv4} lladdr ${GATEWAY.mac} dev ${INTERFACE} nud permanent`,
-    `neighbour add ${GATEWAY.ipv6} lladdr ${GATEWAY.mac} dev ${INTERFACE} nud permanent`,
-    `route add default via ${GATEWAY.ipv4}`,
-    `route add default via ${GATEWAY.ipv6}`,
-  );
-}
+/** What is shared, the node's own setup adds; and nobody is told where anybody else is. */
+const setUpNode = (node: Namespace): Promise<void> =>
+  node.ip('link set lo up', `link set ${INTERFACE} up`);
+
+/** The way back to the clients, once the node has addresses. */
+export const routeBack = (node: Namespace): Promise<void> =>
+  node.ip(`route add default via ${GATEWAY.ipv4}`, `route add default via ${GATEWAY.ipv6}`);
 
 /** Waits until every port of the bridge passes frames. */
 async function forwarding(bridge: Namespace, ports: number): Promise<void> {
