@@ -5,7 +5,7 @@ import { endOnBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 
-export interface ExportCommandFlags extends Flags, ControlFlags {
+export interface ExportCommandFlags extends Omit<Flags, 'address'>, ControlFlags {
   to: ExportFormat;
   running?: true;
   ipv4?: true;
@@ -14,8 +14,9 @@ export interface ExportCommandFlags extends Flags, ControlFlags {
 
 /** `nfq-cluster export`: a configuration, given or running, as text for another program. */
 export async function exportConfiguration(flags: ExportCommandFlags): Promise<void> {
-  const { to, ipv4, address } = flags;
-  const from = flags.running === true ? ofStatus(await controlOf(flags).status()) : given(flags);
+  const { address, ...others } = flags;
+  const { to, ipv4, running } = others;
+  const from = running === true ? ofStatus(await controlOf(others).status()) : given(others);
   const text = exportRules(from, to, {
     ipv4: ipv4 === true,
     ...(address === undefined ? {} : { address }),
@@ -24,5 +25,5 @@ export async function exportConfiguration(flags: ExportCommandFlags): Promise<vo
   await print(text);
 }
 
-const given = (flags: ExportCommandFlags): Exportable =>
+const given = (flags: Flags): Exportable =>
   checkOptions(flags, () => resolveOptions(toOptions(flags)));

@@ -1,12 +1,13 @@
 import { NfqClusterError } from '../errors.js';
 import type { Status } from '../control/status.js';
-import type { Policy, ResolvedOptions } from '../options.js';
+import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
 
 /** What a configuration says that rules of other programs can say, or not. */
 export type Exportable = Pick<
   ResolvedOptions,
-  'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'interfaces' | 'action'
+  'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action'
 > & {
+  interfaces: readonly Pick<ResolvedInterface, 'name' | 'key'>[];
   policy: Policy | 'clusterip';
   /** Of policy `clusterip`. */
   hashMode?: string;
