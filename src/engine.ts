@@ -197,6 +197,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         signal: this.#ending.signal,
         ref: false,
       })) {
+        /* Intervals that passed while the consumer was busy come all the same. */
+        if (this.#ending.signal.aborted) return;
         this.#native.readDrops();
         const now = this.#stats.snapshot();
         yield this.#stats.stats(now, before);
