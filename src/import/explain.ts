@@ -118,7 +118,6 @@ export function hashNotes(rule: HashRule): Note[] {
       `a value that the hash never has: it counts from the offset, ${buckets} of them`,
     );
   }
-  if (buckets > 1023) add('not carried', `mod ${buckets}: at most 1,023 buckets`);
   if (!original && key === 'source') add('warning', 'hashes each packet’s own source, replies too');
   return notes;
 }

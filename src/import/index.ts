@@ -5,6 +5,7 @@ import { hashes, parseHashRule, type HashRule } from './nft.js';
 import { Refusal, type Note } from './notes.js';
 import {
   combine,
+  freeBits,
   ofAddress,
   ofCluster,
   ofHash,
@@ -164,6 +165,8 @@ function markOf(rule: Rule): { value: number; mask: number } {
   const meant = mask === 0xffff_ffff || option.name === '--or-mark' ? value : mask;
   if (value === 0 || (value & ~meant) !== 0)
     throw new Refusal(`${option.name}: a mark that is not within its mask, or 0`);
+  if (freeBits(meant).length < 2)
+    throw new Refusal(`${option.name}: leaves no two bits to the engine`);
   return { value, mask: meant };
 }
 

@@ -1,4 +1,5 @@
 import type { Line } from './words.js';
+import { MAX_BUCKETS } from '../options.js';
 import { Refusal } from './notes.js';
 
 /** A rule of nft that decides by a hash: buckets from 0. */
@@ -41,6 +42,9 @@ export function parseHashRule({ number, text }: Line, later: readonly Line[]): H
     string | undefined
   )[];
   if (seed === undefined) throw new Refusal('a jhash without seed has a random one on every node');
+  if (Number(mod) < 1 || Number(mod) > MAX_BUCKETS) {
+    throw new Refusal(`mod ${mod!}: from 1 to ${MAX_BUCKETS} buckets`);
+  }
   const before = text.slice(0, match.index);
   const stored = /meta\s+mark\s+set\s+$/.test(before);
   const behind = text.slice(match.index + whole!.length);

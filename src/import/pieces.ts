@@ -15,7 +15,7 @@ export interface ImportedOptions {
   localNode?: number | number[];
   ownership?: { nodes: number[] } | { buckets: number[] };
   action: 'drop' | 'mark';
-  marks?: { owned: MaskedMark };
+  marks?: { owned: MaskedMark; multicast?: number; decided?: number };
   queues?: number[];
 }
 
@@ -111,9 +111,20 @@ function options(group: readonly Piece[]): ImportedOptions {
     ...share(buckets, owned),
     hashSeed,
     action,
-    ...(mark === undefined ? {} : { marks: { owned: mark } }),
+    ...(mark === undefined ? {} : { marks: { owned: mark, ...otherBits(mark) } }),
   };
 }
+
+/** Bits for the engine's own use, where those that it has by default are the rules'. */
+function otherBits({ mask }: MaskedMark): { multicast?: number; decided?: number } {
+  if ((mask & 0xc000_0000) === 0) return {};
+  const [decided, multicast] = freeBits(mask);
+  return { multicast: multicast!, decided: decided! };
+}
+
+/** The highest first. */
+export const freeBits = (mask: number): number[] =>
+  Array.from({ length: 32 }, (_, bit) => 2 ** (31 - bit)).filter((bit) => (mask & bit) === 0);
 
 function share(buckets: number, owned: readonly number[]): Partial<ImportedOptions> {
   if (buckets > 32) return { buckets, ownership: { buckets: [...owned] } };

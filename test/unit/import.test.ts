@@ -6,6 +6,7 @@ import { resolveOptions } from '../../src/options.js';
 import { importRules } from '../../src/import/index.js';
 import { words } from '../../src/import/words.js';
 import { root } from '../support/processes.js';
+import { random } from '../support/random.js';
 import { noted, one } from './imported.js';
 
 const CLUSTER = '-m cluster --cluster-total-nodes';
@@ -102,6 +103,23 @@ COMMIT
   it('a DROP as target owns the others', () => {
     const text = `ip6tables -t mangle -A PREROUTING -i eth1 ${CLUSTER} 3 ! --cluster-local-node 2 ${SEED} -j DROP`;
     assert.deepEqual([one(text)['localNode'], one(text)['action']], [2, 'drop']);
+  });
+
+  it('a mark that has our bits gives us others', () => {
+    const marks = (set: string) =>
+      one(rule(`${CLUSTER} 2 --cluster-local-node 1 ${SEED}`).replace('0xffff', set))['marks'];
+    assert.deepEqual(marks('0x80000001/0xc0000001'), {
+      owned: { value: 0x80000001, mask: 0xc0000001 },
+      multicast: 0x10000000,
+      decided: 0x20000000,
+    });
+    assert.match(
+      noted(
+        rule(`${CLUSTER} 2 --cluster-local-node 1 ${SEED}`).replace('0xffff', '0xffffffff'),
+        'refused',
+      ).join(),
+      /no two bits/,
+    );
   });
 
   it('a mark that others use stays', () => {
@@ -238,6 +256,7 @@ describe('rules of nft', () => {
       ['jhash ip saddr . tcp sport mod 2 seed 5 offset 1 != 1 drop', /one address/],
       ['meta mark set jhash ip saddr mod 2 seed 5', /no later rule/],
       ['jhash ip saddr mod 2 seed 5 counter', /which values/],
+      ['jhash ip saddr mod 4096 seed 5 == 0 accept', /from 1 to 1023 buckets/],
     ] as const) {
       assert.match(noted(inChain(text), 'refused').join(), reason, text);
     }
@@ -277,6 +296,35 @@ it('takes anything', () => {
     '\0',
   ];
   for (const text of texts) assert.deepEqual(importRules(text).configurations, []);
+});
+
+it('takes what is nearly right, and gives options that hold', () => {
+  const texts = [
+    MAN_PAGE,
+    'table ip t {\n iifname "eth1" jhash ct original ip saddr mod 4 seed 7 offset 1 vmap { 1 : accept, 2-3 : drop }\n}',
+    'iif eth1 meta mark set jhash ip6 daddr mod 64 seed 5\nmeta mark != { 0x01-0x1f, 0x28 } drop',
+    '-A INPUT -d 10.31.3.236/32 -i lo -j CLUSTERIP --new --hashmode sourceip --clustermac 01:AA:7B:47:F7:D7 --total-nodes 2 --local-node 1',
+  ];
+  const generator = random('nearly right rules');
+  const below = (bound: number): number => generator.below(bound);
+  for (let round = 0; round < 4000; round += 1) {
+    let text = texts[below(texts.length)]!;
+    for (let change = below(6); change >= 0; change -= 1) {
+      const at = below(text.length + 1);
+      const put = [
+        String.fromCharCode(below(128)),
+        String(generator.u32()),
+        text.slice(below(at + 1), at),
+        '',
+      ];
+      text = text.slice(0, at) + put[below(4)]! + text.slice(at + below(3));
+    }
+    for (const options of importRules(text).configurations) {
+      if (options.policy === 'clusterip' || options.interfaces === undefined) continue;
+      const good = { ...options, interfaces: ['eth0'] };
+      assert.doesNotThrow(() => resolveOptions(good), text);
+    }
+  }
 });
 
 describe('nfq-cluster import', () => {
