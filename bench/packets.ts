@@ -11,7 +11,16 @@ import {
 } from './support/contenders.js';
 import { processorTime, residentMemory } from './support/process.js';
 import { alternate, median, type Report, type Result, type Settings } from './support/results.js';
-import { counts, drained, passed, send, SOURCES, within, type Load } from './support/traffic.js';
+import {
+  counts,
+  drained,
+  establish,
+  passed,
+  send,
+  SOURCES,
+  within,
+  type Load,
+} from './support/traffic.js';
 
 const TASK: Task = { totalNodes: 2, localNodes: [1] };
 const FIXED_RATE = 120_000;
@@ -56,8 +65,11 @@ async function throughput(
   load: Load,
   condition = title(load),
 ): Promise<void> {
-  await within(async ({ sender, node }) => {
+  await within(async (wire) => {
+    const { sender, node } = wire;
     const running = await contender.start(node, TASK);
+    await establish(wire, load);
+    const passedBefore = await passed(node);
     const before = counts(node);
     const spent = processorTimeOf(running);
     const started = performance.now();
@@ -76,7 +88,12 @@ async function throughput(
       add('memory', 'MB', 'lower', residentMemory(running.child.pid!) / 1e6);
     }
     if (contender.name !== noRule.name && load.family === 4) {
-      verify(report, `${contender.name}, ${condition}`, load, (await passed(node)) / decided);
+      verify(
+        report,
+        `${contender.name}, ${condition}`,
+        load,
+        ((await passed(node)) - passedBefore) / decided,
+      );
     }
     await running.stop();
   });
@@ -116,13 +133,15 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
 
 /** One round: a program that was stopped finds a full queue, and empties it. */
 async function backlog(report: Report, contender: Contender): Promise<void> {
-  await within(async ({ sender, node }) => {
+  await within(async (wire) => {
+    const { sender, node } = wire;
     const running = await contender.start(node, { ...TASK, backlog: true });
     const child = running.child!;
+    const rate = 100_000; // a little slower than possible, so that all of it arrives
+    const load = { ...BASE, rate, seconds: BACKLOG / rate };
+    await establish(wire, load);
     child.kill('SIGSTOP');
-    // A little slower than possible, so that all of it arrives.
-    const rate = 100_000;
-    await send(sender, { ...BASE, rate, seconds: BACKLOG / rate });
+    await send(sender, load);
     const { held } = counts(node);
     const spent = processorTimeOf(running);
     child.kill('SIGCONT');

@@ -146,6 +146,12 @@ export interface Options {
    */
   receiveBuffer?: number;
   /**
+   * Microseconds that a queue thread, once a packet wakes it, waits for more of them: larger batches
+   * for later verdicts. 0 to 10,000.
+   * @default 0
+   */
+  gather?: number;
+  /**
    * Network namespace that the queue threads and rules live in: a name under /run/netns, or a path.
    * @default the process's own
    */
@@ -185,6 +191,7 @@ export interface ResolvedOptions {
   name: string;
   queueLength: number;
   receiveBuffer: number;
+  gather: number;
   netns: string | undefined;
   /** `none`, `auto` or a path. */
   control: string;
@@ -320,6 +327,7 @@ const schema = z.strictObject(
     name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
     queueLength: integer(1, U32).optional(),
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
+    gather: integer(0, 10_000).optional(),
     netns: matching(
       'a name under /run/netns, or an absolute path',
       /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
@@ -368,6 +376,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
     name: options.name ?? `q${queues[0]!}`,
     queueLength: options.queueLength ?? 16_384,
     receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
+    gather: options.gather ?? 0,
     netns: options.netns,
     control: options.control ?? 'none',
   };

@@ -3,7 +3,7 @@ import { markdown, short } from './table.js';
 
 /**
  * The change against an earlier run as Markdown: ratios, with the noise of both runs added. A change
- * beyond the noise says whether it is for the better.
+ * beyond the noise says whether it is for the better; of fewer than three rounds noise is not known.
  */
 export function comparison(results: readonly Result[], earlier: Run): string {
   const rows = results.flatMap((result) => {
@@ -19,7 +19,8 @@ function row(now: Result, before: Result): string[] {
   const [from, to] = [median(before.values), median(now.values)];
   const allowed = noise(now.values) + noise(before.values);
   const ratio = from === 0 ? (to === 0 ? 1 : Infinity) : to / from;
-  const changed = Math.abs(ratio - 1) > allowed;
+  const enough = Math.min(now.values.length, before.values.length) >= 3;
+  const changed = enough && Math.abs(ratio - 1) > allowed;
   const improved = now.better === 'higher' ? ratio > 1 : ratio < 1;
   return [
     `${now.bench}: ${now.condition}: ${now.contender}, ${now.metric}`,

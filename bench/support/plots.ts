@@ -72,7 +72,10 @@ function write(directory: string, title: string, height: number, option: object)
     },
     ...option,
   });
-  const file = `${title.replaceAll(/[^\w]+/g, '-').replaceAll(/^-|-$/g, '')}.svg`;
+  const file = `${title
+    .replaceAll('µ', 'u')
+    .replaceAll(/[^\w]+/g, '-')
+    .replaceAll(/^-|-$/g, '')}.svg`;
   writeFileSync(path.join(directory, file), `${chart.renderToSVGString()}\n`);
   chart.dispose();
   return file;

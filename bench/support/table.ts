@@ -13,8 +13,14 @@ export function short(value: number): string {
   return `${scaled.toFixed(digits)}${suffix}`;
 }
 
-const cell = ({ values, unit }: Result): string =>
-  `${short(median(values))} ${unit}${values.length > 1 ? ` ±${Math.round(noise(values) * 100)} %` : ''}`;
+/** The median, and the noise; of a percentage in points, since its median may be 0. */
+function cell({ values, unit }: Result): string {
+  const spread =
+    unit === '%'
+      ? short((Math.max(...values) - Math.min(...values)) / 2)
+      : `${Math.round(noise(values) * 100)} %`;
+  return `${short(median(values))} ${unit}${values.length > 1 ? ` ±${spread}` : ''}`;
+}
 
 /** Results as Markdown: a table for each condition, a row for each contender. */
 export function tables(results: readonly Result[]): string {

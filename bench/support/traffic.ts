@@ -64,6 +64,13 @@ export async function send(
   return JSON.parse(await sender.run(command, args)) as Sent;
 }
 
+/** Sends something from each source, so that the flows that pass are established afterwards. */
+export async function establish({ sender, node }: Wire, load: Load): Promise<void> {
+  const rate = 50_000;
+  await send(sender, { ...load, rate, seconds: Math.min(load.sources, 8192) / rate });
+  await drained(node);
+}
+
 /** What the namespace of a process has counted so far. */
 export function counts({ pid }: Namespace): Counts {
   const devices = readFileSync(`/proc/${pid}/net/dev`, 'utf8');

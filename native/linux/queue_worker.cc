@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #include <cerrno>
+#include <chrono>
 
 #include "clock.h"
 #include "netns.h"
@@ -91,6 +93,8 @@ void QueueWorker::fail(const Fault& fault) {
 }
 
 void QueueWorker::set_up() {
+  /* Otherwise the kernel lets us sleep 50 microseconds longer than asked. */
+  if (config_.gather_us != 0) ::prctl(PR_SET_TIMERSLACK, 1UL);
   enter_netns(config_.netns);
   DecisionConfig& decision = config_.decision;
   for (const NamedInterface& interface : config_.interfaces) {
@@ -132,6 +136,8 @@ void QueueWorker::wait() const {
   while (::poll(descriptors, 2, -1) < 0) {
     if (errno != EINTR) throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
   }
+  if (config_.gather_us == 0 || descriptors[1].revents != 0) return;
+  std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
 }
 
 void QueueWorker::decide_all(int datagrams) {

@@ -32,6 +32,7 @@ struct WorkerConfig {
   std::string netns;  ///< a path, or empty
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
+  std::uint32_t gather_us = 0;  ///< to wait for more packets after the first
 };
 
 /** One thread that receives a queue's packets, decides them and answers. */

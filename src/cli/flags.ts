@@ -35,6 +35,7 @@ export interface Flags {
   name?: string;
   queueLength?: number;
   receiveBuffer?: number;
+  gather?: number;
   rules?: Options['rules'];
   reinject?: Options['reinject'];
   control?: string;
@@ -81,6 +82,7 @@ export const withPackets = (command: Command): Command =>
     )
     .option('--queue-length <packets>', 'packets the kernel holds per queue (default: 16384)', u32)
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)
+    .option('--gather <us>', 'wait for more packets after the first (default: 0)', u32)
     .addOption(
       choice(
         '--action',

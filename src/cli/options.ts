@@ -23,6 +23,7 @@ const SPELLED: Readonly<Record<string, string>> = {
   marks: '--mark, --multicast-bit and --decided-bit',
   queueLength: '--queue-length',
   receiveBuffer: '--receive-buffer',
+  gather: '--gather',
   netns: '--netns',
   name: '--name',
 };
@@ -137,6 +138,7 @@ function fromFlags(flags: Flags): Partial<Options> {
     name: flags.name,
     queueLength: flags.queueLength,
     receiveBuffer: flags.receiveBuffer,
+    gather: flags.gather,
     rules: flags.rules,
     reinject: flags.reinject,
     control: flags.control,

@@ -95,6 +95,7 @@ describe('options as a whole', () => {
       name: 'q0',
       queueLength: 16_384,
       receiveBuffer: 33_554_432,
+      gather: 0,
       netns: undefined,
       control: 'none',
     });
