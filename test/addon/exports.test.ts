@@ -13,7 +13,15 @@ describe('exports', () => {
   });
 
   test('of its classes', () => {
-    const hasher = ['bucket', 'bucketsIpv4', 'bucketsIpv6', 'constructor', 'hash', 'words'];
+    const hasher = [
+      'bucket',
+      'bucketsIpv4',
+      'bucketsIpv6',
+      'constructor',
+      'countIpv4',
+      'hash',
+      'words',
+    ];
     const engine = [
       'close',
       'constructor',
@@ -31,12 +39,8 @@ describe('exports', () => {
 
   test('of the package', () => {
     const values = [
-      'Hasher',
-      'MAX_BUCKETS',
-      'MAX_INTERFACES',
-      'MAX_NODES',
-      'NfqClusterError',
-      'open',
+      ...['Control', 'Hasher', 'MAX_BUCKETS', 'MAX_INTERFACES', 'MAX_NODES', 'NfqClusterError'],
+      ...['apply', 'exportRules', 'importRules', 'ofStatus', 'open', 'plan', 'revert', 'status'],
     ];
     assert.deepEqual(Object.keys(api).sort(), values);
   });

@@ -110,6 +110,25 @@ describe('NativeHasher', () => {
     assert.equal(hasher.bucketsIpv4(detached(new Uint32Array(4)), new Uint16Array(4)).length, 4);
   });
 
+  test('counts no other addresses than there are', () => {
+    const wrong = [
+      [],
+      [0],
+      [0, '1'],
+      ['0', 1],
+      [0, -1],
+      [0, NaN],
+      [0, 2 ** 32 + 1],
+      [5, 2 ** 32 - 4],
+    ];
+    for (const args of wrong) assert.throws(() => call(hasher, 'countIpv4', ...args), TypeError);
+    assert.deepEqual([...hasher.countIpv4(0xffff_ffff, 0)], [0, 0]);
+    assert.equal(
+      hasher.countIpv4(0xffff_fffe, 2).reduce((sum, count) => sum + count),
+      2,
+    );
+  });
+
   test('reads and writes shared memory', () => {
     const addresses = new Uint32Array(new SharedArrayBuffer(8)).fill(0x0a000001);
     const out = new Uint16Array(new SharedArrayBuffer(4)).fill(9);

@@ -39,7 +39,7 @@ const isPure = (header: string): boolean =>
   );
 
 /** The kernel's numbers and structures, which need no system call. */
-const KERNEL = /^linux\/(netfilter|netlink|if_ether|netfilter\/(nfnetlink|nfnetlink_queue))(\.h)$/;
+const KERNEL = /^linux\/(netfilter|netlink|if_ether|netfilter\/nfnetlink(_queue|_conntrack)?)\.h$/;
 
 describe('native/core', () => {
   const own = filesIn('native/core', /\.h$/).map((file) => path.basename(file));
