@@ -56,13 +56,13 @@ const frames = strangers.flatMap((src) => {
 
 /** Asks and sends until it is stopped. */
 function besiege({ sender }: Wire): { stop(): Promise<void> } {
-  let going = true;
+  const ending = new AbortController();
   const done = (async () => {
-    while (going) await inject(sender, 'eth0', frames, { rate: 4000 });
+    while (!ending.signal.aborted) await inject(sender, 'eth0', frames, { rate: 4000 });
   })();
   return {
     async stop() {
-      going = false;
+      ending.abort();
       await done;
     },
   };

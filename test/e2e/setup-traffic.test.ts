@@ -45,8 +45,8 @@ test(
     const whole = { totalNodes: 1 };
     await apply(clusterOptions(at.node, whole));
     await using engine = await open(clusterOptions(at.node, whole));
-    let sending = true;
-    const sent = inject(at.sender, 'eth0', frames, { rate: 5000 }).finally(() => (sending = false));
+    const ended = new AbortController();
+    const sent = inject(at.sender, 'eth0', frames, { rate: 5000 }).finally(() => ended.abort());
     await waitFor('packets arrive', async () => (await counted(at, 'accepted')) > 0);
     const [entry] = clusterOptions(at.node).interfaces;
     const more = ['10.1.0.11/24', '10.1.0.12/24', 'fd01::11/64'];
@@ -61,7 +61,7 @@ test(
         },
       ];
       await apply(clusterOptions(at.node, { ...whole, interfaces }), { replace: true });
-      if (sending) changes++;
+      if (!ended.signal.aborted) changes++;
     }
     await sent;
     assert.ok(changes > 0, 'changed under traffic');

@@ -1,0 +1,61 @@
+/* A bridge with IGMP snooping, querier and all: a joined group is learnt, and either form of MAC arrives. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { apply, revert, type InterfaceOptions } from '../../src/index.js';
+import { Namespace } from '../../src/lab/namespaces.js';
+import { capture } from '../support/capture.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const GROUP = '239.192.2.10';
+const ADDRESS = '192.0.2.10';
+
+/** A client at port p0 and a node at port p1, of a bridge that snoops. */
+async function snooping(): Promise<{ bridge: Namespace; client: Namespace; node: Namespace }> {
+  const [bridge, client, node] = (await Promise.all(
+    Array.from({ length: 3 }, () => Namespace.create()),
+  )) as [Namespace, Namespace, Namespace];
+  await bridge.ip('link add br0 type bridge mcast_snooping 1 mcast_querier 1 stp_state 0');
+  await bridge.ip('link set br0 up');
+  for (const [port, member] of [client, node].entries()) {
+    await bridge.veth(`p${port}`, member, 'eth0');
+    await bridge.ip(`link set p${port} master br0 up`);
+    await member.ip('link set lo up', 'link set eth0 up');
+  }
+  return { bridge, client, node };
+}
+
+const learnt = async (bridge: Namespace): Promise<boolean> =>
+  (await bridge.run('bridge', ['mdb', 'show'])).includes(`port p1 grp ${GROUP} `);
+
+describe('behind a bridge that snoops', { skip }, () => {
+  const forms: [string, Partial<InterfaceOptions>, string][] = [
+    ['the MAC of a joined group', { group: GROUP }, '01:00:5e:40:02:0a'],
+    ['a plain MAC', { mac: '03:00:c0:00:02:0a' }, '03:00:c0:00:02:0a'],
+  ];
+  for (const [title, shared, mac] of forms) {
+    test(`frames for ${title} arrive`, async () => {
+      const { bridge, client, node } = await snooping();
+      await using _bridge = bridge;
+      await using _client = client;
+      await using _node = node;
+      const interfaces = [{ name: 'eth0', addresses: [`${ADDRESS}/24`], ...shared }];
+      const share = { totalNodes: 1, localNode: 1, hashSeed: 0 };
+      await apply({ interfaces, ...share, netns: node.path });
+      if (shared.group !== undefined) {
+        await waitFor('the bridge has learnt the group', () => learnt(bridge));
+      }
+      await using seen = await capture(node, 'eth0', 'udp port 4000');
+      const frame = udp({ src: '192.0.2.1', dst: ADDRESS, ethDst: mac, dport: 4000 });
+      await waitFor('a frame has arrived', async () => {
+        await inject(client, 'eth0', [frame]);
+        return seen.frames.length > 0;
+      });
+      await revert({ netns: node.path });
+      await waitFor('the bridge has forgotten the group', async () => !(await learnt(bridge)));
+      assert.doesNotMatch(await node.run('ip', ['maddress', 'show']), new RegExp(mac));
+    });
+  }
+});
