@@ -3,7 +3,7 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Worker } from 'node:worker_threads';
 import { ended, type Namespace } from '../../src/lab/namespaces.js';
-import { native, type NativeEngine, type NativeEngineConfig } from '../../src/native.js';
+import { native, type NativeEngine, type NativeEngineConfig, type NativeHasher } from '../../src/native.js';
 import { resolveOptions, type Options } from '../../src/options.js';
 import type { Outcome } from '../support/processes.js';
 
@@ -54,3 +54,20 @@ export async function boundQueues(namespace: Namespace): Promise<number[]> {
     .filter((line) => line !== '')
     .map((line) => Number(line.trim().split(/\s+/)[0]));
 }
+
+/** Values that are no object. */
+export const NOTHING = [undefined, null, true, 1, 'x', Symbol('x'), 10n] as const;
+
+type Any = (...args: unknown[]) => unknown;
+
+/** Calls a method with arguments that its type forbids. */
+export const call = (object: object, method: string, ...args: unknown[]): unknown =>
+  (object as Record<string, Any>)[method]!(...args);
+
+/** The addon's classes, for arguments and for a `this` that their types forbid. */
+export const loose = {
+  Hasher: native.NativeHasher as unknown as (new (...args: unknown[]) => NativeHasher) & Any,
+  Engine: native.NativeEngine as unknown as (new (...args: unknown[]) => NativeEngine) & Any,
+  method: (type: { prototype: object }, name: string): Any =>
+    (type.prototype as Record<string, Any>)[name]!,
+};

@@ -1,0 +1,166 @@
+/* NativeEngine given what src/ would never give it: an error, and never a crash. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
+import { NOTHING, boundQueues, call, loose, nativeConfig, nativeEngine, skip } from './lab.js';
+
+const { Engine, Hasher } = loose;
+const HASHING = { policy: 'jhash', hashSeed: 0, buckets: 2 };
+
+describe('NativeEngine', () => {
+  const config = nativeConfig();
+  const made =
+    (...args: unknown[]) =>
+    () =>
+      new Engine(...args);
+
+  test('is a class', () => {
+    assert.throws(() => Engine(config, [], 1, () => 1), TypeError);
+  });
+
+  test('needs all four arguments', () => {
+    const good: unknown[] = [config, [0], Infinity, () => undefined];
+    assert.doesNotThrow(made(...good));
+    for (let count = 0; count < good.length; count += 1) {
+      assert.throws(made(...good.slice(0, count)), TypeError, `${count} arguments`);
+    }
+    const wrong = [
+      NOTHING,
+      [...NOTHING, {}, [undefined], ['0'], [1023], [-1]],
+      [...NOTHING.filter((value) => value !== 1), {}],
+      [...NOTHING, {}],
+    ];
+    wrong.forEach((values, at) => {
+      for (const value of values)
+        assert.throws(made(...good.with(at, value)), TypeError, `argument ${at}`);
+    });
+  });
+
+  test('needs every option, of its type', () => {
+    const needed = [
+      ...['queues', 'interfaces', 'policy', 'hashSeed', 'buckets', 'action', 'marks', 'reinject'],
+      ...['queueLength', 'receiveBuffer', 'netns'],
+    ];
+    for (const name of needed) {
+      for (const value of [undefined, null, true, Symbol('x'), 10n]) {
+        assert.throws(
+          made({ ...config, [name]: value }, [0], 1, () => 1),
+          TypeError,
+          name,
+        );
+      }
+    }
+    for (const value of [1, null, {}, 'lo', { name: 'lo' }, { name: 1, key: 'source' }]) {
+      assert.throws(
+        made({ ...config, interfaces: [value] }, [0], 1, () => 1),
+        TypeError,
+      );
+    }
+    const many = Array.from({ length: 65 }, () => ({ name: 'lo', key: 'source' }));
+    assert.throws(
+      made({ ...config, interfaces: many }, [0], 1, () => 1),
+      TypeError,
+    );
+  });
+
+  test('is not fooled about `this`', () => {
+    const hasher = new Hasher(HASHING);
+    for (const method of [
+      'open',
+      'close',
+      'remaining',
+      'counters',
+      'setOwnership',
+      'readDrops',
+      'ref',
+      'unref',
+    ]) {
+      const own = (native.NativeEngine.prototype as unknown as Record<string, Any>)[method]!;
+      for (const impostor of [undefined, {}, hasher]) {
+        assert.throws(() => own.call(impostor), TypeError, method);
+      }
+    }
+  });
+
+  test('before it is open', async () => {
+    const engine = nativeEngine();
+    assert.equal(engine.remaining(), Infinity);
+    assert.equal(engine.counters().byteLength, native.layout.stride * 8);
+    assert.equal(engine.counters().byteLength, native.layout.stride * 8);
+    engine.readDrops();
+    engine.ref();
+    engine.unref();
+    assert.throws(() => engine.setOwnership([0], 1), /not open/);
+    await engine.close(0);
+    await Promise.all([
+      engine.close(0),
+      call(engine, 'close'),
+      call(engine, 'close', 'x'),
+      call(engine, 'close', -1),
+    ]);
+  });
+});
+
+describe('NativeEngine, open', { skip }, () => {
+  test('opens once', async () => {
+    await using namespace = await Namespace.create();
+    const engine = nativeEngine(namespace.path);
+    await engine.open();
+    assert.throws(() => engine.open(), /once/);
+    assert.deepEqual(await boundQueues(namespace), [0]);
+    await engine.setOwnership([1], Infinity);
+    await engine.close(0);
+    assert.throws(() => engine.open(), /once/);
+    assert.deepEqual(await boundQueues(namespace), []);
+  });
+
+  test('opens once, even if that fails', async () => {
+    const engine = nativeEngine('/nowhere');
+    await assert.rejects(engine.open(), { kind: 'noNetns' });
+    assert.throws(() => engine.open(), /once/);
+    await engine.close(0);
+  });
+
+  test('takes no other ownership than a list of buckets and a time', async () => {
+    await using namespace = await Namespace.create();
+    const engine = nativeEngine(namespace.path);
+    await engine.open();
+    for (const args of [
+      [],
+      [[0]],
+      [0, 1],
+      [[0], '1'],
+      [['0'], 1],
+      [[1023], 1],
+      [{}, 1],
+      [[undefined], 1],
+    ]) {
+      assert.throws(() => call(engine, 'setOwnership', ...args), TypeError);
+    }
+    await engine.close(0);
+  });
+
+  test('once closed', async () => {
+    await using namespace = await Namespace.create();
+    const engine = nativeEngine(namespace.path);
+    await engine.open();
+    await Promise.all([engine.close(1000), engine.close(0), engine.close(1e300)]);
+    await engine.close(0);
+    engine.readDrops();
+    engine.ref();
+    engine.unref();
+    assert.ok(engine.counters().byteLength > 0);
+    assert.throws(() => engine.setOwnership([0], 1));
+  });
+
+  test('closed while it is being opened', async () => {
+    await using namespace = await Namespace.create();
+    for (let round = 0; round < 5; round += 1) {
+      const engine = nativeEngine(namespace.path);
+      await Promise.allSettled([engine.open(), engine.close(0)]);
+      await engine.close(0);
+      assert.deepEqual(await boundQueues(namespace), []);
+    }
+  });
+});
