@@ -3,7 +3,12 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Worker } from 'node:worker_threads';
 import { ended, type Namespace } from '../../src/lab/namespaces.js';
-import { native, type NativeEngine, type NativeEngineConfig, type NativeHasher } from '../../src/native.js';
+import {
+  native,
+  type NativeEngine,
+  type NativeEngineConfig,
+  type NativeHasher,
+} from '../../src/native.js';
 import { resolveOptions, type Options } from '../../src/options.js';
 import type { Outcome } from '../support/processes.js';
 

@@ -76,7 +76,7 @@ describe('NativeEngine', () => {
       'ref',
       'unref',
     ]) {
-      const own = (native.NativeEngine.prototype as unknown as Record<string, Any>)[method]!;
+      const own = loose.method(native.NativeEngine, method);
       for (const impostor of [undefined, {}, hasher]) {
         assert.throws(() => own.call(impostor), TypeError, method);
       }
