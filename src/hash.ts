@@ -1,14 +1,40 @@
 import { z } from 'zod';
 import { invalidOption } from './errors.js';
-import { native, type Address, type NativeHasher } from './native.js';
-import { hashingSchema, type Policy } from './options.js';
+import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
+import {
+  checkTotalNodes,
+  hashingSchema,
+  integer,
+  resolveHashing,
+  type HashMode,
+  type Policy,
+} from './options.js';
 import { parse } from './parse.js';
 
 export type { Address };
 
+/** A packet, as far as policy `clusterip` looks at it. Every other policy looks at `src` alone. */
+export interface PacketFields {
+  src: Address;
+  /**
+   * The IP protocol's number. TCP (6), UDP (17), DCCP (33), ESP (50), AH (51), SCTP (132) and UDP-Lite
+   * (136) have ports; the halves of ESP's and AH's SPI are theirs.
+   */
+  protocol: number;
+  /** @default 0 */
+  sport?: number;
+  /** @default 0 */
+  dport?: number;
+}
+
 export interface HasherOptions {
   /** @default 'jhash' */
   policy?: Policy;
+  /**
+   * Policy `clusterip` only.
+   * @default 'sourceip'
+   */
+  hashMode?: HashMode;
   /** 0 to 0xffffffff. */
   hashSeed: number;
   /** The number of nodes, 1 to 32: node n owns bucket n - 1. Excludes `buckets`. */
@@ -20,9 +46,14 @@ export interface HasherOptions {
 /** How an address comes to its bucket. */
 export interface Explanation {
   policy: Policy;
+  /** Of policy `clusterip` alone. */
+  hashMode?: HashMode;
   hashSeed: number;
   family: 4 | 6;
-  /** The 32-bit words that are hashed, as they lie in memory: 10.0.0.1 is [0x0100000a] on little-endian. */
+  /**
+   * The 32-bit words that are hashed, as they lie in memory: 10.0.0.1 is [0x0100000a] on little-endian. With
+   * policy `clusterip` the address as a number, then ports as they lie in memory.
+   */
   words: number[];
   hash: number;
   buckets: number;
@@ -35,6 +66,8 @@ export interface Explanation {
  */
 export class Hasher {
   readonly policy: Policy;
+  /** Of policy `clusterip` alone. */
+  readonly hashMode: HashMode;
   readonly hashSeed: number;
   /** The number of buckets: `totalNodes`, or `buckets`. */
   readonly buckets: number;
@@ -42,34 +75,37 @@ export class Hasher {
 
   /** @throws NfqClusterError `ERR_INVALID_OPTION` */
   constructor(options: HasherOptions) {
-    const {
-      policy = 'jhash',
-      hashSeed,
-      totalNodes,
-      buckets,
-    } = parse(hasherSchema, options, 'options');
+    const given = parse(hasherSchema, options, 'options');
+    const { hashSeed, totalNodes, buckets } = given;
+    const { policy, hashMode } = resolveHashing(given);
+    checkTotalNodes(totalNodes);
     if ((totalNodes === undefined) === (buckets === undefined)) {
       throw invalidOption('totalNodes', 'either totalNodes or buckets', { totalNodes, buckets });
     }
     this.policy = policy;
+    this.hashMode = hashMode;
     this.hashSeed = hashSeed;
     this.buckets = totalNodes ?? buckets!;
     this.#native = new native.NativeHasher(this);
   }
 
-  /** The 32-bit hash of an address. @throws NfqClusterError `ERR_INVALID_OPTION` */
-  hash(address: Address): number {
-    return checked(this.#native.hash(address), address);
+  /**
+   * The 32-bit hash of an address or, for policy `clusterip`, of a packet. There an address alone is a
+   * packet without ports.
+   * @throws NfqClusterError `ERR_INVALID_OPTION`
+   */
+  hash(packet: Address | PacketFields): number {
+    return this.#checked(this.#hash(packet), packet);
   }
 
   /** The bucket, from 0: `(hash * buckets) >> 32`. @throws NfqClusterError `ERR_INVALID_OPTION` */
-  bucket(address: Address): number {
-    return checked(this.#native.bucket(address), address);
+  bucket(packet: Address | PacketFields): number {
+    return this.#checked(this.#bucket(packet), packet);
   }
 
   /** The node, from 1: the bucket plus one. @throws NfqClusterError `ERR_INVALID_OPTION` */
-  node(address: Address): number {
-    return checked(this.#native.bucket(address), address) + 1;
+  node(packet: Address | PacketFields): number {
+    return this.#checked(this.#bucket(packet), packet) + 1;
   }
 
   /**
@@ -86,12 +122,15 @@ export class Hasher {
   }
 
   /**
-   * The buckets of many IPv6 addresses.
+   * The buckets of many IPv6 addresses. Not for policy `clusterip`.
    * @param addresses records of 16 bytes in network order
    * @param out at least as long as there are records; made if not given
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   bucketsIpv6(addresses: Uint8Array, out?: Uint16Array): Uint16Array {
+    if (this.policy === 'clusterip') {
+      throw invalidOption('addresses', 'nothing', addresses, 'CLUSTERIP has no IPv6.');
+    }
     if (!(addresses instanceof Uint8Array) || addresses.length % 16 !== 0) {
       throw invalidOption('addresses', 'a Uint8Array of whole 16-byte records', addresses);
     }
@@ -115,36 +154,64 @@ export class Hasher {
     return this.#native.countIpv4(first, count);
   }
 
+  #hash(packet: Address | PacketFields): number {
+    return isPacket(packet) ? this.#native.hash(...fields(packet)) : this.#native.hash(packet);
+  }
+
+  #bucket(packet: Address | PacketFields): number {
+    return isPacket(packet) ? this.#native.bucket(...fields(packet)) : this.#native.bucket(packet);
+  }
+
+  /** @param result -1 where it is not an address that this policy hashes */
+  #checked(result: number, packet: Address | PacketFields): number {
+    if (result !== -1) return result;
+    const expected =
+      this.policy === 'clusterip'
+        ? 'an IPv4 address (text, a 32-bit number, or 4 bytes), since CLUSTERIP has no IPv6,'
+        : 'an IPv4 or IPv6 address (text, a 32-bit number, or 4 or 16 bytes)';
+    throw isPacket(packet)
+      ? invalidOption('packet.src', expected, packet.src)
+      : invalidOption('address', expected, packet);
+  }
+
   /** How an address comes to its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
-  explain(address: Address): Explanation {
-    const hash = this.hash(address);
+  explain(packet: Address | PacketFields): Explanation {
+    const hash = this.hash(packet);
+    const nativePacket: NativePacket = isPacket(packet) ? fields(packet) : [packet];
+    const address = isPacket(packet) ? packet.src : packet;
     const wide =
       typeof address === 'string'
         ? address.includes(':')
         : typeof address !== 'number' && address.length === 16;
     return {
       policy: this.policy,
+      ...(this.policy === 'clusterip' ? { hashMode: this.hashMode } : {}),
       hashSeed: this.hashSeed,
       family: wide ? 6 : 4,
-      words: this.#native.words(address),
+      words: this.#native.words(...nativePacket),
       hash,
       buckets: this.buckets,
-      bucket: this.bucket(address),
+      bucket: this.bucket(packet),
     };
   }
 }
 
 const hasherSchema = z.strictObject(hashingSchema, 'an object of options');
 
-function checked(result: number, address: Address): number {
-  if (result === -1) {
-    throw invalidOption(
-      'address',
-      'an IPv4 or IPv6 address (text, a 32-bit number, or 4 or 16 bytes)',
-      address,
-    );
-  }
-  return result;
+const port = integer(0, 0xffff).optional();
+const packetSchema = z.strictObject({
+  src: z.custom<Address>(),
+  protocol: integer(0, 255),
+  sport: port,
+  dport: port,
+});
+
+const isPacket = (packet: Address | PacketFields): packet is PacketFields =>
+  typeof packet === 'object' && packet !== null && 'src' in packet;
+
+function fields(packet: PacketFields): NativePacket {
+  const { src, protocol, sport, dport } = parse(packetSchema, packet, 'packet');
+  return [src, protocol, sport, dport];
 }
 
 function fitting(out: Uint16Array | undefined, length: number): Uint16Array {

@@ -2,7 +2,6 @@ export { Control, type ControlTarget } from './control/client.js';
 export type { Counts, Status, Summary } from './control/status.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
-export { Hasher, type Address, type Explanation, type HasherOptions } from './hash.js';
 export {
   exportRules,
   ofStatus,
@@ -10,11 +9,20 @@ export {
   type ExportFlags,
   type ExportFormat,
 } from './export/index.js';
+export {
+  Hasher,
+  type Address,
+  type Explanation,
+  type HasherOptions,
+  type PacketFields,
+} from './hash.js';
 export { importRules, type Imported, type ImportedOptions, type Note } from './import/index.js';
 export {
   MAX_BUCKETS,
+  MAX_CLUSTERIP_NODES,
   MAX_INTERFACES,
   MAX_NODES,
+  type HashMode,
   type InterfaceOptions,
   type Key,
   type MarkOptions,

@@ -1,18 +1,26 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { NfqClusterError, type ErrorCode } from './errors.js';
-import type { Policy, ResolvedOptions } from './options.js';
+import type { HashMode, Policy, ResolvedOptions } from './options.js';
 
 /** An IPv4 address in host order (0x0a000001 is 10.0.0.1), text, or 4 or 16 bytes in network order. */
 export type Address = string | number | Uint8Array;
 
+/** What is hashed: an address and, for policy `clusterip`, protocol number and ports. */
+export type NativePacket = [
+  address: Address,
+  protocol?: number | undefined,
+  sourcePort?: number | undefined,
+  destinationPort?: number | undefined,
+];
+
 export interface NativeHasher {
-  /** The hash, or -1 if it is not an address. */
-  hash(address: Address): number;
-  /** The bucket from 0, or -1 if it is not an address. */
-  bucket(address: Address): number;
+  /** The hash, or -1 if it is not an address that the policy hashes. */
+  hash(...packet: NativePacket): number;
+  /** The bucket from 0, or -1 if it is not an address that the policy hashes. */
+  bucket(...packet: NativePacket): number;
   /** The words that are hashed, as they lie in memory. */
-  words(address: Address): number[];
+  words(...packet: NativePacket): number[];
   bucketsIpv4(addresses: Uint32Array, out: Uint16Array): Uint16Array;
   bucketsIpv6(addresses: Uint8Array, out: Uint16Array): Uint16Array;
   countIpv4(first: number, count: number): Float64Array;
@@ -69,6 +77,7 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
 interface Binding {
   NativeHasher: new (hashing: {
     policy: Policy;
+    hashMode: HashMode;
     hashSeed: number;
     buckets: number;
   }) => NativeHasher;

@@ -10,7 +10,10 @@ import {
 } from './shared.js';
 
 /** How a key becomes a bucket. See docs/decision.md for the formulas. */
-export type Policy = 'jhash' | 'xt_cluster';
+export type Policy = 'jhash' | 'xt_cluster' | 'clusterip';
+
+/** What policy `clusterip` hashes of a packet: CLUSTERIP's `--hashmode`. */
+export type HashMode = 'sourceip' | 'sourceip-sourceport' | 'sourceip-sourceport-destport';
 
 /** Which address of a packet is hashed. */
 export type Key = 'source' | 'destination';
@@ -68,6 +71,12 @@ export interface MarkOptions {
    * @default 0x80000000
    */
   decided?: number;
+  /**
+   * Adjacent bits, policy `clusterip` only. After the queue: the number of the packet's node (its
+   * bucket plus 1), for a rule to store in the connmark.
+   * @default 0x03ff0000
+   */
+  node?: number;
 }
 
 /** Buckets (from 0) or nodes (from 1) to own, and for how long. */
@@ -89,7 +98,18 @@ export interface Options {
   interfaces: readonly (string | InterfaceOptions)[];
   /** @default 'jhash' */
   policy?: Policy;
-  /** `--cluster-hash-seed`: 0 to 0xffffffff, the same on every node. */
+  /**
+   * Policy `clusterip` only.
+   * @default 'sourceip'
+   */
+  hashMode?: HashMode;
+  /**
+   * Policy `clusterip` only: the original to the letter, its faults included; docs/clusterip.md
+   * lists them.
+   * @default false
+   */
+  strict?: boolean;
+  /** `--cluster-hash-seed`, or CLUSTERIP's `--hash-init`: 0 to 0xffffffff, the same on every node. */
   hashSeed: number;
   /** `--cluster-total-nodes`: 1 to 32. Node n owns bucket n - 1. Excludes `buckets`. */
   totalNodes?: number;
@@ -175,6 +195,9 @@ export interface ResolvedOptions {
   queues: readonly number[];
   interfaces: readonly ResolvedInterface[];
   policy: Policy;
+  /** Of policy `clusterip` alone. */
+  hashMode: HashMode;
+  strict: boolean;
   hashSeed: number;
   /** The number of buckets: `totalNodes`, or `buckets`. */
   buckets: number;
@@ -185,7 +208,8 @@ export interface ResolvedOptions {
   /** Milliseconds, or Infinity. */
   validFor: number;
   action: 'drop' | 'mark';
-  marks: { owned: MaskedMark; multicast: number; decided: number };
+  /** `node` is 0 but for policy `clusterip`. */
+  marks: { owned: MaskedMark; multicast: number; decided: number; node: number };
   reinject: 'accept' | 'repeat';
   rules: Rules;
   name: string;
@@ -198,6 +222,8 @@ export interface ResolvedOptions {
 }
 
 export const MAX_NODES = 32;
+/** Of CLUSTERIP, and so with `strict: true`. */
+export const MAX_CLUSTERIP_NODES = 16;
 export const MAX_BUCKETS = 1023;
 export const MAX_INTERFACES = 64;
 const U32 = 0xffff_ffff;
@@ -209,7 +235,7 @@ const check = <T>(expected: string, holds: (value: unknown) => boolean) =>
 const isInteger = (value: unknown, low: number, high: number): value is number =>
   Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
 
-const integer = (low: number, high: number) =>
+export const integer = (low: number, high: number) =>
   check<number>(`an integer from ${low} to ${high}`, (value) => isInteger(value, low, high));
 
 const u32 = check<number>('an integer from 0 to 0xffffffff', (value) => isInteger(value, 0, U32));
@@ -223,6 +249,11 @@ const oneBit = check<number>(
   'a single bit, such as 0x40000000',
   (value) => isInteger(value, 1, U32) && Number.isInteger(Math.log2(value)),
 );
+
+const adjacentBits = check<number>('adjacent bits, such as 0x03ff0000', (value) => {
+  if (!isInteger(value, 1, U32)) return false;
+  return Number.isInteger(Math.log2(lowered(value) + 1));
+});
 
 const matching = (expected: string, pattern: RegExp) =>
   check<string>(expected, (value) => typeof value === 'string' && pattern.test(value));
@@ -277,17 +308,25 @@ const ownershipInput = z.strictObject(
   'an object with buckets or nodes',
 );
 
+const TOTAL_NODES = `an integer from 1 to ${MAX_NODES}`;
+
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {
-  policy: oneOf<Policy>('jhash', 'xt_cluster').optional(),
+  policy: oneOf<Policy>('jhash', 'xt_cluster', 'clusterip').optional(),
+  hashMode: oneOf<HashMode>(
+    'sourceip',
+    'sourceip-sourceport',
+    'sourceip-sourceport-destport',
+  ).optional(),
   hashSeed: u32,
-  totalNodes: integer(1, MAX_NODES).optional(),
+  totalNodes: check<number>(TOTAL_NODES, (value) => isInteger(value, 0, MAX_NODES)).optional(),
   buckets: integer(1, MAX_BUCKETS).optional(),
 };
 
 const schema = z.strictObject(
   {
     ...hashingSchema,
+    strict: z.boolean('true or false').optional(),
     queues: integers(0, 65_535, 1).optional(),
     interfaces: z
       .array(
@@ -318,8 +357,13 @@ const schema = z.strictObject(
     action: oneOf('drop', 'mark').optional(),
     marks: z
       .strictObject(
-        { owned: maskedMark.optional(), multicast: oneBit.optional(), decided: oneBit.optional() },
-        'an object with owned, multicast or decided',
+        {
+          owned: maskedMark.optional(),
+          multicast: oneBit.optional(),
+          decided: oneBit.optional(),
+          node: adjacentBits.optional(),
+        },
+        'an object with owned, multicast, decided or node',
       )
       .optional(),
     reinject: oneOf('accept', 'repeat').optional(),
@@ -363,14 +407,17 @@ export function resolveOptions(input: unknown): ResolvedOptions {
       'One rule spreads packets over a range of queues.',
     );
   }
+  if (options.policy !== 'clusterip') refuseClusteripOnly({ strict: options.strict });
+  const share = resolveShare(options);
   return {
     queues,
     interfaces: resolveInterfaces(options),
-    policy: options.policy ?? 'jhash',
+    ...resolveHashing(options),
+    strict: options.strict ?? false,
     hashSeed: options.hashSeed,
-    ...resolveShare(options),
+    ...share,
     action: options.action ?? 'drop',
-    marks: resolveMarks(options),
+    marks: resolveMarks(options, share.buckets),
     reinject: options.reinject ?? 'accept',
     rules: options.rules ?? 'none',
     name: options.name ?? `q${queues[0]!}`,
@@ -423,12 +470,34 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
   return interfaces.map(({ name, key = 'source' }, at) => ({ name, key, ...shared[at]! }));
 }
 
+/**
+ * What policy `clusterip` alone has.
+ * @throws NfqClusterError `ERR_INVALID_OPTION` where another policy is given such an option
+ */
+export function resolveHashing(
+  options: Partial<Pick<Checked, 'policy' | 'hashMode'>>,
+): Pick<ResolvedOptions, 'policy' | 'hashMode'> {
+  const { policy = 'jhash', hashMode } = options;
+  if (policy !== 'clusterip') refuseClusteripOnly({ hashMode });
+  return { policy, hashMode: hashMode ?? 'sourceip' };
+}
+
+function refuseClusteripOnly(options: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    throw invalidOption(name, 'nothing', value, "It belongs to policy 'clusterip'.");
+  }
+}
+
 /** The number of buckets, and which of them are owned at the start. */
 export function resolveShare(
   options: Partial<Checked>,
 ): Pick<ResolvedOptions, 'buckets' | 'classic' | 'owned' | 'validFor'> {
   const { totalNodes, localNode, localNodemask, ownership } = options;
-  const buckets = totalNodes ?? options.buckets;
+  const strict = options.strict === true;
+  checkTotalNodes(totalNodes, strict);
+  // As the original, which gives every packet to node 1 of no nodes.
+  const buckets = totalNodes === 0 ? 1 : (totalNodes ?? options.buckets);
   if (buckets === undefined || (totalNodes !== undefined && options.buckets !== undefined)) {
     throw invalidOption('totalNodes', 'either totalNodes or buckets', {
       totalNodes,
@@ -449,7 +518,7 @@ export function resolveShare(
   }
   const share =
     ownership === undefined
-      ? { owned: localBuckets(localNode, localNodemask, buckets), validFor: Infinity }
+      ? { owned: localBuckets(options, buckets), validFor: Infinity }
       : resolveOwnership(ownership, buckets, classic);
   if (options.invert === true && ownership !== undefined) {
     throw invalidOption('invert', 'nothing', true, 'With ownership, name what is owned.');
@@ -459,8 +528,7 @@ export function resolveShare(
 }
 
 function localBuckets(
-  localNode: Checked['localNode'],
-  localNodemask: number | undefined,
+  { localNode, localNodemask, strict }: Partial<Checked>,
   totalNodes: number,
 ): number[] {
   if (localNodemask !== undefined) {
@@ -474,17 +542,32 @@ function localBuckets(
     return range(totalNodes).filter((bucket) => ((localNodemask >>> bucket) & 1) === 1);
   }
   const nodes = typeof localNode === 'number' ? [localNode] : localNode!;
-  if (nodes.some((node) => node > totalNodes)) {
-    throw invalidOption('localNode', `at most ${totalNodes} (totalNodes)`, localNode);
+  // The original takes a node that does not exist, and owns nothing by it.
+  const highest = strict === true ? MAX_CLUSTERIP_NODES : totalNodes;
+  if (nodes.some((node) => node > highest)) {
+    const why = strict === true ? 'with strict' : 'totalNodes';
+    throw invalidOption('localNode', `at most ${highest} (${why})`, localNode);
   }
-  return ascending(nodes.map((node) => node - 1));
+  return ascending(nodes.map((node) => node - 1).filter((bucket) => bucket < totalNodes));
 }
 
-function resolveMarks(options: Checked): ResolvedOptions['marks'] {
+export function checkTotalNodes(totalNodes: number | undefined, strict = false): void {
+  if (totalNodes === undefined) return;
+  if (strict && totalNodes > MAX_CLUSTERIP_NODES) {
+    const expected = `at most ${MAX_CLUSTERIP_NODES} (with strict)`;
+    throw invalidOption('totalNodes', expected, totalNodes);
+  }
+  if (!strict && totalNodes === 0) throw invalidOption('totalNodes', TOTAL_NODES, totalNodes);
+}
+
+function resolveMarks(options: Checked, buckets: number): ResolvedOptions['marks'] {
+  const clusterip = options.policy === 'clusterip';
+  if (!clusterip) refuseClusteripOnly({ 'marks.node': options.marks?.node });
   const marks = {
     owned: options.marks?.owned ?? { value: 0xffff, mask: 0xffff },
     multicast: options.marks?.multicast ?? 0x4000_0000,
     decided: options.marks?.decided ?? 0x8000_0000,
+    node: clusterip ? (options.marks?.node ?? 0x03ff_0000) : 0,
   };
   const { value, mask } = marks.owned;
   if (value === 0 || (value & ~mask) !== 0) {
@@ -494,11 +577,17 @@ function resolveMarks(options: Checked): ResolvedOptions['marks'] {
       marks.owned,
     );
   }
-  const used = [mask, marks.multicast, marks.decided];
+  if (clusterip && lowered(marks.node) < buckets) {
+    throw invalidOption('marks.node', `bits for a number up to ${buckets}`, marks.node);
+  }
+  const used = [mask, marks.multicast, marks.decided, marks.node];
   const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
   if (overlap) throw invalidOption('marks', 'bits that do not overlap', options.marks);
   return marks;
 }
+
+/** The bits of a mask, shifted so that the lowest is bit 0. */
+const lowered = (mask: number): number => mask / 2 ** Math.log2((mask & -mask) >>> 0);
 
 export const range = (length: number): number[] => Array.from({ length }, (_, index) => index);
 const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);

@@ -30,6 +30,12 @@ std::uint32_t u32(const Napi::Object& object, const char* name) {
   return to_u32(member(object, name));
 }
 
+bool boolean(const Napi::Object& object, const char* name) {
+  const Napi::Value value = member(object, name);
+  if (!value.IsBoolean()) type_error(object.Env(), name);
+  return value.As<Napi::Boolean>().Value();
+}
+
 std::string text(const Napi::Object& object, const char* name) {
   const Napi::Value value = member(object, name);
   if (!value.IsString()) type_error(object.Env(), name);
@@ -71,6 +77,17 @@ Key key_of_bytes(const Napi::Uint8Array& bytes) {
   return {};
 }
 
+Policy to_policy(const std::string& name) {
+  if (name == "xt_cluster") return Policy::kXtCluster;
+  return name == "clusterip" ? Policy::kClusterip : Policy::kJhash;
+}
+
+HashMode to_hash_mode(const std::string& name) {
+  if (name == "sourceip-sourceport") return HashMode::kSourceIpSourcePort;
+  return name == "sourceip-sourceport-destport" ? HashMode::kSourceIpSourcePortDestPort
+                                                : HashMode::kSourceIp;
+}
+
 KeyField to_key_field(const std::string& name) {
   return name == "destination" ? KeyField::kDestination : KeyField::kSource;
 }
@@ -85,6 +102,7 @@ MarkBits to_mark_bits(const Napi::Object& object, Action action, std::uint32_t p
     bits.owned_mask = u32(owned, "mask");
   }
   if (pass_verdict == NF_REPEAT) bits.decided = u32(marks, "decided");
+  bits.node_mask = u32(marks, "node");
   return bits;
 }
 
@@ -94,6 +112,7 @@ DecisionConfig to_decision_config(const Napi::Object& object) {
   config.action = text(object, "action") == "mark" ? Action::kMark : Action::kDrop;
   config.pass_verdict = text(object, "reinject") == "repeat" ? NF_REPEAT : NF_ACCEPT;
   config.marks = to_mark_bits(object, config.action, config.pass_verdict);
+  config.strict = boolean(object, "strict");
   return config;
 }
 
@@ -113,7 +132,8 @@ const char* kind_name(FaultKind kind) {
 
 Hashing to_hashing(const Napi::Object& object) {
   Hashing hashing;
-  hashing.policy = text(object, "policy") == "xt_cluster" ? Policy::kXtCluster : Policy::kJhash;
+  hashing.policy = to_policy(text(object, "policy"));
+  hashing.mode = to_hash_mode(text(object, "hashMode"));
   hashing.seed = u32(object, "hashSeed");
   hashing.buckets = u32(object, "buckets");
   if (hashing.buckets < 1 || hashing.buckets > kMaxBuckets) type_error(object.Env(), "buckets");

@@ -11,7 +11,7 @@
    what users gave; what is wrong here is a TypeError. */
 namespace nfqc::addon {
 
-/** `{ policy, hashSeed, buckets }` */
+/** `{ policy, hashMode, hashSeed, buckets }` */
 [[nodiscard]] Hashing to_hashing(const Napi::Object& object);
 
 /** An address as a string, a number (IPv4, host order) or 4 or 16 bytes; count 0 if it is none. */

@@ -1,11 +1,25 @@
 #include "hashing.h"
 
+#include <arpa/inet.h>
+
 #include <vector>
 
+#include "../core/clusterip.h"
 #include "convert.h"
 
 namespace nfqc::addon {
 namespace {
+
+std::uint16_t to_port(const Napi::Value& value) {
+  return value.IsNumber()
+             ? htons(static_cast<std::uint16_t>(value.As<Napi::Number>().Uint32Value()))
+             : std::uint16_t{0};
+}
+
+bool has_ports(const Napi::Value& protocol) {
+  return protocol.IsNumber() &&
+         port_offset(static_cast<std::uint8_t>(protocol.As<Napi::Number>().Uint32Value())) >= 0;
+}
 
 /** What turns addresses into buckets, converted once. */
 class Hasher : public Napi::ObjectWrap<Hasher> {
@@ -26,23 +40,36 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
   }
 
  private:
+  /** (address[, protocol, source port, destination port]); count 0 if the policy cannot hash it. */
+  [[nodiscard]] Key key_of(const Napi::CallbackInfo& info) const {
+    const Key address = to_key(info[0]);
+    if (hashing_.policy != Policy::kClusterip || address.count == 0) return address;
+    if (address.count != 1) return {};
+    Ipv4Ends ends{.source = address.words[0]};
+    if (has_ports(info[1])) {
+      ends.source_port = to_port(info[2]);
+      ends.destination_port = to_port(info[3]);
+    }
+    return clusterip_key(hashing_.mode, ends);
+  }
+
   /* -1 stands for "not an address": a throw here would cost what the TypeScript side does anyway.
    */
   Napi::Value hash(const Napi::CallbackInfo& info) {
-    const Key key = to_key(info[0]);
+    const Key key = key_of(info);
     return Napi::Number::New(info.Env(),
                              key.count == 0 ? -1.0 : static_cast<double>(hashing_.hash(key)));
   }
 
   Napi::Value bucket(const Napi::CallbackInfo& info) {
-    const Key key = to_key(info[0]);
+    const Key key = key_of(info);
     return Napi::Number::New(info.Env(),
                              key.count == 0 ? -1.0 : static_cast<double>(hashing_.bucket(key)));
   }
 
   /** The words that are hashed, as they lie in memory; empty for what is not an address. */
   Napi::Value words(const Napi::CallbackInfo& info) {
-    const Key key = to_key(info[0]);
+    const Key key = key_of(info);
     const std::size_t count = key.count == 0 ? 0 : hashed_words(hashing_.policy, key);
     Napi::Array words = Napi::Array::New(info.Env(), count);
     for (std::uint32_t i = 0; i < count; ++i)

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 
+#include "clusterip.h"
 #include "ownership.h"
 
 /* What is inlined is compiled for its caller's instruction set. */
@@ -56,6 +57,11 @@ NFQC_INLINE void ipv6_loop(const Hashing& given, const std::uint8_t* addresses,
     state.a += key[3];
     to[i] = static_cast<std::uint16_t>(narrow_bucket_of(state.final(), hashing.buckets));
   }
+}
+
+/** An address alone: a packet without ports. */
+std::uint32_t bucket_clusterip(const Hashing& hashing, std::uint32_t address) noexcept {
+  return hashing.bucket(clusterip_key(hashing.mode, {.source = in_memory(address)}));
 }
 
 constexpr std::size_t kBlock = 4096;
@@ -183,6 +189,12 @@ Isa best_isa() noexcept {
 
 void buckets_ipv4(const Hashing& hashing, std::span<const std::uint32_t> addresses,
                   std::span<std::uint16_t> out, Isa isa) noexcept {
+  if (hashing.policy == Policy::kClusterip) {
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      out[i] = static_cast<std::uint16_t>(bucket_clusterip(hashing, addresses[i]));
+    }
+    return;
+  }
   with_loops(isa, [&](auto loops) { loops.ipv4(hashing, addresses, out.data()); });
 }
 
@@ -193,6 +205,12 @@ void buckets_ipv6(const Hashing& hashing, std::span<const std::uint8_t> addresse
 
 void count_ipv4(const Hashing& hashing, std::uint32_t first, std::uint64_t count,
                 std::span<std::uint64_t> counts, Isa isa) noexcept {
+  if (hashing.policy == Policy::kClusterip) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      ++counts[bucket_clusterip(hashing, first + static_cast<std::uint32_t>(i))];
+    }
+    return;
+  }
   with_loops(isa, [&](auto loops) { loops.count(hashing, first, count, counts.data()); });
 }
 

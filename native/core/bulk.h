@@ -25,11 +25,12 @@ enum class Isa : std::uint8_t {
 /** The widest of them; determined once. */
 [[nodiscard]] Isa best_isa() noexcept;
 
-/** `addresses` in host order (0x0a000001 is 10.0.0.1); `out` is as long. */
+/** `addresses` in host order (0x0a000001 is 10.0.0.1), without ports; `out` is as long. */
 void buckets_ipv4(const Hashing& hashing, std::span<const std::uint32_t> addresses,
                   std::span<std::uint16_t> out, Isa isa = best_isa()) noexcept;
 
-/** `addresses` are records of 16 bytes in network order; `out` is as long as there are records. */
+/** `addresses` are records of 16 bytes in network order; `out` is as long as there are records. Not
+ * for kClusterip. */
 void buckets_ipv6(const Hashing& hashing, std::span<const std::uint8_t> addresses,
                   std::span<std::uint16_t> out, Isa isa = best_isa()) noexcept;
 

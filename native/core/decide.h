@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 
+#include "clusterip.h"
 #include "key.h"
 #include "ownership.h"
 #include "packet.h"
@@ -31,6 +32,7 @@ struct MarkBits {
   std::uint32_t owned_mask = 0;  ///< 0 unless the action is kMark
   std::uint32_t multicast = 0;   ///< in: came in a multicast frame; out: set pkt_type to HOST
   std::uint32_t decided = 0;     ///< 0 unless packets are reinjected by NF_REPEAT
+  std::uint32_t node_mask = 0;   ///< adjacent bits; out: the bucket's number plus 1. 0: not said
 };
 
 /** All that a decision depends on besides the packet and the ownership. */
@@ -41,7 +43,13 @@ struct DecisionConfig {
   MarkBits marks;
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
+  bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
+
+/** Bytes of a packet that a decision needs: by an address alone, an IPv6 header. */
+[[nodiscard]] constexpr std::uint32_t copy_range(Policy policy) noexcept {
+  return policy == Policy::kClusterip ? kClusteripCopyRange : 40;
+}
 
 enum class Outcome : std::uint8_t { kOwned, kForeign, kMalformed };
 
@@ -58,7 +66,7 @@ struct Decision {
 /**
  * Decides one packet. `now_ns` is on the clock of the ownership's deadline. A packet without
  * readable addresses, or from an interface that is not in the config, is malformed: foreign,
- * whatever is owned.
+ * whatever is owned. So is IPv6 under kClusterip.
  */
 [[nodiscard]] Decision decide(const DecisionConfig& config, const Ownership& ownership,
                               std::uint64_t now_ns, const Packet& packet) noexcept;

@@ -6,19 +6,27 @@
 
 #include "jhash.h"
 
-/* From a key (an address) to its hash and bucket. */
+/* From a key (an address, perhaps with ports) to its hash and bucket. */
 namespace nfqc {
 
 enum class Policy : std::uint8_t {
   kJhash,      ///< the whole address; equal to nft's `jhash`
   kXtCluster,  ///< as the kernel's `cluster` match, which hashes an IPv6 address's first 32 bits
                ///< only
+  kClusterip,  ///< as the kernel's CLUSTERIP target; its keys are made by clusterip_key()
 };
 
-/** An IPv4 or IPv6 address; its words as they lie in memory, in network byte order. */
+/** What CLUSTERIP hashes; the number is that of the words. */
+enum class HashMode : std::uint8_t {
+  kSourceIp = 1,
+  kSourceIpSourcePort = 2,
+  kSourceIpSourcePortDestPort = 3,
+};
+
+/** The words that may be hashed. An address's are as they lie in memory, in network byte order. */
 struct Key {
   std::array<std::uint32_t, 4> words{};
-  std::uint8_t count = 0;  ///< 1 for IPv4, 4 for IPv6
+  std::uint8_t count = 0;  ///< of an address: 1 for IPv4, 4 for IPv6
 
   [[nodiscard]] static Key ipv4(const void* address) noexcept {
     Key key;
@@ -55,6 +63,7 @@ struct Hashing {
   Policy policy = Policy::kJhash;
   std::uint32_t seed = 0;
   std::uint32_t buckets = 1;
+  HashMode mode = HashMode::kSourceIp;  ///< of kClusterip alone
 
   [[nodiscard]] constexpr std::uint32_t hash(const Key& key) const noexcept {
     return hash_key(policy, key, seed);

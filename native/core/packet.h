@@ -8,10 +8,6 @@
 /* What the kernel's nfnetlink_queue says of one packet, without a copy. */
 namespace nfqc {
 
-/** Bytes of a packet that a decision needs: an IPv6 header, which is longer than a plain IPv4 one.
- */
-inline constexpr std::uint32_t kCopyRange = 40;
-
 /** The fields of an NFQNL_MSG_PACKET that a decision needs. */
 struct Packet {
   std::uint32_t id = 0;

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <string>
 
-#include "../core/packet.h"
 #include "fault.h"
 #include "queue_status.h"
 
@@ -98,7 +97,7 @@ void QueueSocket::bind_queue() {
 
 void QueueSocket::start() {
   ConfigMessage params(config_.queue, kStartSequence);
-  nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(kCopyRange));
+  nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(config_.copy_range));
   if (mnl_socket_sendto(socket_.get(), *params, (*params)->nlmsg_len) < 0) {
     throw Fault(FaultKind::kSystem, "sendto", errno, "cannot ask for packets");
   }

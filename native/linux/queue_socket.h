@@ -17,6 +17,7 @@ struct QueueSocketConfig {
   std::uint16_t queue = 0;
   std::uint32_t queue_length = 0;    ///< packets that the kernel holds
   std::uint32_t receive_buffer = 0;  ///< bytes asked for
+  std::uint32_t copy_range = 0;      ///< bytes of each packet that are wanted
 };
 
 /**

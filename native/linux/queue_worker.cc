@@ -101,7 +101,8 @@ void QueueWorker::set_up() {
     decision.interfaces[decision.interface_count++] = {interface_index(interface.name),
                                                        interface.field};
   }
-  socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
+  socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer,
+                                    copy_range(decision.hashing.policy)});
   status_.emplace();
   static_cast<void>(require_status());
   counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());

@@ -1,13 +1,17 @@
 import { printed } from '../errors.js';
-import type { Explanation } from '../hash.js';
+import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
 import { resolveOptions } from '../options.js';
 import { CommandError, endOnBrokenOutput, print } from './failure.js';
-import { bucketOf, hasherOf } from './hash.js';
+import { hasherOf } from './hash.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
+import { bucketOf } from './packet.js';
 
 export interface ExplainFlags extends Flags {
   src: string;
+  proto?: number;
+  sport?: number;
+  dport?: number;
   json?: true;
 }
 
@@ -18,13 +22,15 @@ type Explained = { address: string } & Explanation & { node: number | null; loca
 export async function explain(flags: ExplainFlags): Promise<void> {
   const options = toOptions(flags);
   const { hasher, classic } = hasherOf(flags, options);
+  const packet = packetOf(hasher, flags);
   if (bucketOf(hasher, flags.src) === undefined) {
+    const expected = hasher.policy === 'clusterip' ? 'an IPv4' : 'an IPv4 or IPv6';
     throw new CommandError(
-      `Expected an IPv4 or IPv6 address for --src but received ${printed(flags.src)}`,
+      `Expected ${expected} address for --src but received ${printed(flags.src)}`,
       2,
     );
   }
-  const explanation = hasher.explain(flags.src);
+  const explanation = checkOptions(flags, () => hasher.explain(packet));
   const { bucket } = explanation;
   const owned = ownedBuckets(flags, options);
   const explained = {
@@ -35,6 +41,19 @@ export async function explain(flags: ExplainFlags): Promise<void> {
   };
   endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
+}
+
+/** What shall be explained: an address or, for policy `clusterip`, a packet. */
+function packetOf(
+  hasher: Hasher,
+  { src, proto, sport, dport }: ExplainFlags,
+): Address | PacketFields {
+  const fields = Object.fromEntries(
+    Object.entries({ protocol: proto, sport, dport }).filter(([, value]) => value !== undefined),
+  );
+  if (hasher.policy === 'clusterip') return { src, protocol: 0, ...fields };
+  if (Object.keys(fields).length === 0) return src;
+  throw new CommandError('--proto, --sport and --dport belong to --policy clusterip', 2);
 }
 
 /** What this node owns, or undefined where nobody said. */
@@ -51,6 +70,7 @@ function asText({
   address,
   family,
   policy,
+  hashMode,
   words,
   hashSeed,
   hash,
@@ -61,7 +81,7 @@ function asText({
 }: Explained): string {
   const rows = {
     address: `${address} (IPv${family})`,
-    policy,
+    policy: hashMode === undefined ? policy : `${policy}, ${hashMode}`,
     words: words.map(hex).join(' '),
     seed: hex(hashSeed),
     hash: hex(hash),

@@ -15,6 +15,8 @@ import {
 export interface Flags {
   config?: string;
   policy?: Options['policy'];
+  hashMode?: Options['hashMode'];
+  strict?: true;
   clusterTotalNodes?: number;
   buckets?: number;
   clusterHashSeed?: number;
@@ -31,6 +33,7 @@ export interface Flags {
   mark?: MaskedMark;
   multicastBit?: number;
   decidedBit?: number;
+  nodeBits?: number;
   netns?: string;
   name?: string;
   queueLength?: number;
@@ -45,12 +48,12 @@ export interface Flags {
 export const withHashing = (command: Command): Command =>
   command
     .option(
-      '--cluster-total-nodes <count>',
+      '--total-nodes, --cluster-total-nodes <count>',
       'nodes in the cluster, 1 to 32; node n owns bucket n - 1',
       u32,
     )
     .option('--buckets <count>', 'instead: fine-grained buckets, 1 to 1023', u32)
-    .option('--cluster-hash-seed <seed>', 'the same 32 bits on every node (mandatory)', u32)
+    .option('--hash-init, --cluster-hash-seed <seed>', 'the same 32 bits on every node (mandatory)', u32)
     .addOption(
       choice('--policy', 'how an address is hashed (default: jhash)', 'jhash', 'xt_cluster'),
     )
@@ -59,7 +62,7 @@ export const withHashing = (command: Command): Command =>
 /** The flags that say what this node owns. */
 export const withShare = (command: Command): Command =>
   command
-    .option('--cluster-local-node <nodes>', "this node's number from 1, or several: 1,3", nodes)
+    .option('--local-node, --cluster-local-node <nodes>', "this node's number from 1, or several: 1,3", nodes)
     .option('--cluster-local-nodemask <mask>', 'instead: bit n - 1 stands for node n', u32)
     .option(
       '--invert',

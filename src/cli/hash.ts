@@ -1,14 +1,18 @@
 import type { Readable } from 'node:stream';
 import { Hasher, type HasherOptions } from '../hash.js';
-import { NfqClusterError, printed } from '../errors.js';
+import { printed } from '../errors.js';
 import { CommandError, endOnBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
+import { bucketOf, expectedOf, packetOf } from './packet.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
 const LONGEST_LINE = 1000;
 
-/** `nfq-cluster hash`: addresses from standard input, each with its bucket and its node on standard output. */
+/**
+ * `nfq-cluster hash`: addresses (for policy `clusterip`, packets) from standard input, each with its bucket
+ * and its node on standard output.
+ */
 export async function hash(flags: Flags): Promise<void> {
   const { hasher, classic } = hasherOf(flags, toOptions(flags));
   endOnBrokenOutput();
@@ -20,7 +24,7 @@ export function hasherOf(
   flags: Flags,
   options: GivenOptions,
 ): { hasher: Hasher; classic: boolean } {
-  const names = ['policy', 'hashSeed', 'totalNodes', 'buckets'];
+  const names = ['policy', 'hashMode', 'hashSeed', 'totalNodes', 'buckets'];
   const hashing = Object.fromEntries(
     names.flatMap((name) => (name in options ? [[name, options[name]]] : [])),
   );
@@ -35,15 +39,15 @@ async function hashLines(input: Readable, hasher: Hasher, classic: boolean): Pro
     let rows = '';
     for (const text of lines) {
       line += 1;
-      const address = text.endsWith('\r') ? text.slice(0, -1) : text;
-      const bucket = bucketOf(hasher, address);
+      const packet = text.endsWith('\r') ? text.slice(0, -1) : text;
+      const bucket = bucketOf(hasher, packetOf(hasher, packet));
       if (bucket === undefined) {
         await print(rows);
         throw new CommandError(
-          `line ${line}: expected an IPv4 or IPv6 address but received ${printed(address)}`,
+          `line ${line}: expected ${expectedOf(hasher)} but received ${printed(packet)}`,
         );
       }
-      rows += classic ? `${address}\t${bucket}\t${bucket + 1}\n` : `${address}\t${bucket}\n`;
+      rows += classic ? `${packet}\t${bucket}\t${bucket + 1}\n` : `${packet}\t${bucket}\n`;
     }
     if (rows !== '') await print(rows);
   };
@@ -55,14 +59,4 @@ async function hashLines(input: Readable, hasher: Hasher, classic: boolean): Pro
     if (rest.length > LONGEST_LINE) break;
   }
   if (rest !== '') await flush([rest]);
-}
-
-/** An address's bucket, or undefined where it is none. */
-export function bucketOf(hasher: Hasher, address: string): number | undefined {
-  try {
-    return hasher.bucket(address);
-  } catch (error) {
-    if (error instanceof NfqClusterError) return undefined;
-    throw error;
-  }
 }

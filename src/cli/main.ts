@@ -11,7 +11,7 @@ import { withHashing, withPackets, withRules, withShare, withShared, type Flags 
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
 import { addSetup, showSetup } from './setup.js';
-import { milliseconds } from './values.js';
+import { milliseconds, u32 } from './values.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
   'version' | 'description',
@@ -39,13 +39,18 @@ function program(): Command {
     .action((flags: RunFlags) => run(flags));
   const hashes = top
     .command('hash')
-    .description('read addresses, one a line; print each with its bucket and its node');
+    .description(
+      'read addresses, one a line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
+    );
   withHashing(hashes).action((flags: Flags) => hash(flags));
   const explains = top
     .command('explain')
     .description('show how an address comes to its node')
     .requiredOption('--src <address>', 'IPv4 or IPv6 address');
   withShare(withHashing(explains))
+    .option('--proto <number>', "IP protocol's number, for policy clusterip", u32)
+    .option('--sport <port>', 'source port, for policy clusterip', u32)
+    .option('--dport <port>', 'destination port, for policy clusterip', u32)
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
   addControlCommands(top);

@@ -20,7 +20,8 @@ std::size_t take(const unsigned char* bytes, std::size_t length) {
           (packet.payload >= bytes && packet.payload + packet.payload_length <= bytes + length));
   require(message.kind != nfqc::MessageKind::kPacket || message.has_id);
   nfqc::DecisionConfig config{
-      .hashing = {nfqc::Policy::kJhash, 1, 1023},
+      .hashing = {(packet.id & 4) != 0 ? nfqc::Policy::kClusterip : nfqc::Policy::kJhash, 1, 1023,
+                  static_cast<nfqc::HashMode>(1 + packet.id % 3)},
       .action = (packet.id & 1) != 0 ? nfqc::Action::kMark : nfqc::Action::kDrop,
       .marks = {0x0f, 0xff, 0x4000'0000, 0x8000'0000}};
   config.interfaces[0] = {packet.ifindex_in, (packet.id & 2) != 0 ? nfqc::KeyField::kSource
