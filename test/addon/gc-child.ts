@@ -111,7 +111,8 @@ const scenarios: Record<string, () => Promise<void>> = {
     };
     const [reference, memory] = await make();
     await collected([reference]);
-    // Memory that was given back would now be theirs, and zero.
+    // The addon learns of it a little later. Memory that it gave back would then be theirs, and zero.
+    for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
     const others = Array.from(
       { length: 20 },
       () => new native.NativeEngine(nativeConfig(netns), [0], Infinity, () => undefined),
