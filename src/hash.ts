@@ -206,7 +206,7 @@ const packetSchema = z.strictObject({
   dport: port,
 });
 
-const isPacket = (packet: Address | PacketFields): packet is PacketFields =>
+const isPacket = (packet: Address | PacketFields | null): packet is PacketFields =>
   typeof packet === 'object' && packet !== null && 'src' in packet;
 
 function fields(packet: PacketFields): NativePacket {

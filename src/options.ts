@@ -76,7 +76,7 @@ export interface MarkOptions {
    * bucket plus 1), for a rule to store in the connmark.
    * @default 0x03ff0000
    */
-  node?: number;
+  nodeNumber?: number;
 }
 
 /** Buckets (from 0) or nodes (from 1) to own, and for how long. */
@@ -208,8 +208,8 @@ export interface ResolvedOptions {
   /** Milliseconds, or Infinity. */
   validFor: number;
   action: 'drop' | 'mark';
-  /** `node` is 0 but for policy `clusterip`. */
-  marks: { owned: MaskedMark; multicast: number; decided: number; node: number };
+  /** `nodeNumber` is 0 but for policy `clusterip`. */
+  marks: { owned: MaskedMark; multicast: number; decided: number; nodeNumber: number };
   reinject: 'accept' | 'repeat';
   rules: Rules;
   name: string;
@@ -361,9 +361,9 @@ const schema = z.strictObject(
           owned: maskedMark.optional(),
           multicast: oneBit.optional(),
           decided: oneBit.optional(),
-          node: adjacentBits.optional(),
+          nodeNumber: adjacentBits.optional(),
         },
-        'an object with owned, multicast, decided or node',
+        'an object with owned, multicast, decided or nodeNumber',
       )
       .optional(),
     reinject: oneOf('accept', 'repeat').optional(),
@@ -562,12 +562,12 @@ export function checkTotalNodes(totalNodes: number | undefined, strict = false):
 
 function resolveMarks(options: Checked, buckets: number): ResolvedOptions['marks'] {
   const clusterip = options.policy === 'clusterip';
-  if (!clusterip) refuseClusteripOnly({ 'marks.node': options.marks?.node });
+  if (!clusterip) refuseClusteripOnly({ 'marks.nodeNumber': options.marks?.nodeNumber });
   const marks = {
     owned: options.marks?.owned ?? { value: 0xffff, mask: 0xffff },
     multicast: options.marks?.multicast ?? 0x4000_0000,
     decided: options.marks?.decided ?? 0x8000_0000,
-    node: clusterip ? (options.marks?.node ?? 0x03ff_0000) : 0,
+    nodeNumber: clusterip ? (options.marks?.nodeNumber ?? 0x03ff_0000) : 0,
   };
   const { value, mask } = marks.owned;
   if (value === 0 || (value & ~mask) !== 0) {
@@ -577,10 +577,10 @@ function resolveMarks(options: Checked, buckets: number): ResolvedOptions['marks
       marks.owned,
     );
   }
-  if (clusterip && lowered(marks.node) < buckets) {
-    throw invalidOption('marks.node', `bits for a number up to ${buckets}`, marks.node);
+  if (clusterip && lowered(marks.nodeNumber) < buckets) {
+    throw invalidOption('marks.nodeNumber', `bits for a number up to ${buckets}`, marks.nodeNumber);
   }
-  const used = [mask, marks.multicast, marks.decided, marks.node];
+  const used = [mask, marks.multicast, marks.decided, marks.nodeNumber];
   const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
   if (overlap) throw invalidOption('marks', 'bits that do not overlap', options.marks);
   return marks;

@@ -102,7 +102,7 @@ MarkBits to_mark_bits(const Napi::Object& object, Action action, std::uint32_t p
     bits.owned_mask = u32(owned, "mask");
   }
   if (pass_verdict == NF_REPEAT) bits.decided = u32(marks, "decided");
-  bits.node_mask = u32(marks, "node");
+  bits.node_mask = u32(marks, "nodeNumber");
   return bits;
 }
 

@@ -1,7 +1,7 @@
 #include "clusterip.h"
 
 #include <linux/icmp.h>
-#include <netinet/in.h>
+#include <linux/in.h>
 
 #include <bit>
 #include <cstring>

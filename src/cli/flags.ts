@@ -53,16 +53,39 @@ export const withHashing = (command: Command): Command =>
       u32,
     )
     .option('--buckets <count>', 'instead: fine-grained buckets, 1 to 1023', u32)
-    .option('--hash-init, --cluster-hash-seed <seed>', 'the same 32 bits on every node (mandatory)', u32)
+    .option(
+      '--hash-init, --cluster-hash-seed <seed>',
+      'the same 32 bits on every node (mandatory)',
+      u32,
+    )
     .addOption(
-      choice('--policy', 'how an address is hashed (default: jhash)', 'jhash', 'xt_cluster'),
+      choice(
+        '--policy',
+        'how an address is hashed (default: jhash)',
+        'jhash',
+        'xt_cluster',
+        'clusterip',
+      ),
+    )
+    .addOption(
+      choice(
+        '--hashmode, --hash-mode',
+        'what policy clusterip hashes (default: sourceip)',
+        'sourceip',
+        'sourceip-sourceport',
+        'sourceip-sourceport-destport',
+      ),
     )
     .option('--config <file>', "JSON with the names of open()'s options; a flag overrides it");
 
 /** The flags that say what this node owns. */
 export const withShare = (command: Command): Command =>
   command
-    .option('--local-node, --cluster-local-node <nodes>', "this node's number from 1, or several: 1,3", nodes)
+    .option(
+      '--local-node, --cluster-local-node <nodes>',
+      "this node's number from 1, or several: 1,3",
+      nodes,
+    )
     .option('--cluster-local-nodemask <mask>', 'instead: bit n - 1 stands for node n', u32)
     .option(
       '--invert',
@@ -120,6 +143,12 @@ export const withRules = (command: Command): Command =>
       u32,
     )
     .option('--decided-bit <bit>', 'mark bit: has been decided (default: 0x80000000)', u32)
+    .option(
+      '--node-bits <mask>',
+      "mark bits: the node's number, with policy clusterip (default: 0x03ff0000)",
+      u32,
+    )
+    .option('--strict', 'policy clusterip to the letter, its faults included')
     .addOption(
       choice(
         '--rules',

@@ -4,7 +4,7 @@ import { printed } from '../errors.js';
 import { CommandError, endOnBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
-import { bucketOf, expectedOf, packetOf } from './packet.js';
+import { bucketOfLine, expectedOf } from './packet.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
 const LONGEST_LINE = 1000;
@@ -40,7 +40,7 @@ async function hashLines(input: Readable, hasher: Hasher, classic: boolean): Pro
     for (const text of lines) {
       line += 1;
       const packet = text.endsWith('\r') ? text.slice(0, -1) : text;
-      const bucket = bucketOf(hasher, packetOf(hasher, packet));
+      const bucket = bucketOfLine(hasher, packet);
       if (bucket === undefined) {
         await print(rows);
         throw new CommandError(

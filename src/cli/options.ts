@@ -20,7 +20,7 @@ const SPELLED: Readonly<Record<string, string>> = {
   'marks.owned': '--mark',
   'marks.multicast': '--multicast-bit',
   'marks.decided': '--decided-bit',
-  'marks.node': '--node-bits',
+  'marks.nodeNumber': '--node-bits',
   marks: '--mark, --multicast-bit, --decided-bit and --node-bits',
   hashMode: '--hash-mode',
   strict: '--strict',
@@ -123,7 +123,7 @@ function fromFlags(flags: Flags): Partial<Options> {
     owned: flags.mark,
     multicast: flags.multicastBit,
     decided: flags.decidedBit,
-    node: flags.nodeBits,
+    nodeNumber: flags.nodeBits,
   });
   return onlyGiven({
     policy: flags.policy,

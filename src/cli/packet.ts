@@ -8,12 +8,18 @@ export const expectedOf = ({ policy }: Hasher): string =>
     : 'an IPv4 or IPv6 address';
 
 /** What a line of `hash` says; for policy `clusterip` SOURCE,PROTOCOL,SPORT,DPORT. */
-export function packetOf({ policy }: Hasher, line: string): Address | PacketFields {
+function packetOf({ policy }: Hasher, line: string): Address | PacketFields | undefined {
   if (policy !== 'clusterip') return line;
-  const [src, ...numbers] = line.split(',');
-  if (numbers.length !== 3 || !numbers.every((number) => /^\d+$/.test(number))) return line;
+  const [, src, ...numbers] = /^([^,]*),(\d+),(\d+),(\d+)$/.exec(line) ?? [];
+  if (src === undefined) return undefined;
   const [protocol, sport, dport] = numbers.map(Number) as [number, number, number];
-  return { src: src!, protocol, sport, dport };
+  return { src, protocol, sport, dport };
+}
+
+/** The bucket of what a line says, or undefined where it does not say it. */
+export function bucketOfLine(hasher: Hasher, line: string): number | undefined {
+  const packet = packetOf(hasher, line);
+  return packet === undefined ? undefined : bucketOf(hasher, packet);
 }
 
 /** A packet's bucket, or undefined where it is none. */

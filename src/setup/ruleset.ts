@@ -1,5 +1,6 @@
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
+import { afterClusterip, isClusterip } from './clusterip.js';
 
 /** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
 export type Mechanism =
@@ -81,8 +82,8 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
     ...(jump ? [`-I PREROUTING 1 -j ${chain}`] : []),
     ...names(options).flatMap((name) => [
       ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
-      // A decided packet comes by again, and the user's next rule shall see no bit of ours.
-      `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(decided | multicast)}`,
+      // A decided packet comes by again, and the user's next rule shall see no bit of ours but what is needed.
+      `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(isClusterip(options) ? decided : decided | multicast)}`,
     ]),
     'COMMIT',
   ]);
@@ -105,11 +106,17 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
     // Neighbour discovery and multicast groups: every node answers for itself, so it is nobody's to drop.
-    ...['icmpv6 type { 130-137, 143 }', 'ip protocol igmp'].map((every) =>
+    ...[
+      isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
+      'ip protocol igmp',
+    ].map((every) =>
       join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return'),
     ),
     setMark(keep, 0),
-    join('meta pkttype multicast', setMark(~0, multicast)),
+    join(
+      isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
+      setMark(~0, multicast),
+    ),
     marking
       ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
       : 'ct state invalid,untracked drop',
@@ -119,16 +126,20 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
   return rules;
 }
 
+/* By the packet itself and not by its mark: also for packets that were never queued. */
+const FIX_UNICAST = [
+  'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
+  'meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host',
+];
+
 function afterRules(options: ResolvedOptions): string[] {
-  const { multicast, decided } = options.marks;
+  const { multicast, decided, nodeNumber } = options.marks;
   return [
     `iifname != { ${names(options)
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
-    // By the packet itself and not by its mark: also for packets that were never queued.
-    'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
-    'meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host',
-    setMark(~(multicast | decided), 0),
+    ...(isClusterip(options) ? afterClusterip(options) : FIX_UNICAST),
+    setMark(~(multicast | decided | nodeNumber), 0),
   ];
 }
 
@@ -141,7 +152,9 @@ function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefin
 
 /** Under action `drop` the owned mark is not used, so its bits are the user's. */
 function ourBits({ action, marks }: ResolvedOptions): number {
-  return marks.multicast | marks.decided | (action === 'mark' ? marks.owned.mask : 0);
+  return (
+    marks.multicast | marks.decided | marks.nodeNumber | (action === 'mark' ? marks.owned.mask : 0)
+  );
 }
 
 /** Keeps some bits of the mark and sets others; nothing where that changes nothing. */

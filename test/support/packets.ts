@@ -89,6 +89,16 @@ export function fragments(frame: Buffer, size: number, id = 1): Buffer[] {
   });
 }
 
+/** An IPv4 frame with bytes of no operation behind its header; `length` is a multiple of 4. */
+export function withOptions(frame: Buffer, length: number): Buffer {
+  const packet = frame.subarray(ETHERNET_HEADER);
+  const header = Buffer.concat([packet.subarray(0, IPV4_HEADER), Buffer.alloc(length, 1)]);
+  header[0] = 0x45 + length / 4;
+  header.writeUInt16BE(packet.length + length, 2);
+  const ethernetHeader = frame.subarray(0, ETHERNET_HEADER);
+  return Buffer.concat([ethernetHeader, sealed(header), packet.subarray(IPV4_HEADER)]);
+}
+
 /** A packet of any protocol around any payload, right or wrong. */
 export function ip(ends: Ends, protocol: number, payload: Buffer): Buffer {
   const source = bytes(ends.src);

@@ -234,7 +234,7 @@ describe('nfq-cluster', () => {
     );
     wrongUse(
       'hash --cluster-hash-seed 0xfffffffff',
-      /^nfq-cluster: option '--cluster-hash-seed <seed>' argument '0xfffffffff' is invalid/,
+      /^nfq-cluster: option '--hash-init, --cluster-hash-seed <seed>' argument '0xfffffffff' is invalid/,
     );
     wrongUse('hash --cluster-total-nodes 2', /^nfq-cluster: .*--cluster-hash-seed is mandatory/);
     wrongUse(

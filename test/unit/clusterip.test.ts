@@ -130,10 +130,13 @@ describe('options', () => {
 
   test('its own, with their defaults', () => {
     const { hashMode, strict, marks } = resolve(two)();
-    assert.deepEqual([hashMode, strict, marks.node], ['sourceip', false, 0x03ff_0000]);
+    assert.deepEqual([hashMode, strict, marks.nodeNumber], ['sourceip', false, 0x03ff_0000]);
     assert.equal(resolve({ ...two, strict: true })().strict, true);
-    assert.equal(resolve({ ...two, marks: { node: 0x30 << 16 } })().marks.node, 0x30 << 16);
-    assert.equal(resolve({ ...two, policy: 'jhash' })().marks.node, 0);
+    assert.equal(
+      resolve({ ...two, marks: { nodeNumber: 0x30 << 16 } })().marks.nodeNumber,
+      0x30 << 16,
+    );
+    assert.equal(resolve({ ...two, policy: 'jhash' })().marks.nodeNumber, 0);
   });
 
   test('its own, given to another policy', () => {
@@ -141,7 +144,7 @@ describe('options', () => {
     for (const [name, option, value] of [
       ['hashMode', { hashMode: 'sourceip' }, 'sourceip'],
       ['strict', { strict: false }, false],
-      ['marks.node', { marks: { node: 0x30000 } }, 0x30000],
+      ['marks.nodeNumber', { marks: { nodeNumber: 0x30000 } }, 0x30000],
     ] as const) {
       const call = resolve({ ...two, policy: 'jhash', ...option });
       refuses(call, { name, expected: 'nothing', value, remedy });
@@ -149,18 +152,23 @@ describe('options', () => {
   });
 
   test('node bits that are not adjacent, too few, or not free', () => {
-    const node = (mask: number, more: object = two) => resolve({ ...more, marks: { node: mask } });
+    const node = (mask: number, more: object = two) =>
+      resolve({ ...more, marks: { nodeNumber: mask } });
     const adjacent = 'adjacent bits, such as 0x03ff0000';
     for (const value of [0, 0x50000, 2 ** 32, -1]) {
-      refuses(node(value), { name: 'marks.node', expected: adjacent, value });
+      refuses(node(value), { name: 'marks.nodeNumber', expected: adjacent, value });
     }
-    assert.equal(node(0x0c00_0000)().marks.node, 0x0c00_0000);
+    assert.equal(node(0x0c00_0000)().marks.nodeNumber, 0x0c00_0000);
     const four = { totalNodes: 4, localNode: 1 };
-    const few = { name: 'marks.node', expected: 'bits for a number up to 4', value: 0x0c00_0000 };
+    const few = {
+      name: 'marks.nodeNumber',
+      expected: 'bits for a number up to 4',
+      value: 0x0c00_0000,
+    };
     refuses(node(0x0c00_0000, four), few);
     const overlap = { name: 'marks', expected: 'bits that do not overlap' };
-    refuses(node(0xc000), { ...overlap, value: { node: 0xc000 } });
-    refuses(node(0xf000_0000), { ...overlap, value: { node: 0xf000_0000 } });
+    refuses(node(0xc000), { ...overlap, value: { nodeNumber: 0xc000 } });
+    refuses(node(0xf000_0000), { ...overlap, value: { nodeNumber: 0xf000_0000 } });
   });
 
   test('more nodes than the original, unless strict', () => {

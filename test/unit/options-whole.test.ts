@@ -79,6 +79,8 @@ describe('options as a whole', () => {
       queues: [0],
       interfaces: [{ name: 'eth0', key: 'source', ...NOT_SHARED }],
       policy: 'jhash',
+      hashMode: 'sourceip',
+      strict: false,
       hashSeed: 1,
       buckets: 2,
       classic: true,
@@ -89,6 +91,7 @@ describe('options as a whole', () => {
         owned: { value: 0xffff, mask: 0xffff },
         multicast: 0x4000_0000,
         decided: 0x8000_0000,
+        nodeNumber: 0,
       },
       reinject: 'accept',
       rules: 'none',
@@ -148,7 +151,11 @@ describe('options as a whole', () => {
 
   test('an option that is like no other gets the list of them', () => {
     const call = () => resolveOptions({ ...VALID, marks: { somethingElse: 1 } });
-    refusesUnknown(call, 'marks.somethingElse', 'Known here: owned, multicast, decided.');
+    refusesUnknown(
+      call,
+      'marks.somethingElse',
+      'Known here: owned, multicast, decided, nodeNumber.',
+    );
   });
 
   test('what they are given is left as it was', () => {

@@ -53,9 +53,23 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'policy',
-    expected: 'one of "jhash", "xt_cluster"',
-    good: ['jhash', 'xt_cluster', undefined],
-    bad: ['JHASH', '', 'clusterip', ...NO_TEXTS],
+    expected: 'one of "jhash", "xt_cluster", "clusterip"',
+    good: ['jhash', 'xt_cluster', 'clusterip', undefined],
+    bad: ['JHASH', '', 'CLUSTERIP', ...NO_TEXTS],
+  },
+  {
+    name: 'hashMode',
+    expected: 'one of "sourceip", "sourceip-sourceport", "sourceip-sourceport-destport"',
+    good: ['sourceip', 'sourceip-sourceport', 'sourceip-sourceport-destport', undefined],
+    bad: ['sourceport', '', ...NO_TEXTS],
+    with: { policy: 'clusterip' },
+  },
+  {
+    name: 'strict',
+    expected: 'true or false',
+    good: [true, false, undefined],
+    bad: [0, 1, 'true', null, {}],
+    with: { policy: 'clusterip' },
   },
   {
     name: 'totalNodes',
@@ -146,7 +160,7 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'marks',
-    expected: 'an object with owned, multicast or decided',
+    expected: 'an object with owned, multicast, decided or nodeNumber',
     good: [{}, undefined],
     bad: [0xffff, '0x1', null, [], true],
   },
