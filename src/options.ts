@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { invalidOption } from './errors.js';
+import { lowered, resolveMarks } from './marks.js';
 import { parse } from './parse.js';
 import {
   isClusterMac,
@@ -407,7 +408,9 @@ export function resolveOptions(input: unknown): ResolvedOptions {
       'One rule spreads packets over a range of queues.',
     );
   }
-  if (options.policy !== 'clusterip') refuseClusteripOnly({ strict: options.strict });
+  if (options.policy !== 'clusterip') {
+    refuseClusteripOnly({ strict: options.strict, 'marks.nodeNumber': options.marks?.nodeNumber });
+  }
   const share = resolveShare(options);
   return {
     queues,
@@ -417,7 +420,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
     hashSeed: options.hashSeed,
     ...share,
     action: options.action ?? 'drop',
-    marks: resolveMarks(options, share.buckets),
+    marks: resolveMarks(options.marks, options.policy === 'clusterip' ? share.buckets : undefined),
     reinject: options.reinject ?? 'accept',
     rules: options.rules ?? 'none',
     name: options.name ?? `q${queues[0]!}`,
@@ -559,35 +562,6 @@ export function checkTotalNodes(totalNodes: number | undefined, strict = false):
   }
   if (!strict && totalNodes === 0) throw invalidOption('totalNodes', TOTAL_NODES, totalNodes);
 }
-
-function resolveMarks(options: Checked, buckets: number): ResolvedOptions['marks'] {
-  const clusterip = options.policy === 'clusterip';
-  if (!clusterip) refuseClusteripOnly({ 'marks.nodeNumber': options.marks?.nodeNumber });
-  const marks = {
-    owned: options.marks?.owned ?? { value: 0xffff, mask: 0xffff },
-    multicast: options.marks?.multicast ?? 0x4000_0000,
-    decided: options.marks?.decided ?? 0x8000_0000,
-    nodeNumber: clusterip ? (options.marks?.nodeNumber ?? 0x03ff_0000) : 0,
-  };
-  const { value, mask } = marks.owned;
-  if (value === 0 || (value & ~mask) !== 0) {
-    throw invalidOption(
-      'marks.owned',
-      'a value that is not 0 and lies within the mask',
-      marks.owned,
-    );
-  }
-  if (clusterip && lowered(marks.nodeNumber) < buckets) {
-    throw invalidOption('marks.nodeNumber', `bits for a number up to ${buckets}`, marks.nodeNumber);
-  }
-  const used = [mask, marks.multicast, marks.decided, marks.nodeNumber];
-  const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
-  if (overlap) throw invalidOption('marks', 'bits that do not overlap', options.marks);
-  return marks;
-}
-
-/** The bits of a mask, shifted so that the lowest is bit 0. */
-const lowered = (mask: number): number => mask / 2 ** Math.log2((mask & -mask) >>> 0);
 
 export const range = (length: number): number[] => Array.from({ length }, (_, index) => index);
 const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
