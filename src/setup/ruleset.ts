@@ -109,9 +109,7 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
       'ip protocol igmp',
-    ].map((every) =>
-      join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return'),
-    ),
+    ].map((every) => join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return')),
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
