@@ -39,7 +39,8 @@ describe('exports', () => {
 
   test('of the package', () => {
     const values = [
-      ...['Control', 'Hasher', 'MAX_BUCKETS', 'MAX_INTERFACES', 'MAX_NODES', 'NfqClusterError'],
+      ...['Control', 'Hasher', 'MAX_BUCKETS', 'MAX_CLUSTERIP_NODES', 'MAX_INTERFACES', 'MAX_NODES'],
+      'NfqClusterError',
       ...['apply', 'exportRules', 'importRules', 'ofStatus', 'open', 'plan', 'revert', 'status'],
     ];
     assert.deepEqual(Object.keys(api).sort(), values);
