@@ -10,7 +10,7 @@ namespace {
 
 /** What a policy reads of a packet. */
 struct Reading {
-  Key key;                      ///< count 0 if it has none
+  Key key{};                    ///< count 0 if it has none
   bool unicast = false;         ///< neither malformed nor for a multicast address
   bool for_every_node = false;  ///< owned by all, and its frame's pkt_type left alone
 };
