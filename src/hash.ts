@@ -1,10 +1,10 @@
 import { z } from 'zod';
+import { integer } from './checks.js';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
 import {
   checkTotalNodes,
   hashingSchema,
-  integer,
   resolveHashing,
   type HashMode,
   type Policy,

@@ -18,10 +18,6 @@ export {
 } from './hash.js';
 export { importRules, type Imported, type ImportedOptions, type Note } from './import/index.js';
 export {
-  MAX_BUCKETS,
-  MAX_CLUSTERIP_NODES,
-  MAX_INTERFACES,
-  MAX_NODES,
   type HashMode,
   type InterfaceOptions,
   type Key,
@@ -48,4 +44,5 @@ export type { Command } from './setup/exec.js';
 export type { Step } from './setup/plan.js';
 export type { Mechanism } from './setup/ruleset.js';
 export type { SetupStatus } from './setup/setup.js';
+export { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
 export type { Latency, Stats } from './stats.js';

@@ -1,6 +1,22 @@
 import { z } from 'zod';
+import {
+  adjacentBits,
+  check,
+  integer,
+  integers,
+  interfaceName,
+  isInteger,
+  maskedMark,
+  matching,
+  oneBit,
+  oneOf,
+  u32,
+  U32,
+} from './checks.js';
+import { ascending, inverted, localBuckets } from './buckets.js';
 import { invalidOption } from './errors.js';
-import { lowered, resolveMarks } from './marks.js';
+import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
+import { resolveMarks } from './marks.js';
 import { parse } from './parse.js';
 import {
   isClusterMac,
@@ -222,59 +238,6 @@ export interface ResolvedOptions {
   control: string;
 }
 
-export const MAX_NODES = 32;
-/** Of CLUSTERIP, and so with `strict: true`. */
-export const MAX_CLUSTERIP_NODES = 16;
-export const MAX_BUCKETS = 1023;
-export const MAX_INTERFACES = 64;
-const U32 = 0xffff_ffff;
-
-/* A failed check's message is the noun phrase that stands behind "Expected". */
-const check = <T>(expected: string, holds: (value: unknown) => boolean) =>
-  z.custom<T>(holds, { error: expected });
-
-const isInteger = (value: unknown, low: number, high: number): value is number =>
-  Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
-
-export const integer = (low: number, high: number) =>
-  check<number>(`an integer from ${low} to ${high}`, (value) => isInteger(value, low, high));
-
-const u32 = check<number>('an integer from 0 to 0xffffffff', (value) => isInteger(value, 0, U32));
-
-const oneOf = <T extends string>(...names: readonly T[]) =>
-  check<T>(`one of ${names.map((name) => `"${name}"`).join(', ')}`, (value) =>
-    (names as readonly unknown[]).includes(value),
-  );
-
-const oneBit = check<number>(
-  'a single bit, such as 0x40000000',
-  (value) => isInteger(value, 1, U32) && Number.isInteger(Math.log2(value)),
-);
-
-const adjacentBits = check<number>('adjacent bits, such as 0x03ff0000', (value) => {
-  if (!isInteger(value, 1, U32)) return false;
-  return Number.isInteger(Math.log2(lowered(value) + 1));
-});
-
-const matching = (expected: string, pattern: RegExp) =>
-  check<string>(expected, (value) => typeof value === 'string' && pattern.test(value));
-
-const integers = (low: number, high: number, atLeast: number) =>
-  check<readonly number[]>(
-    `${atLeast > 0 ? 'a list, not empty,' : 'a list'} of different integers from ${low} to ${high}`,
-    (value) =>
-      Array.isArray(value) &&
-      value.length >= atLeast &&
-      /* A spread, since every() passes over the holes of a sparse list. */
-      [...(value as unknown[])].every((entry) => isInteger(entry, low, high)) &&
-      new Set(value).size === value.length,
-  );
-
-const interfaceName = matching(
-  'an interface name: 1 to 15 characters without "/", quotes, white space or control characters',
-  /^(?!\.{1,2}$)[^/\s"'\p{Cc}]{1,15}$/u,
-);
-
 const sharedSchema = {
   addresses: z
     .array(
@@ -294,8 +257,6 @@ const sharedSchema = {
     (value) => typeof value === 'string' && isGroup(value),
   ).optional(),
 };
-
-const maskedMark = z.strictObject({ value: u32, mask: u32 }, 'an object with value and mask');
 
 const ownershipInput = z.strictObject(
   {
@@ -530,30 +491,6 @@ export function resolveShare(
   return { buckets, classic, owned, validFor: share.validFor };
 }
 
-function localBuckets(
-  { localNode, localNodemask, strict }: Partial<Checked>,
-  totalNodes: number,
-): number[] {
-  if (localNodemask !== undefined) {
-    if (localNodemask >= 2 ** totalNodes) {
-      throw invalidOption(
-        'localNodemask',
-        `a mask below 2^${totalNodes} (totalNodes)`,
-        localNodemask,
-      );
-    }
-    return range(totalNodes).filter((bucket) => ((localNodemask >>> bucket) & 1) === 1);
-  }
-  const nodes = typeof localNode === 'number' ? [localNode] : localNode!;
-  // The original takes a node that does not exist, and owns nothing by it.
-  const highest = strict === true ? MAX_CLUSTERIP_NODES : totalNodes;
-  if (nodes.some((node) => node > highest)) {
-    const why = strict === true ? 'with strict' : 'totalNodes';
-    throw invalidOption('localNode', `at most ${highest} (${why})`, localNode);
-  }
-  return ascending(nodes.map((node) => node - 1).filter((bucket) => bucket < totalNodes));
-}
-
 export function checkTotalNodes(totalNodes: number | undefined, strict = false): void {
   if (totalNodes === undefined) return;
   if (strict && totalNodes > MAX_CLUSTERIP_NODES) {
@@ -562,8 +499,3 @@ export function checkTotalNodes(totalNodes: number | undefined, strict = false):
   }
   if (!strict && totalNodes === 0) throw invalidOption('totalNodes', TOTAL_NODES, totalNodes);
 }
-
-export const range = (length: number): number[] => Array.from({ length }, (_, index) => index);
-const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
-const inverted = (owned: readonly number[], buckets: number): number[] =>
-  range(buckets).filter((bucket) => !owned.includes(bucket));

@@ -1,5 +1,5 @@
 import type { Line } from './words.js';
-import { MAX_BUCKETS } from '../options.js';
+import { MAX_BUCKETS } from '../limits.js';
 import { Refusal } from './notes.js';
 
 /** A rule of nft that decides by a hash: buckets from 0. */

@@ -1,7 +1,8 @@
 /* The list of interfaces, and the options as a whole. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MAX_INTERFACES, resolveOptions, type Options } from '../../src/options.js';
+import { MAX_INTERFACES } from '../../src/limits.js';
+import { resolveOptions, type Options } from '../../src/options.js';
 import { refuses, refusesUnknown } from './expectations.js';
 
 const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };

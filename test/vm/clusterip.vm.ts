@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { open, type HashMode } from '../../src/index.js';
-import { range } from '../../src/options.js';
+import { range } from '../../src/buckets.js';
 import { Arrivals } from '../support/arrivals.js';
 import { CASES, CLUSTER, UNTRACKED_PORT } from '../support/clusterip.js';
 import { inject } from '../support/inject.js';

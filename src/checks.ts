@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { lowered } from './marks.js';
+
+export const U32 = 0xffff_ffff;
+
+/* A failed check's message is the noun phrase that stands behind "Expected". */
+export const check = <T>(expected: string, holds: (value: unknown) => boolean) =>
+  z.custom<T>(holds, { error: expected });
+
+export const isInteger = (value: unknown, low: number, high: number): value is number =>
+  Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
+
+export const integer = (low: number, high: number) =>
+  check<number>(`an integer from ${low} to ${high}`, (value) => isInteger(value, low, high));
+
+export const u32 = check<number>('an integer from 0 to 0xffffffff', (value) =>
+  isInteger(value, 0, U32),
+);
+
+export const oneOf = <T extends string>(...names: readonly T[]) =>
+  check<T>(`one of ${names.map((name) => `"${name}"`).join(', ')}`, (value) =>
+    (names as readonly unknown[]).includes(value),
+  );
+
+export const oneBit = check<number>(
+  'a single bit, such as 0x40000000',
+  (value) => isInteger(value, 1, U32) && Number.isInteger(Math.log2(value)),
+);
+
+export const adjacentBits = check<number>('adjacent bits, such as 0x03ff0000', (value) => {
+  if (!isInteger(value, 1, U32)) return false;
+  return Number.isInteger(Math.log2(lowered(value) + 1));
+});
+
+export const matching = (expected: string, pattern: RegExp) =>
+  check<string>(expected, (value) => typeof value === 'string' && pattern.test(value));
+
+export const integers = (low: number, high: number, atLeast: number) =>
+  check<readonly number[]>(
+    `${atLeast > 0 ? 'a list, not empty,' : 'a list'} of different integers from ${low} to ${high}`,
+    (value) =>
+      Array.isArray(value) &&
+      value.length >= atLeast &&
+      /* A spread, since every() passes over the holes of a sparse list. */
+      [...(value as unknown[])].every((entry) => isInteger(entry, low, high)) &&
+      new Set(value).size === value.length,
+  );
+
+export const interfaceName = matching(
+  'an interface name: 1 to 15 characters without "/", quotes, white space or control characters',
+  /^(?!\.{1,2}$)[^/\s"'\p{Cc}]{1,15}$/u,
+);
+
+export const maskedMark = z.strictObject(
+  { value: u32, mask: u32 },
+  'an object with value and mask',
+);
