@@ -6,7 +6,7 @@ import { native } from '../../src/native.js';
 import { NOTHING, boundQueues, call, loose, nativeConfig, nativeEngine, skip } from './lab.js';
 
 const { Engine, Hasher } = loose;
-const HASHING = { policy: 'jhash', hashSeed: 0, buckets: 2 };
+const HASHING = { policy: 'jhash', hashMode: 'sourceip', hashSeed: 0, buckets: 2 };
 
 describe('NativeEngine', () => {
   const config = nativeConfig();
@@ -39,8 +39,18 @@ describe('NativeEngine', () => {
 
   test('needs every option, of its type', () => {
     const needed = [
-      ...['queues', 'interfaces', 'policy', 'hashSeed', 'buckets', 'action', 'marks', 'reinject'],
-      ...['queueLength', 'receiveBuffer', 'netns'],
+      ...[
+        'queues',
+        'interfaces',
+        'policy',
+        'hashMode',
+        'hashSeed',
+        'buckets',
+        'action',
+        'marks',
+        'reinject',
+      ],
+      ...['queueLength', 'receiveBuffer', 'gather', 'netns'],
     ];
     for (const name of needed) {
       for (const value of [undefined, null, true, Symbol('x'), 10n]) {

@@ -5,7 +5,7 @@ import { native } from '../../src/native.js';
 import { NOTHING, call, loose, nativeEngine } from './lab.js';
 
 const { Hasher } = loose;
-const HASHING = { policy: 'jhash', hashSeed: 0, buckets: 2 };
+const HASHING = { policy: 'jhash', hashMode: 'sourceip', hashSeed: 0, buckets: 2 };
 
 /** An array whose memory was given away. */
 function detached<T extends Uint8Array | Uint16Array | Uint32Array>(array: T): T {
