@@ -13,6 +13,9 @@ const PACKETS = 60_000;
 const RATE = 20_000;
 const SOURCES = 256;
 
+/** The address and the MAC are put on the interface, so that what is owned gets in. */
+const SHARED_INTERFACE = { name: 'eth0', addresses: [`${SHARED.ipv4}/24`], mac: SHARED.mac };
+
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const all = Array.from({ length: BUCKETS }, (_, bucket) => bucket);
 
@@ -50,7 +53,7 @@ test('no packet is owned by two nodes while buckets move', { skip }, async () =>
     const engines = (await Promise.all(
       topology.nodes.map((node, index) =>
         open({
-          interfaces: ['eth0'],
+          interfaces: [SHARED_INTERFACE],
           hashSeed: 7,
           buckets: BUCKETS,
           ownership: { buckets: index === 0 ? all : [] },
@@ -89,7 +92,7 @@ test('after the deadline nothing gets in, until the ownership is renewed', { ski
   try {
     const [node] = topology.nodes;
     await using engine = await open({
-      interfaces: ['eth0'],
+      interfaces: [SHARED_INTERFACE],
       hashSeed: 7,
       buckets: BUCKETS,
       ownership: { buckets: all, validFor: 60_000 },
