@@ -40,7 +40,7 @@ NFQC_INLINE void ipv6_loop(const Hashing& given, const std::uint8_t* addresses,
                            std::span<std::uint16_t> out) noexcept {
   const Hashing hashing = given;
   const std::size_t count = out.size();
-  const auto* words = reinterpret_cast<const Word*>(addresses);
+  const Word* words = reinterpret_cast<const Word*>(addresses); /* auto would lose the alignment */
   std::uint16_t* __restrict to = out.data();
   if (hashing.policy == Policy::kXtCluster) {
     for (std::size_t i = 0; i < count; ++i) {

@@ -193,9 +193,8 @@ TEST(ParseMessage, GoesOnBehindAMessageThatItRefuses) {
 }
 
 Bytes error_message(std::int32_t error, std::uint32_t seq) {
-  Bytes body;
-  test::append_native(body, error);
-  body.resize(4 + NLMSG_HDRLEN);
+  Bytes body(sizeof error + NLMSG_HDRLEN);
+  std::memcpy(body.data(), &error, sizeof error);
   return netlink(NLMSG_ERROR, seq, body);
 }
 
