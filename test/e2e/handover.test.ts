@@ -10,7 +10,7 @@ import { waitFor } from '../support/processes.js';
 
 const BUCKETS = 64;
 const PACKETS = 60_000;
-const RATE = 20_000;
+const RATE = 80_000;
 const SOURCES = 256;
 
 /** The address and the MAC are put on the interface, so that what is owned gets in. */
