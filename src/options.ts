@@ -23,6 +23,7 @@ import {
   isGroup,
   parseClusterAddress,
   resolveShared,
+  type Destinations,
   type Shared,
 } from './shared.js';
 
@@ -63,6 +64,13 @@ export interface InterfaceOptions {
    * where the frames of its MAC (`01:00:5e:…`) belong.
    */
   group?: string;
+  /**
+   * Which packets that enter here are the cluster's. `all`: every one, as for a gateway, which forwards
+   * packets that are for other addresses. `addresses`: those to `addresses` alone, as CLUSTERIP's `-d`;
+   * every other one passes undecided, under action `mark` with the mark of an owned packet.
+   * @default 'all'; with policy `clusterip` 'addresses', where there are any
+   */
+  destinations?: Destinations;
 }
 
 /** A value under a mask, as in `iptables -j MARK --set-xmark VALUE/MASK`. */
@@ -256,6 +264,7 @@ const sharedSchema = {
     'an IPv4 multicast group outside 224.0.0.0/24, such as 239.192.2.10',
     (value) => typeof value === 'string' && isGroup(value),
   ).optional(),
+  destinations: oneOf<Destinations>('all', 'addresses').optional(),
 };
 
 const ownershipInput = z.strictObject(
@@ -430,7 +439,7 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
   if (new Set(interfaces.map(({ name }) => name)).size !== interfaces.length) {
     throw invalidOption('interfaces', 'each interface once', options.interfaces);
   }
-  const shared = resolveShared(interfaces);
+  const shared = resolveShared(interfaces, options.policy === 'clusterip' ? 'addresses' : 'all');
   return interfaces.map(({ name, key = 'source' }, at) => ({ name, key, ...shared[at]! }));
 }
 

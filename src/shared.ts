@@ -9,6 +9,9 @@ export interface ClusterAddress {
   family: 4 | 6;
 }
 
+/** Which packets that enter by an interface are the cluster's. */
+export type Destinations = 'all' | 'addresses';
+
 /** What the nodes share on one interface. */
 export interface Shared {
   addresses: readonly ClusterAddress[];
@@ -16,6 +19,7 @@ export interface Shared {
   mac: string | undefined;
   /** The IPv4 multicast group that is joined, so that switches learn where the MAC's frames belong. */
   group: string | undefined;
+  destinations: Destinations;
 }
 
 /** As a user gives it, each field checked for itself. */
@@ -24,6 +28,7 @@ export interface SharedInput {
   addresses?: readonly string[] | undefined;
   mac?: string | undefined;
   group?: string | undefined;
+  destinations?: Destinations | undefined;
 }
 
 /** `192.0.2.10/24` or `2001:db8::10/64`, or undefined where it is no unicast address with a prefix length. */
@@ -61,16 +66,24 @@ export function groupMac(group: string): string {
 
 /**
  * What the nodes share on each interface.
+ * @param byDefault which packets are the cluster's where addresses are given and nothing else is said
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
-export function resolveShared(interfaces: readonly SharedInput[]): Shared[] {
+export function resolveShared(
+  interfaces: readonly SharedInput[],
+  byDefault: Destinations,
+): Shared[] {
   const all = interfaces.flatMap(({ addresses = [] }) => addresses.map(canonical));
   const twice = all.find((address, at) => all.indexOf(address) !== at);
   if (twice !== undefined) throw invalidOption('interfaces', 'each cluster address once', twice);
-  return interfaces.map((entry, at) => resolveOne(entry, `interfaces.${at}`));
+  return interfaces.map((entry, at) => resolveOne(entry, `interfaces.${at}`, byDefault));
 }
 
-function resolveOne({ addresses = [], mac: given, group }: SharedInput, option: string): Shared {
+function resolveOne(
+  { addresses = [], mac: given, group, destinations: wanted }: SharedInput,
+  option: string,
+  byDefault: Destinations,
+): Shared {
   const mac = given?.toLowerCase() ?? (group === undefined ? undefined : groupMac(group));
   if (addresses.length > 0 && mac === undefined) {
     throw invalidOption(
@@ -83,7 +96,20 @@ function resolveOne({ addresses = [], mac: given, group }: SharedInput, option: 
   if (group !== undefined && mac !== groupMac(group)) {
     throw invalidOption(`${option}.mac`, `${groupMac(group)}, the MAC of group ${group},`, given);
   }
-  return { addresses: addresses.map((text) => parseClusterAddress(text)!), mac, group };
+  if (wanted === 'addresses' && addresses.length === 0) {
+    throw invalidOption(
+      `${option}.destinations`,
+      "'all' where there are no cluster addresses",
+      wanted,
+      'Otherwise no packet would be decided.',
+    );
+  }
+  return {
+    addresses: addresses.map((text) => parseClusterAddress(text)!),
+    mac,
+    group,
+    destinations: wanted ?? (addresses.length === 0 ? 'all' : byDefault),
+  };
 }
 
 const canonical = (text: string): string => parseClusterAddress(text)!.address;

@@ -28,6 +28,8 @@ export interface Flags {
   address?: Assignment[];
   mac?: Assignment[];
   group?: Assignment[];
+
+  destinations?: Assignment[];
   queue?: number[];
   action?: Options['action'];
   mark?: MaskedMark;
@@ -130,6 +132,11 @@ export const withShared = (command: Command): Command =>
     .option(
       '--group <interface=group>',
       'instead: join this IPv4 multicast group, whose MAC is the cluster MAC',
+      assignment,
+    )
+    .option(
+      '--destinations <interface=all|addresses>',
+      'decide all that enters, or what is for its cluster addresses (default: all; with policy clusterip addresses)',
       assignment,
     );
 

@@ -48,10 +48,15 @@ export function toOptions(flags: Flags): GivenOptions {
   return interfaces === undefined ? options : { ...options, interfaces };
 }
 
-/** The interfaces with what `--address`, `--mac` and `--group` say of them; undefined where they say nothing. */
+/** The interfaces with what `--address`, `--mac`, `--group` and `--destinations` say of them; undefined where they say nothing. */
 function withShared(flags: Flags, interfaces: unknown): InterfaceOptions[] | undefined {
-  const { address = [], mac = [], group = [] } = flags;
-  const given = { '--address': address, '--mac': mac, '--group': group };
+  const { address = [], mac = [], group = [], destinations = [] } = flags;
+  const given = {
+    '--address': address,
+    '--mac': mac,
+    '--group': group,
+    '--destinations': destinations,
+  };
   if (Object.values(given).every((assignments) => assignments.length === 0)) return undefined;
   const list = Array.isArray(interfaces) ? (interfaces as (string | InterfaceOptions)[]) : [];
   const named = list.map((entry) => (typeof entry === 'string' ? { name: entry } : { ...entry }));
@@ -71,7 +76,11 @@ function withShared(flags: Flags, interfaces: unknown): InterfaceOptions[] | und
     return {
       ...entry,
       ...(addresses.length === 0 ? {} : { addresses }),
-      ...onlyGiven({ mac: of(mac).at(-1), group: of(group).at(-1) }),
+      ...onlyGiven({
+        mac: of(mac).at(-1),
+        group: of(group).at(-1),
+        destinations: of(destinations).at(-1) as InterfaceOptions['destinations'],
+      }),
     };
   });
 }
@@ -107,7 +116,7 @@ function spelledAsFlags(message: string): string {
   const names = Object.keys(SPELLED).join('|').replaceAll('.', '\\.');
   // Where a name is also an English word, it is the option's only behind "for".
   return message
-    .replace(/interfaces\.\d+\.(address|mac|group)(es\.\d+)?/g, '--$1')
+    .replace(/interfaces\.\d+\.(address|mac|group|destinations)(es\.\d+)?/g, '--$1')
     .replace(
       new RegExp(`(?<= for | option | or )(${names})(?= for | but | is )`, 'g'),
       (name) => SPELLED[name]!,

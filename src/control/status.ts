@@ -1,11 +1,13 @@
 import type { Engine } from '../engine.js';
-import type { MaskedMark, Policy, ResolvedInterface } from '../options.js';
+import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../options.js';
 import type { Mechanism } from '../setup/index.js';
 import type { Stats } from '../stats.js';
 
 /** What an engine is and does, as `ready` and the control socket tell it. Plain JSON. */
 export interface Summary {
   policy: Policy;
+  /** Of policy `clusterip`; null for the others. */
+  hashMode: HashMode | null;
   hashSeed: number;
   buckets: number;
   /** The number of buckets owned. */
@@ -53,9 +55,10 @@ export function status(engine: Engine): Status {
 
 export function summary(engine: Engine): Summary {
   const { options, ownership, mechanism } = engine;
-  const { policy, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
+  const { policy, hashMode, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
   return {
     policy,
+    hashMode: policy === 'clusterip' ? hashMode : null,
     hashSeed,
     buckets,
     owned: ownership.buckets.length,

@@ -7,8 +7,9 @@ export type Exportable = Pick<
   ResolvedOptions,
   'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action'
 > & {
-  interfaces: readonly Pick<ResolvedInterface, 'name' | 'key'>[];
-  policy: Policy | 'clusterip';
+  interfaces: readonly (Pick<ResolvedInterface, 'name' | 'key'> &
+    Partial<Pick<ResolvedInterface, 'addresses' | 'destinations'>>)[];
+  policy: Policy;
   /** Of policy `clusterip`. */
   hashMode?: string;
   marks: Pick<ResolvedOptions['marks'], 'owned'>;
@@ -17,6 +18,7 @@ export type Exportable = Pick<
 /** What a running engine says of itself, as what can be exported. */
 export const ofStatus = (status: Status): Exportable => ({
   policy: status.policy,
+  ...(status.hashMode === null ? {} : { hashMode: status.hashMode }),
   hashSeed: status.hashSeed,
   buckets: status.buckets,
   classic: status.nodes !== null,
@@ -26,6 +28,14 @@ export const ofStatus = (status: Status): Exportable => ({
   action: status.action,
   marks: { owned: status.ownedMark },
 });
+
+/** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart */
+export const requireAllDestinations = ({ interfaces }: Exportable): void =>
+  requireThat(
+    interfaces.every(({ destinations }) => destinations !== 'addresses'),
+    'An interface decides packets to its cluster addresses alone, and these rules decide all that enters',
+    "Set its destinations to 'all'",
+  );
 
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` */
 export const requireThat = (holds: boolean, reason: string, remedy?: string): void => {

@@ -1,4 +1,10 @@
-import { DISCOVERY, hex, requireThat, type Exportable } from './exportable.js';
+import {
+  DISCOVERY,
+  hex,
+  requireAllDestinations,
+  requireThat,
+  type Exportable,
+} from './exportable.js';
 
 /**
  * The rules of the man page, for `iptables-restore --noflush` or `ip6tables-restore --noflush`: mark what is
@@ -7,6 +13,7 @@ import { DISCOVERY, hex, requireThat, type Exportable } from './exportable.js';
  */
 export function iptablesRules(from: Exportable, program: 'iptables' | 'ip6tables'): string {
   requireExpressible(from, program);
+  requireAllDestinations(from);
   const { owned, buckets, action, marks, interfaces } = from;
   const mark = `${hex(marks.owned.value)}/${hex(marks.owned.mask)}`;
   const setMark = `-j MARK --set-xmark ${mark}`;

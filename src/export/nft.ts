@@ -1,5 +1,11 @@
 import type { Key } from '../options.js';
-import { DISCOVERY, hex, requireThat, type Exportable } from './exportable.js';
+import {
+  DISCOVERY,
+  hex,
+  requireAllDestinations,
+  requireThat,
+  type Exportable,
+} from './exportable.js';
 
 export interface NftFlags {
   /** Rules for IPv4 alone; IPv6 passes undecided. */
@@ -16,6 +22,7 @@ export const TABLE = 'nfq-cluster-export';
  */
 export function nftRules(from: Exportable, { ipv4 }: NftFlags): string {
   requireExpressible(from, ipv4);
+  requireAllDestinations(from);
   const { action, marks, interfaces } = from;
   const { value, mask } = marks.owned;
   const cleared = `meta mark set meta mark & ${hex(~mask)}`;

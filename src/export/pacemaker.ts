@@ -2,7 +2,7 @@ import { isIPv4 } from 'node:net';
 import { requireThat, type Exportable } from './exportable.js';
 
 export interface PacemakerFlags {
-  /** The cluster's address, which IPaddr2 must be told. */
+  /** The cluster's address; unless given, the one that the configuration has. */
   address: string | undefined;
 }
 
@@ -11,7 +11,7 @@ export interface PacemakerFlags {
  * what is then Pacemaker's to say: the shares are instances, and wander.
  * @throws NfqClusterError `ERR_NOT_EXPORTABLE`
  */
-export function pacemakerParameters(from: Exportable, { address }: PacemakerFlags): string {
+export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): string {
   const { policy, hashMode, buckets, classic, hashSeed, interfaces, action, validFor } = from;
   requireThat(
     policy === 'clusterip',
@@ -23,6 +23,7 @@ export function pacemakerParameters(from: Exportable, { address }: PacemakerFlag
     'IPaddr2 has at most 16 nodes, and no fine-grained buckets',
   );
   requireThat(interfaces.length === 1, 'IPaddr2 has one interface for each address');
+  const address = flags.address ?? onlyAddress(from);
   requireThat(action === 'drop', 'IPaddr2 has no marks');
   requireThat(validFor === Infinity, 'IPaddr2 has no deadline, and this ownership has');
   requireThat(
@@ -39,4 +40,9 @@ export function pacemakerParameters(from: Exportable, { address }: PacemakerFlag
     `meta clone-node-max=${buckets}`,
     '',
   ].join('\n');
+}
+
+function onlyAddress({ interfaces: [first] }: Exportable): string | undefined {
+  const { addresses = [] } = first!;
+  return addresses.length === 1 ? addresses[0]!.address : undefined;
 }

@@ -1,3 +1,4 @@
+import { isClusterMac, parseClusterAddress } from '../shared.js';
 import { Refusal } from './notes.js';
 import { optionNamed, optionsOf, unsigned, type Rule, type RuleOption } from './rule.js';
 
@@ -40,9 +41,24 @@ export function parseClusterip(
     throw new Refusal('CLUSTERIP: Invalid parameter combination');
   }
   const made = { address, interfaceName: interfaceOf(rule), ...valuesOf(options) };
-  if (before === undefined) return made;
+  if (before === undefined) {
+    requireSame(made, [...known.values()]);
+    return made;
+  }
   if (before.mac === made.mac) return before;
   throw new Refusal(`CLUSTERIP: ${address} exists already with the MAC ${before.mac}`);
+}
+
+/** On one interface there is one configuration here, with one MAC, for all its addresses. */
+function requireSame(made: ClusterAddress, others: readonly ClusterAddress[]): void {
+  const named = ['mac', 'hashMode', 'totalNodes', 'localNode', 'hashSeed'] as const;
+  for (const other of others.filter(({ interfaceName }) => interfaceName === made.interfaceName)) {
+    const differs = named.find((name) => other[name] !== made[name]);
+    if (differs === undefined) continue;
+    throw new Refusal(
+      `CLUSTERIP: ${made.address} differs in ${differs} from ${other.address}, and all addresses of ${made.interfaceName} share alike here: give it another interface`,
+    );
+  }
 }
 
 function parametersOf(rule: Rule): Map<string, RuleOption> {
@@ -65,13 +81,14 @@ function valuesOf(
   if (hashMode === undefined) {
     throw new Refusal(`CLUSTERIP: Unknown hashmode ${JSON.stringify(text('--hashmode') ?? '')}`);
   }
-  const mac = (text('--clustermac') ?? '').toLowerCase();
-  if (!/^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/.test(mac)) {
+  const mac = (text('--clustermac') ?? '').toLowerCase().replace(/\b[0-9a-f]\b/g, '0$&');
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(mac)) {
     throw new Refusal(`CLUSTERIP: invalid MAC ${JSON.stringify(mac)}`);
   }
   if ((parseInt(mac, 16) & 1) === 0) {
     throw new Refusal('CLUSTERIP: MAC has to be a multicast ethernet address');
   }
+  if (!isClusterMac(mac)) throw new Refusal('CLUSTERIP: the broadcast MAC is for every machine');
   const totalNodes = unsigned('--total-nodes', text('--total-nodes'), 0, 16);
   const localNode = unsigned('--local-node', text('--local-node'), 0, 16);
   if (localNode === 0) throw new Refusal('CLUSTERIP: the kernel refuses local node 0');
@@ -91,6 +108,9 @@ function addressOf(rule: Rule): string {
     !['32', '255.255.255.255'].includes(mask)
   ) {
     throw new Refusal('CLUSTERIP: the destination must be one address (/32)');
+  }
+  if (parseClusterAddress(`${address}/32`) === undefined) {
+    throw new Refusal(`CLUSTERIP: ${address} is no unicast address`);
   }
   return address;
 }

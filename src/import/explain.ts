@@ -36,7 +36,7 @@ export function clusterNotes(rule: Rule, match: ClusterMatch, hasInterface: bool
 }
 
 export function clusteripNotes(line: number, address: ClusterAddress, isNew: boolean): Note[] {
-  const { address: ip, interfaceName, mac, totalNodes, localNode } = address;
+  const { address: ip, totalNodes, localNode } = address;
   if (!isNew) {
     return [
       { line, kind: 'warning', text: `a second rule for ${ip}: the first one’s parameters hold` },
@@ -45,11 +45,9 @@ export function clusteripNotes(line: number, address: ClusterAddress, isNew: boo
   const notes: Note[] = [
     {
       line,
-      kind: 'not carried',
-      text: `-d ${ip}: an engine decides all that enters ${interfaceName}, other addresses included`,
+      kind: 'warning',
+      text: `${ip}: the rule has no prefix length; it is added as /32 where the node has it not yet`,
     },
-    { line, kind: 'by hand', text: `ip maddress add ${mac} dev ${interfaceName}` },
-    { line, kind: 'by hand', text: arpRule(ip, interfaceName, mac) },
   ];
   if (localNode > Math.max(1, totalNodes)) {
     const text = `local node ${localNode} of ${totalNodes} owns nothing; so it is here`;
@@ -60,10 +58,6 @@ export function clusteripNotes(line: number, address: ClusterAddress, isNew: boo
   }
   return notes;
 }
-
-/** As nft, what CLUSTERIP did to ARP by itself; the table and chain `arp cluster output` must be there. */
-const arpRule = (address: string, interfaceName: string, mac: string): string =>
-  `nft 'add table arp cluster; add chain arp cluster output { type filter hook output priority 0; }; add rule arp cluster output oifname "${interfaceName}" arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip ${address} arp saddr ether set ${mac}'`;
 
 /** arptables rules that mangle MACs, as nft says it. */
 export function arpByHand(rule: Rule): Note[] {

@@ -5,10 +5,10 @@ import type { HashRule } from './nft.js';
 
 /** Options for `open()` and `run --config`, as far as rules tell them. */
 export interface ImportedOptions {
-  policy: Policy | 'clusterip';
+  policy: Policy;
   hashMode?: (typeof HASH_MODES)[number];
   /** Left out where no rule named one. */
-  interfaces?: (string | { name: string; key: 'destination' })[];
+  interfaces?: (string | ImportedInterface)[];
   totalNodes?: number;
   buckets?: number;
   hashSeed: number;
@@ -17,6 +17,14 @@ export interface ImportedOptions {
   action: 'drop' | 'mark';
   marks?: { owned: MaskedMark; multicast?: number; decided?: number };
   queues?: number[];
+}
+
+export type ImportedInterface =
+  { name: string; key: 'destination' } | ({ name: string } & ImportedShared);
+
+interface ImportedShared {
+  addresses: string[];
+  mac: string;
 }
 
 /** What one rule says about one interface; undefined: about all. */
@@ -31,6 +39,8 @@ export interface Piece {
   owned: number[];
   action: 'drop' | 'mark';
   mark?: MaskedMark;
+  /** Of CLUSTERIP. */
+  shared?: ImportedShared;
 }
 
 export const ofCluster = (
@@ -59,6 +69,7 @@ export const ofAddress = (line: number, address: ClusterAddress): Piece => ({
   hashSeed: address.hashSeed,
   owned: [address.localNode - 1].filter((bucket) => bucket < Math.max(1, address.totalNodes)),
   action: 'drop',
+  shared: { addresses: [`${address.address}/32`], mac: address.mac },
 });
 
 export const ofHash = (rule: HashRule): Piece[] =>
@@ -84,12 +95,19 @@ export function combine(pieces: readonly Piece[]): ImportedOptions[] {
   const merged = perInterface.map((all): Piece => ({
     ...all[0]!,
     owned: [...new Set(all.flatMap(({ owned }) => owned))].sort((a, b) => a - b),
+    ...sharedBy(all),
   }));
   const groups = grouped(merged, (piece) => JSON.stringify([sameness(piece, false), piece.owned]));
   return groups.map((group, index) => ({
     ...options(group),
     ...(groups.length > 1 ? { queues: [index] } : {}),
   }));
+}
+
+function sharedBy(all: readonly Piece[]): Pick<Piece, 'shared'> {
+  const { mac } = all[0]!.shared ?? {};
+  if (mac === undefined) return {};
+  return { shared: { addresses: all.flatMap(({ shared }) => shared?.addresses ?? []), mac } };
 }
 
 const sameness = (
@@ -99,11 +117,7 @@ const sameness = (
 
 function options(group: readonly Piece[]): ImportedOptions {
   const { policy, hashMode, buckets, hashSeed, owned, action, mark } = group[0]!;
-  const named = group.flatMap(({ interfaceName, key }) =>
-    interfaceName === undefined
-      ? []
-      : [key === 'source' ? interfaceName : { name: interfaceName, key }],
-  );
+  const named = group.flatMap(interfaceOf);
   return {
     policy,
     ...(hashMode === undefined ? {} : { hashMode }),
@@ -113,6 +127,12 @@ function options(group: readonly Piece[]): ImportedOptions {
     action,
     ...(mark === undefined ? {} : { marks: { owned: mark, ...otherBits(mark) } }),
   };
+}
+
+function interfaceOf({ interfaceName: name, key, shared }: Piece): (string | ImportedInterface)[] {
+  if (name === undefined) return [];
+  if (shared !== undefined) return [{ name, ...shared }];
+  return [key === 'source' ? name : { name, key }];
 }
 
 /** Bits for the engine's own use, where those that it has by default are the rules'. */

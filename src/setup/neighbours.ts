@@ -104,7 +104,8 @@ const chain = (table: string, before: string, rules: readonly string[]): string 
     '',
   ].join('\n');
 
-const ofFamily = ({ addresses }: ResolvedInterface, family: 4 | 6): string[] =>
+/** The cluster addresses of one family. */
+export const ofFamily = ({ addresses }: ResolvedInterface, family: 4 | 6): string[] =>
   addresses.filter((entry) => entry.family === family).map(({ address }) => address);
 
 const octets = (mac: string): number[] => mac.split(':').map((part) => parseInt(part, 16));

@@ -1,6 +1,7 @@
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
+import { elsewhere, unicastForHost } from './destinations.js';
 
 /** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
 export type Mechanism =
@@ -106,9 +107,11 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
     // Neighbour discovery and multicast groups: every node answers for itself, so it is nobody's to drop.
+    // Nor is what is for an address that is not shared.
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
       'ip protocol igmp',
+      ...elsewhere(options.interfaces),
     ].map((every) => join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return')),
     setMark(keep, 0),
     join(
@@ -124,19 +127,13 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
   return rules;
 }
 
-/* By the packet itself and not by its mark: also for packets that were never queued. */
-const FIX_UNICAST = [
-  'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
-  'meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host',
-];
-
 function afterRules(options: ResolvedOptions): string[] {
   const { multicast, decided, nodeNumber } = options.marks;
   return [
     `iifname != { ${names(options)
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
-    ...(isClusterip(options) ? afterClusterip(options) : FIX_UNICAST),
+    ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
     setMark(~(multicast | decided | nodeNumber), 0),
   ];
 }

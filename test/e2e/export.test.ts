@@ -9,7 +9,7 @@ import { inject } from '../support/inject.js';
 import { tcp, udp } from '../support/packets.js';
 import { cli, waitFor } from '../support/processes.js';
 import { random } from '../support/random.js';
-import { CLUSTER_MAC, NODE, wire } from '../support/wire.js';
+import { CLUSTER, CLUSTER_MAC, clusterOptions, NODE, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const SOURCES = 500;
@@ -194,6 +194,30 @@ describe('exported rules decide as the configuration', { skip }, () => {
     const same = ['export', '--to', 'nft', ...given, '--cluster-hash-seed', '0xdeadbeef'];
     assert.equal(stdout, (await cli(same).outcome).stdout);
     assert.match(stdout, /offset 1 != \{ 1, 3 \} drop/);
+  });
+});
+
+describe('of a running engine of policy clusterip', { skip }, () => {
+  test('the hash mode and the address, for Pacemaker', async () => {
+    await using lab = await wire();
+    await using engine = await open({
+      ...clusterOptions(lab.node, { policy: 'clusterip', hashMode: 'sourceip-sourceport' }),
+      interfaces: [{ name: 'eth0', addresses: [`${CLUSTER.ipv4}/24`], mac: CLUSTER.mac }],
+      hashSeed: 0,
+      control: 'auto',
+    });
+    const args = ['--name', engine.options.name, '--netns', lab.node.path];
+    const { stdout, status, stderr } = await cli([
+      'export',
+      '--running',
+      '--to',
+      'pacemaker',
+      ...args,
+    ]).outcome;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^ip=10\.1\.0\.10\nnic=eth0\nclusterip_hash=sourceip-sourceport$/m);
+    const refused = await cli(['export', '--running', '--to', 'nft', ...args]).outcome;
+    assert.equal(refused.status, 1);
   });
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { importRules } from '../../src/import/index.js';
+import { resolveOptions } from '../../src/options.js';
 import { noted, one } from './imported.js';
 
 describe('rules of CLUSTERIP', () => {
@@ -15,15 +16,20 @@ describe('rules of CLUSTERIP', () => {
       assert.deepEqual(one(text), {
         policy: 'clusterip',
         hashMode: 'sourceip',
-        interfaces: ['lo'],
+        interfaces: [{ name: 'lo', addresses: ['10.31.3.236/32'], mac: '01:aa:7b:47:f7:d7' }],
         totalNodes: 2,
         localNode,
         hashSeed: 1,
         action: 'drop',
       });
-      assert.match(noted(text, 'by hand')[0]!, /ip maddress add 01:aa:7b:47:f7:d7 dev lo/);
-      assert.match(noted(text, 'by hand')[1]!, /arp saddr ip 10\.31\.3\.236 arp saddr ether set/);
-      assert.match(noted(text, 'not carried')[0]!, /10\.31\.3\.236/);
+      assert.deepEqual([...noted(text, 'by hand'), ...noted(text, 'not carried')], []);
+      assert.match(noted(text, 'warning')[0]!, /10\.31\.3\.236: .*\/32/);
+      const { policy, owned, interfaces } = resolveOptions(one(text));
+      assert.deepEqual([policy, owned], ['clusterip', [localNode - 1]]);
+      assert.deepEqual(
+        interfaces.map(({ destinations }) => destinations),
+        ['addresses'],
+      );
     }
     const bare = values('sourceip-sourceport-destport', 16, 3).replace(' --hash-init 1', '');
     const { hashMode, hashSeed, totalNodes } = one(clusterip(bare));
@@ -38,6 +44,31 @@ describe('rules of CLUSTERIP', () => {
     const other = `${first}\n${first.replace('01:AA', '03:AA')}`;
     assert.match(noted(other, 'refused')[0]!, /^2: .*exists already with the MAC 01:aa/);
     assert.equal(importRules(other).configurations.length, 1);
+  });
+
+  it('several addresses of one interface share alike', () => {
+    const first = clusterip(values('sourceip', 2, 1));
+    const second = first.replace('3.236', '3.237');
+    assert.deepEqual(one(`${first}\n${second}`)['interfaces'], [
+      { name: 'lo', addresses: ['10.31.3.236/32', '10.31.3.237/32'], mac: '01:aa:7b:47:f7:d7' },
+    ]);
+    const others: [string, string][] = [
+      ['--local-node 1', '--local-node 2'],
+      ['01:AA', '3:AA'],
+      ['sourceip', 'sourceip-sourceport'],
+    ];
+    for (const [part, other] of others) {
+      const text = `${first}\n${second.replace(part, other)}`;
+      assert.match(noted(text, 'refused')[0]!, /^2: .*share alike/);
+      assert.equal(importRules(text).configurations.length, 1);
+    }
+    const elsewhere = second.replace('-i lo', '-i eth1').replace('01:AA', '3:AA');
+    const [, entry] = one(`${first}\n${elsewhere}`)['interfaces'] as unknown[];
+    assert.deepEqual(entry, {
+      name: 'eth1',
+      addresses: ['10.31.3.237/32'],
+      mac: '03:aa:7b:47:f7:d7',
+    });
   });
 
   it('a local node above the total owns nothing, as there', () => {
@@ -59,6 +90,8 @@ describe('rules of CLUSTERIP', () => {
     [clusterip(''), /need 'new'/],
     [clusterip(values('sourceip', 2, 1), '-i lo'), /one address/],
     [clusterip(values('sourceip', 2, 1), '-d 10.31.3.0/24 -i lo'), /one address/],
+    [clusterip(values('sourceip', 2, 1), '-d 224.1.1.1 -i lo'), /no unicast address/],
+    [clusterip(values('sourceip', 2, 1).replace(/01:\S+/, 'ff:ff:ff:ff:ff:ff')), /broadcast MAC/],
     [clusterip(values('sourceip', 2, 1), '! -d 10.31.3.236 -i lo'), /one address/],
     [clusterip(values('sourceip', 2, 1), '-d 10.31.3.236'), /interface/],
     [clusterip(`${values('sourceip', 2, 1)} --hash-init 2`), /only be used once/],

@@ -35,6 +35,21 @@ describe('what is shared', () => {
       ],
       mac: MAC,
       group: undefined,
+      destinations: 'all',
+    });
+  });
+
+  it('narrows what is decided to the addresses, where it is asked to or was so', () => {
+    const shared = { addresses: ['192.0.2.10/24'], mac: MAC };
+    const destinations = (entry: Partial<InterfaceOptions>, more: Partial<Options> = {}) =>
+      options(entry, more).interfaces[0]!.destinations;
+    assert.equal(destinations({ ...shared, destinations: 'addresses' }), 'addresses');
+    assert.equal(destinations(shared, { policy: 'clusterip' }), 'addresses');
+    assert.equal(destinations({ ...shared, destinations: 'all' }, { policy: 'clusterip' }), 'all');
+    assert.equal(destinations({}, { policy: 'clusterip' }), 'all');
+    assert.throws(() => options({ destinations: 'addresses' }), {
+      code: 'ERR_INVALID_OPTION',
+      message: /^Expected 'all' where there are no cluster addresses for interfaces\.0\.destinations/,
     });
   });
 

@@ -1,0 +1,49 @@
+import type { ResolvedInterface } from '../options.js';
+import { ofFamily } from './neighbours.js';
+
+type Interfaces = readonly ResolvedInterface[];
+
+const FAMILIES = [
+  { family: 4, daddr: 'ip daddr', multicast: '224.0.0.0/4' },
+  { family: 6, daddr: 'ip6 daddr', multicast: 'ff00::/8' },
+] as const;
+
+/** Matches for packets that enter and are not the cluster's, where an interface names its addresses. */
+export const elsewhere = (interfaces: Interfaces): string[] =>
+  interfaces.filter(isNarrow).flatMap((entry) =>
+    FAMILIES.map(({ family, daddr }) => {
+      const addresses = ofFamily(entry, family);
+      const match =
+        addresses.length === 0 ? `meta nfproto ipv${family}` : `${daddr} != ${anyOf(addresses)}`;
+      return `iifname "${entry.name}" ${match}`;
+    }),
+  );
+
+/**
+ * Rules that make the cluster's unicast packets ones for this host, by the packet itself and not by its
+ * mark: also those that were never queued.
+ */
+export function unicastForHost(interfaces: Interfaces): string[] {
+  const wide = interfaces.filter((entry) => !isNarrow(entry));
+  const everywhere = wide.length === interfaces.length;
+  const entering = everywhere ? '' : `iifname ${anyOf(wide.map(({ name }) => `"${name}"`))} `;
+  return [
+    ...(wide.length === 0
+      ? []
+      : FAMILIES.map(({ daddr, multicast }) => forHost(entering, `${daddr} != ${multicast}`))),
+    ...interfaces.filter(isNarrow).flatMap((entry) =>
+      FAMILIES.flatMap(({ family, daddr }) => {
+        const addresses = ofFamily(entry, family);
+        if (addresses.length === 0) return [];
+        return [forHost(`iifname "${entry.name}" `, `${daddr} ${anyOf(addresses)}`)];
+      }),
+    ),
+  ];
+}
+
+const isNarrow = ({ destinations }: ResolvedInterface): boolean => destinations === 'addresses';
+
+const forHost = (entering: string, match: string): string =>
+  `${entering}meta pkttype multicast ${match} meta pkttype set host`;
+
+const anyOf = (items: readonly string[]): string => `{ ${items.join(', ')} }`;
