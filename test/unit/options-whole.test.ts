@@ -7,7 +7,7 @@ import { refuses, refusesUnknown } from './expectations.js';
 
 const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };
 
-const NOT_SHARED = { addresses: [], mac: undefined, group: undefined };
+const NOT_SHARED = { addresses: [], mac: undefined, group: undefined, destinations: 'all' };
 
 const NAME =
   'an interface name: 1 to 15 characters without "/", quotes, white space or control characters';

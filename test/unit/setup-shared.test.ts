@@ -49,7 +49,8 @@ describe('what is shared', () => {
     assert.equal(destinations({}, { policy: 'clusterip' }), 'all');
     assert.throws(() => options({ destinations: 'addresses' }), {
       code: 'ERR_INVALID_OPTION',
-      message: /^Expected 'all' where there are no cluster addresses for interfaces\.0\.destinations/,
+      message:
+        /^Expected 'all' where there are no cluster addresses for interfaces\.0\.destinations/,
     });
   });
 
