@@ -34,8 +34,10 @@ export function parseClusterip(
   const address = addressOf(rule);
   const before = known.get(address);
   if (options.size === 0) {
-    if (before !== undefined) return before;
-    throw new Refusal(`CLUSTERIP: no config found for ${address}, need 'new'`);
+    // Without options the rule says a MAC of zeros, which the kernel compares.
+    throw before === undefined
+      ? new Refusal(`CLUSTERIP: no config found for ${address}, need 'new'`)
+      : alreadyThere(before);
   }
   if (MANDATORY.some((name) => !options.has(name))) {
     throw new Refusal('CLUSTERIP: Invalid parameter combination');
@@ -46,8 +48,11 @@ export function parseClusterip(
     return made;
   }
   if (before.mac === made.mac) return before;
-  throw new Refusal(`CLUSTERIP: ${address} exists already with the MAC ${before.mac}`);
+  throw alreadyThere(before);
 }
+
+const alreadyThere = ({ address, mac }: ClusterAddress): Refusal =>
+  new Refusal(`CLUSTERIP: ${address} exists already with the MAC ${mac}`);
 
 /** On one interface there is one configuration here, with one MAC, for all its addresses. */
 function requireSame(made: ClusterAddress, others: readonly ClusterAddress[]): void {

@@ -228,11 +228,11 @@ test(
     await cluster([kernelMatch, nftJhash], async ({ clients, nodes }) => {
       const [moving] = nodes as [Namespace, Namespace];
       let sent = false;
-      const sending = inject(clients, 'eth0', frames, { rate: 3000 }).finally(() => (sent = true));
+      const sending = inject(clients, 'eth0', frames, { rate: 1000 }).finally(() => (sent = true));
       await using engine = (await ours('xt_cluster')(moving, 1, 2))!;
       const traffic = (packets: number) =>
         waitFor('traffic', () => engine.stats().received > packets);
-      await traffic(1000);
+      await traffic(200);
       // First the rule that drops: it would drop all that the other no longer marks.
       const saved = await moving.run('iptables-save', ['-t', 'mangle']);
       const rules = saved

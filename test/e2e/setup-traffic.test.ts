@@ -9,7 +9,7 @@ import { CLUSTER, clusterOptions, SENDER, wire, type Wire } from '../support/wir
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const PORT = 4000;
-const FRAMES = 20_000;
+const FRAMES = 10_000;
 
 const COUNTER = `table inet seen {
   counter arrived { }
@@ -46,7 +46,7 @@ test(
     await apply(clusterOptions(at.node, whole));
     await using engine = await open(clusterOptions(at.node, whole));
     const ended = new AbortController();
-    const sent = inject(at.sender, 'eth0', frames, { rate: 5000 }).finally(() => ended.abort());
+    const sent = inject(at.sender, 'eth0', frames, { rate: 1000 }).finally(() => ended.abort());
     await waitFor('packets arrive', async () => (await counted(at, 'accepted')) > 0);
     const [entry] = clusterOptions(at.node).interfaces;
     const more = ['10.1.0.11/24', '10.1.0.12/24', 'fd01::11/64'];

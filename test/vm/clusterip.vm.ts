@@ -1,15 +1,25 @@
 /* For a kernel that still has the target CLUSTERIP: it and the engine decide the same packets. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { open, type HashMode } from '../../src/index.js';
+import { Hasher, importRules, open, type HashMode, type Options } from '../../src/index.js';
 import { range } from '../../src/buckets.js';
 import { Arrivals } from '../support/arrivals.js';
+import { REFUSED } from '../support/clusterip-rules.js';
 import { CASES, CLUSTER, UNTRACKED_PORT } from '../support/clusterip.js';
 import { inject } from '../support/inject.js';
 import { ip, ping, tcp, udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 import { random } from '../support/random.js';
 import { CLUSTER_MAC, NODE, wire, type Wire } from '../support/wire.js';
+
+/** Notes every flow that gets in. */
+const NOTED = `table inet noted {
+  set flows { type ipv4_addr . inet_service; size 65535; flags dynamic; }
+  chain behind {
+    type filter hook input priority 100
+    udp dport 9 add @flows { ip saddr . udp sport }
+  }
+}`;
 
 const MEMBERS = `/proc/net/ipt_CLUSTERIP/${NODE.ipv4}`;
 const LEGACY = 'iptables-legacy';
@@ -146,6 +156,64 @@ describe('target and engine decide the same packets', () => {
       assert.ok(both > 0 && both < frames.length);
     });
   }
+});
+
+describe('iptables and the kernel refuse what the import refuses', () => {
+  for (const { rules, program = 'iptables', taken } of REFUSED) {
+    test(`${taken === true ? 'but take' : 'refuse'}: ${program} ${rules.at(-1)!}`, async () => {
+      await using lab = await wire();
+      const accept = (rule: string): Promise<string> =>
+        lab.node.run(
+          `${program}-legacy`,
+          rule.split(/ +/).filter((word) => word !== ''),
+        );
+      for (const rule of rules.slice(0, -1)) await accept(rule);
+      if (taken === true) await accept(rules.at(-1)!);
+      else await assert.rejects(accept(rules.at(-1)!), /CLUSTERIP|dmesg|MAC|hashmode|No chain/);
+    });
+  }
+});
+
+/* docs/from-clusterip.md */
+test('a node moves from the target to the engine under traffic, and loses nothing', async () => {
+  const mac = '01:00:5e:00:00:70';
+  const cluster = { hashMode: 'sourceip-sourceport', totalNodes: 2, hashSeed: 0 } as const;
+  await using lab = await wire();
+  await addTarget(lab, cluster, 1);
+  await lab.node.run('nft', ['-f', '-'], NOTED);
+  const flows = range(9000).map((at) => ({
+    src: `10.9.0.${at % 200}`,
+    sport: 1 + Math.floor(at / 200),
+  }));
+  const frames = flows.map((flow) => udp({ ...flow, dst: NODE.ipv4, dport: 9, ethDst: mac }));
+  const ended = new AbortController();
+  const sending = inject(lab.sender, 'eth0', frames, { rate: 300 }).finally(() => ended.abort());
+  const { configurations } = importRules(await lab.node.run('iptables-legacy-save', []));
+  assert.equal(configurations.length, 1);
+  await using engine = await open({
+    ...configurations[0]!,
+    netns: lab.node.path,
+    rules: 'auto',
+  } as Options);
+  await waitFor('traffic in the engine', () => engine.stats().received > 500);
+  const saved = await lab.node.run('iptables-legacy-save', []);
+  const [rule] = saved.split('\n').filter((line) => line.includes('CLUSTERIP'));
+  await lab.node.run(
+    'iptables-legacy-restore',
+    ['--noflush'],
+    `*filter\n${rule!.replace('-A', '-D')}\nCOMMIT\n`,
+  );
+  await assert.rejects(lab.node.run('cat', [MEMBERS]));
+  assert.ok(!ended.signal.aborted, 'the traffic ended before the move');
+  const listed = await lab.node.run('ip', ['-json', 'maddress', 'show', 'dev', 'eth0']);
+  assert.ok(listed.includes(mac), listed);
+  await sending;
+  await waitFor('every decision', () => engine.stats().received === engine.stats().latency.count);
+  const hasher = new Hasher({ policy: 'clusterip', ...cluster });
+  const owned = flows.filter((flow) => hasher.node({ ...flow, protocol: 17, dport: 9 }) === 1);
+  const letIn = await lab.node.run('nft', ['-j', 'list', 'set', 'inet', 'noted', 'flows']);
+  const count = (letIn.match(/"concat"/g) ?? []).length;
+  assert.equal(count, owned.length);
 });
 
 test('a local node above the total accepts nothing, and total 0 everything, as with strict', async () => {
