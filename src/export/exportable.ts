@@ -8,7 +8,7 @@ export type Exportable = Pick<
   'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action'
 > & {
   interfaces: readonly (Pick<ResolvedInterface, 'name' | 'key'> &
-    Partial<Pick<ResolvedInterface, 'addresses' | 'destinations'>>)[];
+    Partial<Pick<ResolvedInterface, 'addresses' | 'destinations' | 'mac'>>)[];
   policy: Policy;
   /** Of policy `clusterip`. */
   hashMode?: string;

@@ -1,4 +1,5 @@
 import { isIPv4 } from 'node:net';
+import type { ClusterAddress } from '../shared.js';
 import { requireThat, type Exportable } from './exportable.js';
 
 export interface PacemakerFlags {
@@ -23,7 +24,8 @@ export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): st
     'IPaddr2 has at most 16 nodes, and no fine-grained buckets',
   );
   requireThat(interfaces.length === 1, 'IPaddr2 has one interface for each address');
-  const address = flags.address ?? onlyAddress(from);
+  const known = onlyAddress(from);
+  const address = flags.address ?? known?.address;
   requireThat(action === 'drop', 'IPaddr2 has no marks');
   requireThat(validFor === Infinity, 'IPaddr2 has no deadline, and this ownership has');
   requireThat(
@@ -33,7 +35,9 @@ export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): st
   );
   return [
     `ip=${address!}`,
+    ...(known?.address === address ? [`cidr_netmask=${known!.prefix}`] : []),
     `nic=${interfaces[0]!.name}`,
+    ...(interfaces[0]!.mac === undefined ? [] : [`mac=${interfaces[0]!.mac}`]),
     `clusterip_hash=${hashMode ?? 'sourceip'}`,
     'meta globally-unique=true',
     `meta clone-max=${buckets}`,
@@ -42,7 +46,7 @@ export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): st
   ].join('\n');
 }
 
-function onlyAddress({ interfaces: [first] }: Exportable): string | undefined {
+function onlyAddress({ interfaces: [first] }: Exportable): ClusterAddress | undefined {
   const { addresses = [] } = first!;
-  return addresses.length === 1 ? addresses[0]!.address : undefined;
+  return addresses.length === 1 ? addresses[0] : undefined;
 }

@@ -215,7 +215,10 @@ describe('of a running engine of policy clusterip', { skip }, () => {
       ...args,
     ]).outcome;
     assert.equal(status, 0, stderr);
-    assert.match(stdout, /^ip=10\.1\.0\.10\nnic=eth0\nclusterip_hash=sourceip-sourceport$/m);
+    assert.match(
+      stdout,
+      /^ip=10\.1\.0\.10\ncidr_netmask=24\nnic=eth0\nmac=\S+\nclusterip_hash=sourceip-sourceport$/m,
+    );
     const refused = await cli(['export', '--running', '--to', 'nft', ...args]).outcome;
     assert.equal(refused.status, 1);
   });

@@ -56,6 +56,29 @@ meta clone-node-max=2
     );
   });
 
+  it('to parameters of IPaddr2, with what the interface shares', () => {
+    const mac = '01:00:5e:00:00:20';
+    const address = { address: '10.1.1.1', prefix: 24, family: 4 } as const;
+    const shared: Exportable = {
+      ...CLUSTERIP,
+      interfaces: [{ name: 'eth1', key: 'source', addresses: [address], mac }],
+    };
+    const text = exportRules(shared, 'pacemaker');
+    assert.match(text, /^ip=10\.1\.1\.1\ncidr_netmask=24\nnic=eth1\nmac=01:00:5e:00:00:20\n/);
+    const other = exportRules(shared, 'pacemaker', { address: '10.1.1.2' });
+    assert.match(other, /^ip=10\.1\.1\.2\nnic=eth1\n/);
+  });
+
+  it('of what an interface’s addresses narrow down, to no rules', () => {
+    const narrow: Exportable = {
+      ...BASE,
+      interfaces: [{ name: 'eth1', key: 'source', destinations: 'addresses' }],
+    };
+    for (const to of ['iptables', 'nft'] as const) {
+      assert.throws(() => exportRules(narrow, to), { code: 'ERR_NOT_EXPORTABLE' });
+    }
+  });
+
   const REFUSED: [ExportFormat, Partial<Exportable>, RegExp][] = [
     ['ip6tables', {}, /32 bits of an IPv6 address.*nft can/],
     ['iptables', { policy: 'clusterip' }, /cannot hash as policy clusterip/],
