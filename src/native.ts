@@ -88,6 +88,11 @@ interface Binding {
     onFault: (error: unknown) => void,
   ) => NativeEngine;
   layout: Layout;
+  /**
+   * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
+   * queue. `conntrack`: to put the flow into its messages.
+   */
+  probeQueue(): { bind: number; conntrack: number };
 }
 
 /** The addon: a prebuilt one if the package holds one for this system, else the one built here. */

@@ -3,6 +3,7 @@
 #include "engine_wrap.h"
 #include "hashing.h"
 #include "layout.h"
+#include "probe.h"
 
 namespace {
 
@@ -10,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nfqc::addon::register_hashing(env, exports);
   nfqc::addon::register_engine(env, exports);
   nfqc::addon::register_layout(env, exports);
+  nfqc::addon::register_probe(env, exports);
   return exports;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace nfqc {
 
@@ -35,7 +36,8 @@ struct OwnershipChange {
   Ownership newest;
   Ownership throughout;       ///< owned before the change and ever since
   std::uint64_t version = 0;  ///< of `newest`
-  std::uint32_t last_id = 0;  ///< the packet that was queued last when the change was made
+  /** The packet that was queued last when the change was made; empty where that is not known. */
+  std::optional<std::uint32_t> last_id = 0;
 };
 
 /**
@@ -63,16 +65,20 @@ class OwnershipInForce {
   /** The ownership for a packet. Ids must come in the order of the queue. */
   [[nodiscard]] const Ownership& for_packet(std::uint32_t id) noexcept {
     if (!has_waiting_) return newest_;
-    if (static_cast<std::int32_t>(id - last_waiting_id_) <= 0) return waiting_;
+    if (!last_waiting_id_ || static_cast<std::int32_t>(id - *last_waiting_id_) <= 0)
+      return waiting_;
     has_waiting_ = false;
     return newest_;
   }
+
+  /** The queue has been read empty: nothing waits any more that a change has found there. */
+  void drained() noexcept { has_waiting_ = false; }
 
  private:
   Ownership newest_;
   Ownership waiting_;
   std::uint64_t version_;
-  std::uint32_t last_waiting_id_ = 0;
+  std::optional<std::uint32_t> last_waiting_id_;
   bool has_waiting_ = false;
 };
 

@@ -11,7 +11,6 @@
 #include <string>
 
 #include "fault.h"
-#include "queue_status.h"
 
 namespace nfqc {
 namespace {
@@ -84,8 +83,11 @@ void QueueSocket::bind_queue() {
   }
   if (error == 0) return;
   const std::string queue = "queue " + std::to_string(config_.queue);
-  /* EPERM means either; only the list of queues tells them apart. */
-  const bool taken = error == EBUSY || (error == EPERM && QueueStatusFile().read(config_.queue));
+  /* EPERM means either. A command that does nothing tells whether it was for want of privilege; the
+     list of queues would, but only root may read it. */
+  ConfigMessage nothing(config_.queue);
+  nfq_nlmsg_cfg_put_cmd(*nothing, AF_UNSPEC, NFQNL_CFG_CMD_PF_BIND);
+  const bool taken = error == EBUSY || (error == EPERM && request(*nothing) == 0);
   if (taken) throw Fault(FaultKind::kQueueTaken, "bind", error, queue + " is taken");
   if (error == EPERM) {
     throw Fault(FaultKind::kPrivilege, "bind", error, "not permitted to listen on " + queue);

@@ -23,6 +23,9 @@ class QueueStatusFile {
   /** Opens the view in the calling thread's namespace. */
   QueueStatusFile();
 
+  /** Only root may read the list of queues, whatever capabilities a process has. */
+  [[nodiscard]] bool readable() const noexcept { return static_cast<bool>(file_); }
+
   /** Empty if nobody listens on the queue, or the file cannot be read. */
   [[nodiscard]] std::optional<QueueStatus> read(std::uint16_t queue) const;
 

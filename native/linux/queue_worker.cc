@@ -104,7 +104,7 @@ void QueueWorker::set_up() {
   socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer,
                                     copy_range(decision.hashing.policy)});
   status_.emplace();
-  static_cast<void>(require_status());
+  static_cast<void>(last_id());
   counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());
   socket_->start();
 }
@@ -116,6 +116,7 @@ void QueueWorker::loop() {
       decide_all(received);
       if (stopped(false)) return;
     } else if (received == -EAGAIN) {
+      in_force_.drained();
       if (stopped(true)) return;
       wait();
     } else if (is_transient(-received)) {
@@ -157,11 +158,10 @@ void QueueWorker::decide_all(int datagrams) {
   answer(received_at);
 }
 
-std::uint32_t QueueWorker::last_id() const { return require_status().last_id; }
-
-QueueStatus QueueWorker::require_status() const {
+std::optional<std::uint32_t> QueueWorker::last_id() const {
+  if (!status_->readable()) return std::nullopt;
   const std::optional<QueueStatus> status = status_->read(queue_);
-  if (status) return *status;
+  if (status) return status->last_id;
   throw Fault(FaultKind::kSystem, "read", ENOENT,
               "cannot find the queue in /proc/thread-self/net/netfilter/nfnetlink_queue");
 }

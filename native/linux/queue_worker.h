@@ -58,10 +58,10 @@ class QueueWorker {
   void join();
 
   /**
-   * The id of the packet that was queued last.
+   * The id of the packet that was queued last; empty where the kernel does not tell this process.
    * @throws Fault kSystem once the queue is closed
    */
-  [[nodiscard]] std::uint32_t last_id() const;
+  [[nodiscard]] std::optional<std::uint32_t> last_id() const;
 
   /** Takes the kernel's count of drops into the slots. Not concurrently with itself. */
   void read_drops();
@@ -74,7 +74,6 @@ class QueueWorker {
   void wait() const;
   [[nodiscard]] bool stopped(bool drained) const noexcept;
   void decide_all(int datagrams);
-  [[nodiscard]] QueueStatus require_status() const;
   void take(const Message& message, std::uint64_t now);
   void take_error(const Message& message);
   void take_unreadable(const Message& message, std::uint64_t now);

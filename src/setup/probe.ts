@@ -1,8 +1,9 @@
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
-import { findProgram, isRefused, run, runOrThrow, said } from './exec.js';
+import { findProgram, run, runOrThrow, said } from './exec.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
 import { hasIpv6, hasLegacyMangle } from './traces.js';
+import { inTrial } from './trial.js';
 
 /*
  * Checked and not committed. In a chain without a hook, because even to try a base chain would drop all
@@ -92,7 +93,10 @@ async function candidates(netns: string | undefined): Promise<string[]> {
   return all.filter((_, at) => there[at] !== undefined);
 }
 
-/** Loads the very rules in a namespace of their own, gone at once; returns why that failed. */
+/**
+ * Loads the very rules in a namespace of their own, gone at once; returns why that failed. Where no namespace
+ * may be made, the answer is left to the installation, which takes all of its steps back when one fails.
+ */
 async function tryXtables(
   options: ResolvedOptions,
   programs: readonly string[],
@@ -100,19 +104,9 @@ async function tryXtables(
   for (const program of programs) {
     const restore = await findProgram(`${program}-restore`);
     if (restore === undefined) return `${program} is not installed`;
-    const tried = await run('unshare', ['--net', restore, '--noflush', '-w', '10'], {
-      input: xtablesChain(options, 'queue', true),
-    });
-    if (tried.status !== 0 && tried.stderr.startsWith('unshare:') && isRefused(tried)) {
-      throw new NfqClusterError(
-        'ERR_PRIVILEGE',
-        `Not permitted to make a network namespace, in which to try xtables: ${said('unshare', tried)}`,
-        {
-          remedy: 'Run as root or with CAP_SYS_ADMIN and CAP_NET_ADMIN',
-        },
-      );
-    }
-    if (tried.status !== 0) return said(program, tried);
+    const rules = xtablesChain(options, 'queue', true);
+    const tried = await inTrial(restore, ['--noflush', '-w', '10'], rules);
+    if (tried !== undefined && tried.status !== 0) return said(program, tried);
   }
   return undefined;
 }

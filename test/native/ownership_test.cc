@@ -105,6 +105,16 @@ TEST(OwnershipInForce, KeepsTheEarlierDeadlineForPacketsThatWaited) {
   EXPECT_EQ(in_force.for_packet(11).deadline_ns, 900U);
 }
 
+TEST(OwnershipInForce, IsOfWhatWasOwnedThroughoutUntilTheQueueIsEmptyWhereTheLastIdIsUnknown) {
+  OwnershipInForce in_force(of({1}), 1);
+  OwnershipChange change = to(of({2}), of({}), 0);
+  change.last_id.reset();
+  in_force.change(change);
+  for (const std::uint32_t id : {1U, 900U}) EXPECT_FALSE(in_force.for_packet(id).has(2)) << id;
+  in_force.drained();
+  EXPECT_TRUE(in_force.for_packet(901).has(2));
+}
+
 TEST(OwnershipInForce, FollowsIdsThatWrapAround) {
   OwnershipInForce in_force(of({1}), 1);
   in_force.change(to(of({2}), of({}), 3));

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <napi.h>
+
+namespace nfqc::addon {
+
+/** Adds `probeQueue()`: what the kernel answers to a listener of a queue, as errnos. */
+void register_probe(Napi::Env env, Napi::Object exports);
+
+}  // namespace nfqc::addon

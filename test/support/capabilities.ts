@@ -1,0 +1,30 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const UID = 65534;
+
+/** Starts a program as an ordinary user who has CAP_NET_ADMIN and nothing else. */
+export const NET_ADMIN_ALONE: readonly string[] = [
+  'setpriv',
+  `--reuid=${UID}`,
+  `--regid=${UID}`,
+  '--clear-groups',
+  '--inh-caps=-all,+net_admin',
+  '--ambient-caps=-all,+net_admin',
+  '--bounding-set=-all,+net_admin',
+];
+
+export interface Folder extends AsyncDisposable {
+  path: string;
+}
+
+/** A folder that everybody may write to. */
+export async function openFolder(): Promise<Folder> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-test-'));
+  await chmod(folder, 0o777);
+  return {
+    path: folder,
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+  };
+}
