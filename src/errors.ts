@@ -14,6 +14,7 @@
  * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is owned, what was to be removed is not.
  * - `ERR_EXPIRED`: the ownership that was to be changed is over.
  * - `ERR_NOT_EXPORTABLE`: another program cannot say what a configuration says.
+ * - `ERR_HELD`: rules were emptied, and their chains stay while queues hold packets.
  * - `ERR_CONFLICT`: another setup stands in the way: of the same name, or with a queue in common.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
@@ -34,6 +35,7 @@ export type ErrorCode =
   | 'ERR_NOT_OWNED'
   | 'ERR_EXPIRED'
   | 'ERR_NOT_EXPORTABLE'
+  | 'ERR_HELD'
   | 'ERR_CONFLICT'
   | 'ERR_CLOSED'
   | 'ERR_ADDON'

@@ -6,12 +6,13 @@ const LOOK_EVERY_MS = 5;
 
 /**
  * Waits, but not for ever, for a moment in which no queue of the namespace holds a packet: the kernel
- * drops them all when a base chain is deleted.
+ * drops them all when a base chain is deleted. Gives whether it came.
  */
-export async function untilNothingIsHeld(netns: string | undefined): Promise<void> {
+export async function untilNothingIsHeld(netns: string | undefined): Promise<boolean> {
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await delay(LOOK_EVERY_MS)) {
-    if (heldPackets((await procNet('netfilter/nfnetlink_queue', netns)) ?? '') === 0) return;
+    if (heldPackets((await procNet('netfilter/nfnetlink_queue', netns)) ?? '') === 0) return true;
   }
+  return false;
 }
 
 /** The packets that all queues hold, from the kernel's table of queues. */

@@ -99,13 +99,15 @@ export function xtablesRevert(name: string, traces: Traces): Step[] {
 
 /**
  * The transaction that removes the nft tables, and what iptables-nft made for us; none where there are none.
- * @param tables what `nft list table FAMILY mangle` printed, once our xtables rules are gone
+ * @param tables what `nft list table FAMILY mangle` printed, once our xtables rules are gone; undefined while
+ * queues hold packets, which the kernel would drop with any base chain: then these stay, empty
  */
 export function nftRevert(
   name: string,
   traces: Traces,
-  tables: Partial<Record<Family, string>>,
+  tables: Partial<Record<Family, string>> | undefined,
 ): Step[] {
+  if (tables === undefined) return emptying(name, traces);
   const empty = mangleMade(traces).filter((family) => isEmptyMangle(tables[family] ?? ''));
   const deletions = [
     ...(traces.nftChains === undefined ? [] : [`inet ${name}`]),
@@ -116,6 +118,16 @@ export function nftRevert(
   return [
     nft('remove the nft rules', deletions.map((table) => `delete table ${table}\n`).join('')),
   ];
+}
+
+function emptying(name: string, { nftChains = [], arp }: Traces): Step[] {
+  const memory = nftChains.filter((chain) => isMarker(chain) || chain === UNDO);
+  const transaction = [
+    ...(nftChains.length === 0 ? [] : [`flush table inet ${name}\n`]),
+    ...memory.map((chain) => `delete chain inet ${name} ${chain}\n`),
+    ...(arp ? [`flush table arp ${name}\n`] : []),
+  ];
+  return transaction.length === 0 ? [] : [nft('empty the nft rules', transaction.join(''))];
 }
 
 /** The families whose table mangle this engine shall remove, if nobody else uses it. */
@@ -244,7 +256,11 @@ function obsoleteChains(
         ? !markers.includes(chain)
         : /^(before|after)-/.test(chain) && !wanted.includes(chain),
     )
-    .map((chain) => `flush chain inet ${name} ${chain}\ndelete chain inet ${name} ${chain}\n`);
+    .map((chain) => {
+      const flush = `flush chain inet ${name} ${chain}\n`;
+      // A base chain stays, empty: with it the kernel would drop what any queue holds.
+      return isMarker(chain) ? `${flush}delete chain inet ${name} ${chain}\n` : flush;
+    });
 }
 
 function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {

@@ -15,7 +15,7 @@ import {
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
 import { names, rulesName, type Mechanism } from './ruleset.js';
-import { isClean, type Family } from './traces.js';
+import { isClean, type Family, type Traces } from './traces.js';
 
 /** A setup that stands. Both methods may be called again, also after a failure. */
 export interface Installed {
@@ -107,7 +107,10 @@ export async function install(
     stopQueueing: async () => take(closing(options, mechanism, (await read()).traces), netns),
     remove: async () => {
       const facts = await read();
-      if (!stands(options, facts)) return uninstall(name, netns);
+      if (!stands(options, facts)) {
+        await uninstall(name, netns);
+        return;
+      }
       return take(installation(options, mechanism, facts, true), netns);
     },
   };
@@ -117,10 +120,17 @@ export async function install(
  * Takes back what a setup of this name changed, whoever made it and however that ended, the rules last.
  * Does nothing where there is none.
  * @param name as in the options, without the prefix of the tables
- * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
-export const revert = (name: string, netns: string | undefined): Promise<void> =>
-  uninstall(rulesName({ name }), netns);
+export async function revert(name: string, netns: string | undefined): Promise<void> {
+  if (await uninstall(rulesName({ name }), netns)) return;
+  throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
+    expected: 'a moment in which no queue of the network namespace holds a packet',
+    found:
+      'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
+    remedy: 'Revert again when there is less traffic, or when who listens on that queue goes on',
+  });
+}
 
 /** @param name as in the options */
 export async function status(name: string, netns: string | undefined): Promise<SetupStatus> {
@@ -144,18 +154,28 @@ export async function setups(netns: string | undefined): Promise<string[]> {
     .sort();
 }
 
-async function uninstall(name: string, netns: string | undefined): Promise<void> {
+/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
+async function uninstall(name: string, netns: string | undefined): Promise<boolean> {
   const facts = await readFacts(name, [], netns);
   const { traces } = facts;
   await take(undoing(facts.journal, facts), netns);
-  if (isClean(traces)) return;
-  await untilNothingIsHeld(netns);
+  if (isClean(traces)) return true;
   await take(xtablesRevert(name, traces), netns);
+  const gone = await untilNothingIsHeld(netns);
+  const tables = gone ? await listMangle(traces, netns) : undefined;
+  await take(nftRevert(name, traces, tables), netns);
+  return gone;
+}
+
+async function listMangle(
+  traces: Traces,
+  netns: string | undefined,
+): Promise<Partial<Record<Family, string>>> {
   const tables: Partial<Record<Family, string>> = {};
   for (const family of mangleMade(traces)) {
     tables[family] = (await run('nft', ['list', 'table', family, 'mangle'], { netns })).stdout;
   }
-  await take(nftRevert(name, traces, tables), netns);
+  return tables;
 }
 
 /** Whether a setup of these options was made to stand. */

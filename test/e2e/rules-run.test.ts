@@ -115,7 +115,7 @@ describe('nfq-cluster run', { skip }, () => {
     const [first, second] = lines;
     assert.deepEqual(
       [first!['event'], first!['queues'], first!['interfaces']],
-      ['ready', [3, 4], [{ name: 'wire', key: 'source', addresses: [] }]],
+      ['ready', [3, 4], [{ name: 'wire', key: 'source', addresses: [], destinations: 'all' }]],
     );
     assert.equal((first!['rules'] as { name: string }).name, 'nfq-cluster-gw');
     assert.equal(second!['event'], 'stats');

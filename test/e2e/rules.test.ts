@@ -287,8 +287,10 @@ const baseChains = (at: Lab): string[] =>
   [];
 
 /** Lines of a ruleset that are ours, whatever the order of chains. */
+/** Without chains that stand empty until there is a moment to delete them. */
 const ours = (at: Lab): string[] =>
   rules(at.node)
+    .replace(/\tchain (before|after)-\S+ \{\n\t\ttype [^\n]*\n\t\}\n/g, '')
     .split('\n')
     .filter((line) => /nfq-cluster|wire|other|before-|after-/.test(line))
     .sort();

@@ -216,7 +216,7 @@ describe('a plan', () => {
     assert.doesNotMatch(other!.input!, /made-ip-/);
   });
 
-  it('removes what another mechanism left, after its own rules stand', () => {
+  it('empties what another mechanism left, after its own rules stand', () => {
     const left: Traces = {
       ...CLEAN,
       nftChains: ['before-mangle', 'after-mangle', 'made-ip-mangle'],
@@ -230,7 +230,7 @@ describe('a plan', () => {
     assert.deepEqual(programs(steps), ['nft', 'iptables-legacy-restore']);
     assert.match(
       steps[0]!.input!,
-      /queue num 0\n(.*\n)+flush chain inet nfq-cluster-q0 before-mangle\ndelete chain inet nfq-cluster-q0 before-mangle\n/,
+      /queue num 0\n(.*\n)+flush chain inet nfq-cluster-q0 before-mangle\nflush chain inet nfq-cluster-q0 after-mangle\n$/,
     );
     assert.doesNotMatch(steps[0]!.input!, /made-/);
   });
@@ -255,6 +255,16 @@ describe('a plan', () => {
     };
     const [step] = nftRevert('nfq-cluster-q0', traces, tables);
     assert.equal(step!.input!, 'delete table inet nfq-cluster-q0\ndelete table ip mangle\n');
+  });
+
+  it('to revert deletes no base chain while packets are held', () => {
+    const nftChains = ['before-mangle', 'after-mangle', 'made-ip-mangle', 'undo', 'queues-0-0'];
+    const [step] = nftRevert('t', { ...CLEAN, nftChains, arp: true }, undefined);
+    assert.equal(
+      step!.input!,
+      'flush table inet t\ndelete chain inet t undo\ndelete chain inet t queues-0-0\nflush table arp t\n',
+    );
+    assert.deepEqual(nftRevert('t', CLEAN, undefined), []);
   });
 });
 

@@ -1,0 +1,71 @@
+/* What other queues hold, while a setup is taken back: no packet of it is lost. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { apply, revert } from '../../src/index.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { cli, waitFor } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const HELD = 20;
+const SEEN = `table inet seen {
+  counter accepted { }
+  chain input {
+    type filter hook input priority 100
+    udp dport 9 counter name accepted
+  }
+}`;
+
+test('a setup is taken back without the loss of what another queue holds', { skip }, async () => {
+  await using at = await wire();
+  await at.node.ip('link add other type veth peer name peer', 'link set other up');
+  await at.node.run('nft', ['-f', '-'], SEEN);
+  const other = cli([
+    ...[
+      'run',
+      '--json',
+      '--interface',
+      'eth0',
+      '--queue',
+      '7',
+      '--name',
+      'other',
+      '--netns',
+      at.node.path,
+    ],
+    ...['--cluster-total-nodes', '1', '--cluster-local-node', '1', '--cluster-hash-seed', '1'],
+  ]);
+  await other.event('ready');
+  const before = await stateOf(at.node);
+  const mine = { ...clusterOptions(at.node), interfaces: ['other'], name: 'mine' };
+  await apply(mine);
+  other.child.kill('SIGSTOP');
+  const frames = Array.from({ length: HELD }, (_, flow) =>
+    udp({ src: SENDER.ipv4, dst: NODE.ipv4, sport: 1024 + flow, dport: 9 }),
+  );
+  await inject(at.sender, 'eth0', frames);
+  const held = async (): Promise<number> => {
+    const queues = await at.node.run('cat', ['/proc/net/netfilter/nfnetlink_queue']);
+    return Number(/^ *7 +\d+ +(\d+)/m.exec(queues)![1]);
+  };
+  await waitFor('packets are held', async () => (await held()) === HELD);
+  const where = { name: 'mine', netns: at.node.path };
+  await assert.rejects(revert(where), { code: 'ERR_HELD' });
+  assert.equal(await held(), HELD);
+  other.child.kill('SIGCONT');
+  const accepted = async (): Promise<boolean> =>
+    (await at.node.run('nft', ['list', 'counter', 'inet', 'seen', 'accepted'])).includes(
+      `packets ${HELD} `,
+    );
+  await waitFor('all are accepted', accepted);
+  await revert(where);
+  assert.equal(
+    (await stateOf(at.node)).replace(/packets \d+ bytes \d+/g, ''),
+    before.replace(/packets \d+ bytes \d+/g, ''),
+  );
+  other.child.kill('SIGTERM');
+  assert.equal((await other.outcome).status, 0);
+});
