@@ -9,7 +9,12 @@ const methods = (type: abstract new (...args: never) => object): string[] =>
 
 describe('exports', () => {
   test('of the addon', () => {
-    assert.deepEqual(Object.keys(native).sort(), ['NativeEngine', 'NativeHasher', 'layout', 'probeQueue']);
+    assert.deepEqual(Object.keys(native).sort(), [
+      'NativeEngine',
+      'NativeHasher',
+      'layout',
+      'probeQueue',
+    ]);
   });
 
   test('of its classes', () => {
