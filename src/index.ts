@@ -1,5 +1,6 @@
 export { Control, type ControlTarget } from './control/client.js';
 export type { Counts, Status, Summary } from './control/status.js';
+export { doctor, type Diagnosis, type Finding, type Level } from './doctor/index.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
 export {

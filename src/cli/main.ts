@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { Command, Option } from 'commander';
 import { own, status, type ControlFlags, type OwnFlags } from './control.js';
+import { addDoctor } from './doctor.js';
 import { FORMATS } from '../export/index.js';
 import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
@@ -53,9 +54,7 @@ function program(): Command {
     .option('--dport <port>', 'destination port, for policy clusterip', u32)
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
-  addControlCommands(top);
-  addSetup(top);
-  addRuleCommands(top);
+  for (const add of [addControlCommands, addSetup, addDoctor, addRuleCommands]) add(top);
   return top;
 }
 

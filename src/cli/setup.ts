@@ -80,7 +80,8 @@ function asLines({ name, rules, standing, queues, changes }: SetupStatus): strin
   return `${rows.join('\n')}\n`;
 }
 
-function optionsOf(flags: SetupFlags): Options {
+/** The options that flags say, rules included. */
+export function optionsOf(flags: Flags): Options {
   const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
   checkOptions(flags, () => resolveOptions(options));
   return options;

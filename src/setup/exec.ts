@@ -46,6 +46,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   unshare: 'util-linux',
 };
 
+/** The package that has a program which we call. */
+export const packageOf = (program: string): string => PACKAGES[program] ?? 'iptables';
+
 /** The path of a program, or undefined where it is not installed. */
 export async function findProgram(name: string): Promise<string | undefined> {
   for (const folder of FOLDERS) {
@@ -128,7 +131,7 @@ async function programOrThrow(name: string): Promise<string> {
   const path = await findProgram(name);
   if (path !== undefined) return path;
   throw new NfqClusterError('ERR_NO_TOOL', `The program ${name} is not installed`, {
-    remedy: `Install the package ${PACKAGES[name] ?? 'iptables'} (Debian, Fedora, Alpine)`,
+    remedy: `Install the package ${packageOf(name)} (Debian, Fedora, Alpine)`,
   });
 }
 

@@ -80,7 +80,8 @@ async function readInterfaces(
   return interfaces;
 }
 
-async function readSysctls(
+/** Kernel parameters below /proc/sys/net; what is not there is left out. */
+export async function readSysctls(
   names: readonly string[],
   netns: string | undefined,
 ): Promise<Partial<Record<string, string>>> {

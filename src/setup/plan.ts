@@ -60,6 +60,22 @@ export function installation(
   ];
 }
 
+/** The rules of a setup that queues, as transactions that make them where there are none. */
+export function rulesOf(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+): { nft: string; arp: boolean; xtables: { program: string; input: string }[] } {
+  return {
+    nft: nftTable(options, mechanism.kind, 'queue') + neighbours(options, facts),
+    arp: options.interfaces.some(({ mac }) => mac !== undefined),
+    xtables: xtablesUsed(mechanism, facts.traces).map(({ program }) => ({
+      program,
+      input: xtablesChain(options, 'queue', true),
+    })),
+  };
+}
+
 /** The transactions after which nothing is queued, while foreign packets still stay outside. */
 export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: Traces): Step[] {
   const phase: Phase = 'closed';

@@ -37,6 +37,17 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
   );
 }
 
+/**
+ * Whether nft can hash addresses, as rules of nodes without an engine do.
+ * @throws NfqClusterError what `chooseMechanism` throws
+ */
+export async function hasJhash(netns: string | undefined): Promise<boolean> {
+  await checkNft(netns);
+  const rule = 'meta mark set jhash ip saddr mod 2 seed 0x1';
+  const input = `${NFT_BASE}add rule inet nfq-cluster-probe probe ${rule}\n`;
+  return (await run('nft', ['--check', '-f', '-'], { input, netns })).status === 0;
+}
+
 /** How a packet that passes returns to the kernel: xtables rules behind the queue rule must still see it. */
 export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
   mechanism.kind === 'nft' ? 'accept' : 'repeat';

@@ -38,6 +38,12 @@ const CHAINS = {
   },
 } as const;
 
+/** The priority in prerouting at which ours begins. */
+export const CHAIN_PRIORITY = {
+  nft: CHAINS.nft.before.priority,
+  xtables: CHAINS.xtables.before.priority,
+} as const;
+
 /** The name of the nft table and of the xtables chain; xtables allows 28 characters. */
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
   `nfq-cluster-${options.name}`;

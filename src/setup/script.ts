@@ -33,7 +33,8 @@ function asShell({ program, args, input }: Command, netns: string | undefined): 
   return input === undefined ? line : `${line} <<'END'\n${input}END`;
 }
 
-const quoted = (word: string): string =>
+/** A word as a shell takes it. */
+export const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 const indented = (text: string): string =>

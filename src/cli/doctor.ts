@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
+import { endOnBrokenOutput, print } from './failure.js';
+import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import { optionsOf } from './setup.js';
+
+interface DoctorFlags extends Flags {
+  json?: true;
+}
+
+/** `nfq-cluster doctor`: exit status 1 where anything is an error. */
+export function addDoctor(top: Command): void {
+  const command = top
+    .command('doctor')
+    .description(
+      'look at this machine and say what is right, what is wrong, and what to do; with the flags of run at that setup, without at those that stand',
+    );
+  withRules(withShared(withPackets(withShare(withHashing(command)))))
+    .option('--json', 'as JSON')
+    .action(look);
+}
+
+async function look(flags: DoctorFlags): Promise<void> {
+  endOnBrokenOutput();
+  const { json, netns, ...setup } = flags;
+  const diagnosis =
+    Object.keys(setup).length === 0
+      ? await doctor(undefined, netns === undefined ? {} : { netns })
+      : await doctor(optionsOf(flags));
+  await print(json === true ? `${JSON.stringify(diagnosis, undefined, 2)}\n` : asLines(diagnosis));
+  process.exitCode = diagnosis.healthy ? 0 : 1;
+}
+
+const asLines = ({ findings }: Diagnosis): string => findings.map(asLine).join('');
+
+function asLine({ level, check, found, remedy, command }: Finding): string {
+  const below = [
+    ...(remedy === undefined ? [] : [remedy]),
+    ...(command === undefined ? [] : [`$ ${command}`]),
+  ];
+  return [
+    `${level.padEnd(8)} ${check}: ${found}`,
+    ...below.map((line) => `           ${line}`),
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,64 @@
+import type { ResolvedOptions } from '../options.js';
+import type { Change, SystemFacts } from '../setup/changes.js';
+import type { Mechanism } from '../setup/ruleset.js';
+import type { Fact } from './finding.js';
+import type { Listener } from './listeners.js';
+import type { Netfilter } from './netfilter.js';
+import type { SavedRules } from './xtables.js';
+
+/** An interface, as far as packets depend on it. */
+export interface Link {
+  name: string;
+  up: boolean;
+  carrier: boolean;
+}
+
+/** An entry of the table of ARP and neighbour discovery. */
+export interface Neighbour {
+  address: string;
+  on: string;
+  /** Undefined where it is not resolved. */
+  mac: string | undefined;
+}
+
+/** A setup that is looked at: that of the options, or one that stands. */
+export interface Subject {
+  name: string;
+  /** Ascending. */
+  queues: readonly number[];
+  interfaces: readonly string[];
+  /** Whether rules of its name stand. */
+  rules: boolean;
+  /** What the rules are beside those of the options; undefined without options, or where that is not known. */
+  compared: 'same' | 'changed' | 'other options' | undefined;
+  /** What is to be so besides the rules. */
+  changes: readonly Change[];
+  /** The cluster addresses with their MAC. */
+  shared: readonly { address: string; mac: string; on: string }[];
+  /** The priority of its first chain, in prerouting. */
+  priority: number;
+  action: ResolvedOptions['action'];
+  marks: ResolvedOptions['marks'];
+}
+
+/** What the programs and /proc told; nothing was changed to learn it. */
+export interface DoctorFacts {
+  /** The path of the network namespace; undefined for the process's own. */
+  netns: string | undefined;
+  /** The programs that are called, and the package of each that is missing. */
+  programs: readonly { name: string; missing: string | undefined }[];
+  /** The effective capabilities. */
+  capabilities: Fact<bigint>;
+  /** As errnos, 0 where the kernel agrees: to listen on a queue, and to put flows into its messages. */
+  probe: { bind: number; conntrack: number };
+  mechanism: Fact<Mechanism>;
+  /** Whether nft has the hash of a rule that `export --to nft` prints. */
+  jhash: Fact<boolean>;
+  system: Fact<SystemFacts>;
+  subjects: Fact<readonly Subject[]>;
+  links: Fact<readonly Link[]>;
+  neighbours: Fact<readonly Neighbour[]>;
+  listeners: Fact<readonly Listener[]>;
+  nft: Fact<readonly Netfilter[]>;
+  xtables: Fact<readonly SavedRules[]>;
+}

@@ -1,0 +1,155 @@
+import { readFile } from 'node:fs/promises';
+import { NfqClusterError } from '../errors.js';
+import { native } from '../native.js';
+import { resolveOptions, type ResolvedOptions } from '../options.js';
+import { sysctlsOf } from '../setup/changes.js';
+import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
+import { readFacts, readSysctls } from '../setup/facts.js';
+import { chooseMechanism, hasJhash } from '../setup/probe.js';
+import { rulesName } from '../setup/ruleset.js';
+import { installedVariants, procNet } from '../setup/traces.js';
+import type { Fact } from './finding.js';
+import type { DoctorFacts, Link, Neighbour } from './facts.js';
+import { readListeners } from './listeners.js';
+import type { Netfilter } from './netfilter.js';
+import { standingSubjects, subjectOf } from './subjects.js';
+import { CONNTRACK } from './system.js';
+import type { SavedRules } from './xtables.js';
+
+const PROGRAMS = ['nft', 'ip', 'sysctl', 'grep', 'cat', 'unshare'];
+
+/** Runs programs and reads files, none of which changes anything. What cannot be read is not known. */
+export async function gather(
+  options: ResolvedOptions | undefined,
+  netns: string | undefined,
+): Promise<DoctorFacts> {
+  const mechanism = await attempt(() => chooseMechanism(options ?? anything(netns)));
+  const chosen = 'known' in mechanism ? mechanism.known : undefined;
+  const nft = await attempt(() => readNft(netns));
+  const setup = await attempt(() =>
+    readFacts(rulesName(options ?? { name: '' }), sysctlsOf(options ?? NONE), netns),
+  );
+  const subjects = await attempt(async () =>
+    options === undefined
+      ? standingSubjects(netns, known(nft))
+      : [await subjectOf(options, chosen, known(setup))],
+  );
+  return {
+    netns: netns === undefined ? undefined : netnsPath(netns),
+    programs: await readPrograms(netns),
+    capabilities: await attempt(readCapabilities),
+    probe: native.probeQueue(),
+    mechanism,
+    jhash: await attempt(() => hasJhash(netns)),
+    system: await attempt(async () => ({
+      interfaces: known(setup).interfaces,
+      sysctls: await readSysctls([CONNTRACK, ...sysctlsOfAll(subjects)], netns),
+    })),
+    subjects,
+    links: await attempt(() => readLinks(netns)),
+    neighbours: await attempt(() => readNeighbours(netns)),
+    listeners: await readListeners(netns),
+    nft,
+    xtables: await attempt(() => readXtables(netns)),
+  };
+}
+
+const NONE = { interfaces: [] };
+
+const sysctlsOfAll = (subjects: DoctorFacts['subjects']): string[] =>
+  'unknown' in subjects
+    ? []
+    : subjects.known.flatMap(({ changes }) =>
+        changes.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on),
+      );
+
+/** Options by which to ask what the kernel can do, where none are given. */
+const anything = (netns: string | undefined): ResolvedOptions =>
+  resolveOptions({
+    interfaces: ['lo'],
+    hashSeed: 0,
+    totalNodes: 1,
+    localNode: 1,
+    rules: 'auto',
+    ...(netns === undefined ? {} : { netns }),
+  });
+
+async function attempt<T>(read: () => T | Promise<T>): Promise<Fact<T>> {
+  try {
+    return { known: await read() };
+  } catch (error) {
+    if (!(error instanceof NfqClusterError)) throw error;
+    return { unknown: error.message, code: error.code };
+  }
+}
+
+function known<T>(fact: Fact<T>): T {
+  if ('known' in fact) return fact.known;
+  throw new NfqClusterError('ERR_SYSTEM', fact.unknown);
+}
+
+async function readPrograms(netns: string | undefined): Promise<DoctorFacts['programs']> {
+  const names = [...PROGRAMS, ...(netns === undefined ? [] : ['nsenter'])];
+  return Promise.all(
+    names.map(async (name) => ({
+      name,
+      missing: (await findProgram(name)) === undefined ? packageOf(name) : undefined,
+    })),
+  );
+}
+
+async function readCapabilities(): Promise<bigint> {
+  const status = await readFile('/proc/self/status', 'utf8');
+  return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
+}
+
+interface LinkJson {
+  ifname: string;
+  flags: string[];
+}
+
+async function readLinks(netns: string | undefined): Promise<Link[]> {
+  const { stdout } = await runOrThrow('list the interfaces', 'ip', ['-json', 'link', 'show'], {
+    netns,
+  });
+  return (JSON.parse(stdout) as LinkJson[]).map(({ ifname, flags }) => ({
+    name: ifname,
+    up: flags.includes('UP'),
+    carrier: flags.includes('LOWER_UP'),
+  }));
+}
+
+async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
+  const { stdout } = await runOrThrow('list the neighbours', 'ip', ['-json', 'neigh', 'show'], {
+    netns,
+  });
+  const all = JSON.parse(stdout) as { dst: string; dev: string; lladdr?: string }[];
+  return all.map(({ dst, dev, lladdr }) => ({ address: dst, on: dev, mac: lladdr }));
+}
+
+async function readNft(netns: string | undefined): Promise<Netfilter[]> {
+  const { stdout } = await runOrThrow('list the nft rules', 'nft', ['-j', 'list', 'ruleset'], {
+    netns,
+  });
+  return (JSON.parse(stdout) as { nftables: Netfilter[] }).nftables;
+}
+
+/** Of iptables-legacy only what is there, since to ask for a table would make it. */
+async function readXtables(netns: string | undefined): Promise<SavedRules[]> {
+  const saved: SavedRules[] = [];
+  for (const variant of await installedVariants()) {
+    const tables = variant.legacy ? await legacyTables(variant.family, netns) : [''];
+    for (const table of tables) {
+      const args = table === '' ? [] : ['-t', table];
+      const { status, stdout } = await run(`${variant.program}-save`, args, { netns });
+      if (status === 0) saved.push({ ...variant, text: stdout });
+      else throw new NfqClusterError('ERR_RULES', `${variant.program}-save ended with ${status}`);
+    }
+  }
+  return saved;
+}
+
+async function legacyTables(family: 'ip' | 'ip6', netns: string | undefined): Promise<string[]> {
+  const names = await procNet(`${family}_tables_names`, netns);
+  return (names ?? '').split('\n').filter((name) => name !== '');
+}

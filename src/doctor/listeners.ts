@@ -1,0 +1,137 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { procNet } from '../setup/traces.js';
+import { error, given, ok, skipped, warning, type Fact, type Finding } from './finding.js';
+import type { DoctorFacts, Subject } from './facts.js';
+
+/** Who listens on a queue. */
+export interface Listener {
+  queue: number;
+  /** The kernel's count of packets dropped as the queue, or the socket's buffer, was full. */
+  lost: number;
+  process: { id: number; name: string; hasEngine: boolean | undefined } | undefined;
+}
+
+const NETFILTER = '12';
+const ADDON = /nfq[-_]cluster.*\.node$/m;
+
+/** Reads who listens on the queues of a namespace. */
+export async function readListeners(netns: string | undefined): Promise<Fact<Listener[]>> {
+  const table = await procNet('netfilter/nfnetlink_queue', netns);
+  if (table === undefined) {
+    return { unknown: '/proc/net/netfilter/nfnetlink_queue cannot be read, as by root alone' };
+  }
+  const queues = parseQueues(table);
+  const inodes = parseSockets((await procNet('netlink', netns)) ?? '');
+  const wanted = new Set(queues.flatMap(({ port }) => inodes.get(port) ?? []));
+  const owners = wanted.size === 0 ? new Map<string, number>() : await socketOwners(wanted);
+  const known = queues.map(async ({ queue, port, lost }) => {
+    const owner = owners.get(inodes.get(port) ?? '');
+    return { queue, lost, process: owner === undefined ? undefined : await describe(owner) };
+  });
+  return { known: await Promise.all(known) };
+}
+
+/** The lines of the kernel's table of queues. */
+export const parseQueues = (table: string): { queue: number; port: string; lost: number }[] =>
+  table
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(({ length }) => length >= 7)
+    .map(([queue, port, , , , full, undelivered]) => ({
+      queue: Number(queue),
+      port: port!,
+      lost: Number(full) + Number(undelivered),
+    }));
+
+/** Netfilter's netlink sockets: port id → inode, from /proc/net/netlink. */
+export const parseSockets = (table: string): Map<string, string> =>
+  new Map(
+    table
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, protocol]) => protocol === NETFILTER)
+      .map((fields) => [fields[2]!, fields.at(-1)!]),
+  );
+
+/** The processes that have sockets open, by the sockets' inodes; those that may be looked at. */
+async function socketOwners(inodes: ReadonlySet<string>): Promise<Map<string, number>> {
+  const owners = new Map<string, number>();
+  const processes = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  for (const id of processes) {
+    const folder = `/proc/${id}/fd`;
+    for (const descriptor of await readdir(folder).catch(() => [])) {
+      const target = await readlink(`${folder}/${descriptor}`).catch(() => '');
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (inode !== undefined && inodes.has(inode)) owners.set(inode, Number(id));
+    }
+  }
+  return owners;
+}
+
+async function describe(id: number): Promise<Listener['process']> {
+  const read = (file: string): Promise<string | undefined> =>
+    readFile(`/proc/${id}/${file}`, 'utf8').catch(() => undefined);
+  const maps = await read('maps');
+  return {
+    id,
+    name: (await read('comm'))?.trim() ?? '?',
+    // An engine has our addon in its memory, whatever program it is part of.
+    hasEngine: maps === undefined ? undefined : ADDON.test(maps),
+  };
+}
+
+const CHECK = 'queue listener';
+
+/** Whether an engine, and nobody else, listens on the queues. */
+export const checkListeners = ({ subjects, listeners }: DoctorFacts): Finding[] =>
+  given(CHECK, subjects, (all) =>
+    given(CHECK, listeners, (known) =>
+      all.flatMap((subject) =>
+        subject.queues.flatMap((queue) =>
+          judge(
+            subject,
+            queue,
+            known.find((listener) => listener.queue === queue),
+          ),
+        ),
+      ),
+    ),
+  );
+
+function judge(subject: Subject, queue: number, listener: Listener | undefined): Finding[] {
+  if (listener === undefined) return [nobody(subject, queue)];
+  const { process, lost } = listener;
+  return [
+    somebody(queue, process),
+    ...(lost === 0
+      ? []
+      : [
+          warning('lost packets', `Queue ${queue} has lost ${lost} packets: it was full`, {
+            remedy: 'Let more packets wait, by --queue-length and --receive-buffer, or add queues',
+          }),
+        ]),
+  ];
+}
+
+function nobody({ rules }: Subject, queue: number): Finding {
+  if (!rules) return skipped(CHECK, `Nobody listens on queue ${queue}, and no rule sends to it`);
+  return error(CHECK, `Nobody listens on queue ${queue}: what is to be decided is dropped`, {
+    remedy: 'Start "nfq-cluster run" with the options of the setup, or the program that decides',
+  });
+}
+
+function somebody(queue: number, process: Listener['process']): Finding {
+  const remedy = 'Stop it, or choose another queue by --queue';
+  if (process?.hasEngine === undefined) {
+    return skipped(CHECK, `Somebody listens on queue ${queue}; who, may not be read`, {
+      remedy: 'Look as root, in the process-id namespace of the listener',
+    });
+  }
+  const who = `process ${process.id} (${process.name})`;
+  return process.hasEngine
+    ? ok(CHECK, `An engine listens on queue ${queue}: ${who}`)
+    : error(CHECK, `Another program has queue ${queue}: ${who}`, {
+        remedy,
+        command: `kill ${process.id}`,
+      });
+}

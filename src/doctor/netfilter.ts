@@ -1,0 +1,230 @@
+import type { DoctorFacts, Subject } from './facts.js';
+import { error, given, ok, warning, type Finding } from './finding.js';
+import { isOurs, overlaps } from './subjects.js';
+
+/** An object of `nft -j list ruleset`, as far as it is read here. */
+export interface Netfilter {
+  chain?: Chain;
+  rule?: { family: string; table: string; chain: string; handle: number; expr: readonly Expr[] };
+  flowtable?: { family: string; table: string; name: string; dev?: string | string[] };
+}
+
+interface Chain {
+  family: string;
+  table: string;
+  name: string;
+  hook?: string;
+  prio?: number;
+  policy?: string;
+  dev?: string | string[];
+}
+
+/** One statement of a rule: its name → what it says. */
+export type Expr = Readonly<Record<string, unknown>>;
+
+/** The tables that iptables-nft keeps; what is in them is read by iptables-nft-save. */
+const XTABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
+
+type Rule = NonNullable<Netfilter['rule']>;
+
+/** Rules of nft, by other hands, that would keep packets from the decision, or change it. */
+export const checkNft = ({ subjects, nft, xtables, netns }: DoctorFacts): Finding[] =>
+  given('nft rules', subjects, (all) =>
+    given('nft rules', nft, (objects) => {
+      const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
+      const others = objects.filter((object) => !isOfXtables(object, saved));
+      const findings = all.flatMap((subject) => judge(subject, others, netns));
+      return findings.length > 0
+        ? findings
+        : [ok('nft rules', 'None by other hands stands in the way')];
+    }),
+  );
+
+function isOfXtables({ chain, rule }: Netfilter, saved: boolean): boolean {
+  const { family, table } = chain ?? rule ?? { family: '', table: '' };
+  return saved && ['ip', 'ip6'].includes(family) && XTABLES.includes(table);
+}
+
+function judge(
+  subject: Subject,
+  objects: readonly Netfilter[],
+  netns: string | undefined,
+): Finding[] {
+  const chains = objects.flatMap(({ chain }) => chain ?? []);
+  const rules = objects.flatMap(({ rule }) => rule ?? []);
+  const hooked = (hook: string): Chain[] =>
+    chains.filter((chain) => chain.hook === hook && !isOurs(chain.table));
+  return [
+    ...rules.flatMap((rule) => judgeQueue(subject, rule, netns)),
+    ...hooked('prerouting').flatMap((chain) =>
+      reached(chain, rules).flatMap((rule) => judgeRule(subject, chain, rule, netns)),
+    ),
+    ...hooked('prerouting')
+      .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
+      .map((chain) =>
+        warning('nft rules', `The policy of ${named(chain)} drops before the decision`, {
+          remedy: 'Let it accept what is for the cluster',
+        }),
+      ),
+    ...hooked('ingress').flatMap((chain) => judgeIngress(subject, chain, rules)),
+    ...objects.flatMap(({ flowtable }) => judgeFlowtable(subject, flowtable)),
+  ];
+}
+
+/** The rules of a chain and of those that it jumps to. */
+function reached(
+  chain: Pick<Chain, 'family' | 'table' | 'name'>,
+  rules: readonly Rule[],
+  seen = new Set<string>(),
+): Rule[] {
+  if (seen.has(chain.name)) return [];
+  seen.add(chain.name);
+  const own = rules.filter(
+    ({ family, table, chain: name }) =>
+      family === chain.family && table === chain.table && name === chain.name,
+  );
+  return own.flatMap((rule) => [
+    rule,
+    ...targets(rule.expr).flatMap((name) => reached({ ...chain, name }, rules, seen)),
+  ]);
+}
+
+const targets = (expr: unknown): string[] =>
+  [...JSON.stringify(expr).matchAll(/"(?:jump|goto)":\{"target":"([^"]+)"\}/g)].map(
+    ([, name]) => name!,
+  );
+
+function judgeQueue({ queues, name }: Subject, rule: Rule, netns: string | undefined): Finding[] {
+  const queue = rule.expr.flatMap((expr) => (expr['queue'] as QueueStatement | undefined) ?? [])[0];
+  if (queue === undefined || !overlaps(queueNumbers(queue), queues)) return [];
+  const bypass = [queue.flags ?? []].flat().includes('bypass');
+  const own = rule.table === `nfq-cluster-${name}`;
+  const deletion = { command: deleting(rule) };
+  if (bypass) {
+    return [
+      error(
+        'bypass',
+        `A rule in ${place(rule)} queues with bypass: every node accepts where nobody listens`,
+        own ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' } : deletion,
+        netns,
+      ),
+    ];
+  }
+  if (own) return [];
+  return [error('queue users', `A rule in ${place(rule)} sends to our queues`, deletion, netns)];
+}
+
+interface QueueStatement {
+  num?: number | { range: [number, number] };
+  flags?: string | string[];
+}
+
+const queueNumbers = ({ num = 0 }: QueueStatement): [number, number] =>
+  typeof num === 'number' ? [num, num] : num.range;
+
+function judgeRule(
+  subject: Subject,
+  chain: Chain,
+  rule: Rule,
+  netns: string | undefined,
+): Finding[] {
+  if (!concerns(rule, subject.interfaces)) return [];
+  const before = (chain.prio ?? 0) < subject.priority;
+  const text = JSON.stringify(rule.expr);
+  const remedy = { command: deleting(rule) };
+  if (text.includes('{"notrack":null}')) {
+    return [
+      error(
+        'notrack',
+        `A rule in ${place(rule)} takes packets from connection tracking: they are no node's`,
+        remedy,
+        netns,
+      ),
+    ];
+  }
+  const findings: Finding[] = [];
+  if (before && text.includes('{"drop":null}')) {
+    findings.push(
+      warning('nft rules', `A rule in ${place(rule)} drops before the decision`, remedy, netns),
+    );
+  }
+  const bits = markBits(rule.expr);
+  if (before ? (bits.value & ownBits(subject)) !== 0 : touchesOwned(subject, bits.mask)) {
+    findings.push(
+      warning(
+        'marks',
+        `A rule in ${place(rule)} sets bits of the mark that are ours`,
+        { remedy: 'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit' },
+        netns,
+      ),
+    );
+  }
+  return findings;
+}
+
+/** The bits that all setups of these marks clear before they decide. */
+export const ownBits = ({ marks, action }: Pick<Subject, 'marks' | 'action'>): number =>
+  marks.multicast | marks.decided | marks.nodeNumber | (action === 'mark' ? marks.owned.mask : 0);
+
+/** Whether a rule behind ours overwrites what says that a packet is owned. */
+export const touchesOwned = ({ marks, action }: Subject, mask: number): boolean =>
+  action === 'mark' && (mask & marks.owned.mask) !== 0;
+
+/** The bits that a rule sets in the mark, and those that it writes. */
+function markBits(expr: readonly Expr[]): { value: number; mask: number } {
+  for (const statement of expr) {
+    const { key, value } = (statement['mangle'] ?? {}) as { key?: unknown; value?: unknown };
+    if (JSON.stringify(key) !== '{"meta":{"key":"mark"}}') continue;
+    if (typeof value === 'number') return { value, mask: ~0 };
+    const or = (value as { '|'?: [unknown, unknown] } | null)?.['|']?.[1];
+    if (typeof or === 'number') return { value: or, mask: or };
+    return { value: 0, mask: ~0 };
+  }
+  return { value: 0, mask: 0 };
+}
+
+/** Whether a rule may see what enters by these interfaces. */
+function concerns({ expr }: Rule, interfaces: readonly string[]): boolean {
+  const names = expr.flatMap(entering);
+  return names.length === 0 || names.some((name) => interfaces.includes(name));
+}
+
+function entering(statement: Expr): string[] {
+  const match = statement['match'] as { op: string; left: unknown; right: unknown } | undefined;
+  const key = JSON.stringify(match?.left);
+  if (key !== '{"meta":{"key":"iifname"}}' && key !== '{"meta":{"key":"iif"}}') return [];
+  if (match!.op !== '==') return [];
+  const { right } = match!;
+  const set = typeof right === 'string' ? [right] : (right as { set?: string[] }).set;
+  // A wildcard may stand for any interface.
+  return set?.some((name) => typeof name !== 'string' || name.endsWith('*')) === false ? set : [];
+}
+
+function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Finding[] {
+  const on = [chain.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
+  if (on.length === 0 || reached(chain, rules).length === 0) return [];
+  return [
+    warning('ingress', `Rules in ${named(chain)} see the packets of ${on.join(', ')} first`, {
+      remedy: 'See that they neither drop nor redirect what is for the cluster',
+    }),
+  ];
+}
+
+function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Finding[] {
+  const on = [flowtable?.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
+  if (flowtable === undefined || on.length === 0) return [];
+  const { family, table, name } = flowtable;
+  return [
+    error('flowtable', `The flowtable ${family} ${table} ${name} takes flows of ${on.join(', ')}`, {
+      remedy:
+        'Take these interfaces out of it: packets of the flows in it are forwarded without a decision',
+    }),
+  ];
+}
+
+const place = ({ family, table, chain }: Rule): string => `nft's ${family} ${table} ${chain}`;
+const named = ({ family, table, name }: Chain): string => `nft's ${family} ${table} ${name}`;
+const deleting = ({ family, table, chain, handle }: Rule): { program: string; args: string[] } => ({
+  program: 'nft',
+  args: ['delete', 'rule', family, table, chain, 'handle', `${handle}`],
+});

@@ -1,0 +1,170 @@
+import { commandOf, isInPlace, type Change, type SystemFacts } from '../setup/changes.js';
+import type { DoctorFacts, Link, Neighbour, Subject } from './facts.js';
+import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+
+/** Whether the rules stand, and are those of the options. */
+export const checkSetup = ({ subjects }: DoctorFacts): Finding[] =>
+  given('setup', subjects, (all) =>
+    all.length === 0
+      ? [skipped('setup', 'No setup stands, and no options say which one should')]
+      : all.map(standing),
+  );
+
+function standing({ name, rules, compared }: Subject): Finding {
+  const same = { remedy: 'Run "nfq-cluster apply" or "nfq-cluster run" with these options' };
+  if (!rules) return error('setup', `No rules of the setup ${name} stand: nothing decides`, same);
+  switch (compared) {
+    case 'same':
+      return ok('setup', `The rules of ${name} stand, as these options make them`);
+    case 'changed':
+      return error('setup', `The rules of ${name} are not as these options make them`, {
+        remedy:
+          'Somebody changed them, the interface changed its MAC, or the engine has other options. Run "nfq-cluster apply" with these options',
+      });
+    case 'other options':
+      return error('setup', `The setup ${name} stands with other options`, {
+        remedy: 'Run "nfq-cluster apply --replace" with these options, or give the others',
+      });
+    case undefined:
+      return warning('setup', `Rules of ${name} stand; not compared with what they should be`, {
+        remedy: 'Give the options of the setup',
+      });
+  }
+}
+
+const CHECKS = { sysctl: 'sysctl', mac: 'MAC', group: 'group', address: 'address' } as const;
+
+/** Whether kernel parameters, MACs and addresses are as the setup needs them. */
+export const checkChanges = ({ subjects, system, netns }: DoctorFacts): Finding[] =>
+  given('changes', subjects, (all) =>
+    given('changes', system, (known) =>
+      all.flatMap(({ rules, changes }) =>
+        changes.map((change) => judgeChange(change, known, rules, netns)),
+      ),
+    ),
+  );
+
+function judgeChange(
+  change: Change,
+  system: SystemFacts,
+  rules: boolean,
+  netns: string | undefined,
+): Finding {
+  const check = CHECKS[change.kind];
+  const inPlace = isInPlace(change, system);
+  const found = inPlace ? so(change) : notSo(change, system);
+  if (inPlace) return ok(check, found);
+  if (!rules) return skipped(check, `${found}: that comes with the setup`);
+  return error(check, found, { command: commandOf(change, 'do') }, netns);
+}
+
+const so = ({ kind, on, value }: Change): string =>
+  kind === 'sysctl' ? `net/${on} is ${value}` : `${on} has ${value}`;
+
+const notSo = ({ kind, on, value }: Change, { sysctls }: SystemFacts): string =>
+  kind === 'sysctl'
+    ? `net/${on} is ${sysctls[on] ?? 'not there'}, and must be ${value}`
+    : `${on} has not ${value}`;
+
+/** Whether the interfaces are there and up. */
+export const checkInterfaces = ({ subjects, links, netns }: DoctorFacts): Finding[] =>
+  given('interface', subjects, (all) =>
+    given('interface', links, (known) =>
+      [...new Set(all.flatMap(({ interfaces }) => interfaces))].map((name) =>
+        judgeLink(
+          name,
+          known.find((link) => link.name === name),
+          netns,
+        ),
+      ),
+    ),
+  );
+
+function judgeLink(name: string, link: Link | undefined, netns: string | undefined): Finding {
+  if (link === undefined) {
+    return error('interface', `There is no interface ${name}`, {
+      remedy: 'The command "ip link" lists those that there are',
+    });
+  }
+  if (!link.up) {
+    const up = { program: 'ip', args: ['link', 'set', name, 'up'] };
+    return error('interface', `${name} is down`, { command: up }, netns);
+  }
+  return link.carrier
+    ? ok('interface', `${name} is up`)
+    : error('interface', `${name} is up and has no carrier`, {
+        remedy: 'Look at the cable, the switch, or the other end of a virtual wire',
+      });
+}
+
+/** Whether this machine resolves cluster addresses to their MAC, and nobody else tells that MAC as its own. */
+export const checkNeighbours = ({ subjects, neighbours, netns }: DoctorFacts): Finding[] =>
+  given('peers', subjects, (all) =>
+    given('peers', neighbours, (known) =>
+      all.flatMap(({ shared }) => judgePeers(shared, known, netns)),
+    ),
+  );
+
+function judgePeers(
+  shared: Subject['shared'],
+  neighbours: readonly Neighbour[],
+  netns: string | undefined,
+): Finding[] {
+  const addresses = new Set(shared.map(({ address }) => address));
+  const strangers = neighbours.filter(
+    ({ mac, address }) => !addresses.has(address) && shared.some((entry) => entry.mac === mac),
+  );
+  return [
+    ...shared.map((entry) => {
+      const found = neighbours.find(({ address, mac }) => address === entry.address && mac);
+      return judgePeer(entry, found, netns);
+    }),
+    ...strangers.map(({ address, on, mac }) =>
+      error('peers', `${address} on ${on} is resolved to ${mac!}, the MAC of the cluster`, {
+        remedy: `Let the machine with ${address} tell its own MAC`,
+      }),
+    ),
+  ];
+}
+
+function judgePeer(
+  { address, mac, on }: Subject['shared'][number],
+  found: Neighbour | undefined,
+  netns: string | undefined,
+): Finding {
+  if (found === undefined) {
+    return skipped('peers', `Nothing here has asked for ${address}`, {
+      remedy: `Look on a machine that sends to it: "ip neigh show ${address}" must tell ${mac}`,
+    });
+  }
+  if (found.mac === mac) return ok('peers', `${address} is resolved to ${mac}`);
+  return error(
+    'peers',
+    `${address} on ${found.on} is resolved to ${found.mac!}, not to ${mac}`,
+    {
+      remedy: `A node without the setup, or another machine, answers for it on the wire of ${on}. Mend that, and forget what was told`,
+      command: { program: 'ip', args: ['neigh', 'del', address, 'dev', found.on] },
+    },
+    netns,
+  );
+}
+
+/** What to enter in a router that refuses a multicast MAC for a unicast address. */
+export const checkRouters = ({ subjects }: DoctorFacts): Finding[] =>
+  given('routers', subjects, (all) =>
+    all.flatMap(({ shared }) =>
+      shared.map(({ address, mac }) =>
+        skipped('routers', `Whether the routers take ${mac} for ${address} is not seen from here`, {
+          remedy: `To one that does not, give a static entry: ${staticEntry(address, mac)}`,
+        }),
+      ),
+    ),
+  );
+
+function staticEntry(address: string, mac: string): string {
+  const linux = `ip neigh replace ${address} lladdr ${mac} nud permanent dev IFACE`;
+  const dotted = mac.replaceAll(':', '').replace(/(.{4})(.{4})/, '$1.$2.');
+  return address.includes(':')
+    ? `"ipv6 neighbor ${address} IFACE ${dotted}" (IOS), "${linux}" (Linux)`
+    : `"arp ${address} ${dotted} arpa" (IOS), "${linux}" (Linux)`;
+}

@@ -1,0 +1,108 @@
+import { resolveMarks } from '../marks.js';
+import type { ResolvedOptions } from '../options.js';
+import { wantedChanges } from '../setup/changes.js';
+import { rulesAreWanted } from '../setup/compare.js';
+import type { Facts } from '../setup/facts.js';
+import { digest, parseMarkers } from '../setup/markers.js';
+import { chainNames, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
+import { setups, status, type SetupStatus } from '../setup/setup.js';
+import { isClean } from '../setup/traces.js';
+import type { Subject } from './facts.js';
+import type { Netfilter } from './netfilter.js';
+
+const PREFIX = rulesName({ name: '' });
+
+/** Whether a table, or a chain of xtables, was made by this package. */
+export const isOurs = (name: string): boolean => name.startsWith(PREFIX);
+
+/** Whether one of these queue numbers lies between two, both included. */
+export const overlaps = ([first, last]: readonly [number, number], queues: readonly number[]) =>
+  queues.some((queue) => queue >= first && queue <= last);
+
+/** The setup that options say. */
+export async function subjectOf(
+  options: ResolvedOptions,
+  mechanism: Mechanism | undefined,
+  facts: Facts,
+): Promise<Subject> {
+  const { name, queues, interfaces, action, marks } = options;
+  const standing = !isClean(facts.traces);
+  return {
+    name,
+    queues,
+    interfaces: names(options),
+    rules: standing,
+    compared:
+      standing && mechanism !== undefined ? await compared(options, mechanism, facts) : undefined,
+    changes: wantedChanges(options, facts).map(({ change }) => change),
+    shared: interfaces.flatMap(({ name: on, mac, addresses }) =>
+      mac === undefined ? [] : addresses.map(({ address }) => ({ address, mac, on })),
+    ),
+    priority: CHAIN_PRIORITY[mechanism?.kind ?? 'nft'],
+    action,
+    marks,
+  };
+}
+
+async function compared(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+): Promise<Subject['compared']> {
+  const { standing } = parseMarkers(facts.traces.nftChains ?? []);
+  if (standing !== undefined && standing !== digest(options)) return 'other options';
+  const same = await rulesAreWanted(options, mechanism, facts);
+  return same === undefined ? undefined : same ? 'same' : 'changed';
+}
+
+/** The setups that stand in a namespace, as far as they themselves tell. */
+export async function standingSubjects(
+  netns: string | undefined,
+  nft: readonly Netfilter[],
+): Promise<Subject[]> {
+  const subjects: Subject[] = [];
+  for (const name of await setups(netns)) subjects.push(ofStatus(await status(name, netns), nft));
+  return subjects;
+}
+
+function ofStatus(
+  { name, rules, queues, changes }: SetupStatus,
+  nft: readonly Netfilter[],
+): Subject {
+  const [first, last] = queues ?? [0, -1];
+  const kind = nft.some(
+    ({ chain }) =>
+      chain?.table === rulesName({ name }) && chain.name === chainNames('xtables').before,
+  )
+    ? 'xtables'
+    : 'nft';
+  const on = changes.filter((change) => change.kind !== 'sysctl').map((change) => change.on);
+  const address = changes.filter((change) => change.kind === 'address');
+  return {
+    name,
+    queues: Array.from({ length: last - first + 1 }, (_, at) => first + at),
+    interfaces: [...new Set([...on, ...entering(name, nft)])],
+    rules,
+    compared: undefined,
+    changes,
+    shared: address.flatMap((change) => {
+      const mac = changes.find((other) => other.kind === 'mac' && other.on === change.on)?.value;
+      const [alone] = change.value.split('/');
+      return mac === undefined ? [] : [{ address: alone!, mac, on: change.on }];
+    }),
+    priority: CHAIN_PRIORITY[kind],
+    // What the options would be if none of these were given.
+    action: 'drop',
+    marks: resolveMarks(undefined, undefined),
+  };
+}
+
+/** The interfaces that the first rule of a setup names. */
+function entering(name: string, nft: readonly Netfilter[]): string[] {
+  const first = nft.find(
+    ({ rule }) => rule?.table === rulesName({ name }) && rule.chain.startsWith('before-'),
+  )?.rule;
+  const right = (first?.expr[0]?.['match'] as { right?: unknown } | undefined)?.right;
+  if (typeof right === 'string') return [right];
+  return (right as { set?: string[] } | undefined)?.set ?? [];
+}

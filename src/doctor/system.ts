@@ -1,0 +1,119 @@
+import { constants } from 'node:os';
+import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import type { DoctorFacts } from './facts.js';
+
+const NET_ADMIN = 12n;
+const SYS_ADMIN = 21n;
+
+/** The programs that are called. */
+export const checkPrograms = ({ programs }: DoctorFacts): Finding[] => {
+  const missing = programs.flatMap(({ name, missing: from }) =>
+    from === undefined
+      ? []
+      : [
+          error('programs', `The program ${name} is not installed`, {
+            remedy: `Install the package ${from} (Debian, Fedora, Alpine)`,
+          }),
+        ],
+  );
+  const names = programs.map(({ name }) => name).join(', ');
+  return missing.length > 0 ? missing : [ok('programs', `All are there: ${names}`)];
+};
+
+/** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
+export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Finding[] =>
+  given('privileges', capabilities, (all) => {
+    const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
+    if (!has(NET_ADMIN)) {
+      return [
+        error('privileges', 'This process has not CAP_NET_ADMIN', {
+          remedy: 'Run as root or with CAP_NET_ADMIN',
+        }),
+      ];
+    }
+    if (netns !== undefined && !has(SYS_ADMIN)) {
+      return [
+        error('privileges', 'This process has not CAP_SYS_ADMIN, and so cannot enter --netns', {
+          remedy: 'Run as root, or start in the network namespace',
+        }),
+      ];
+    }
+    return [ok('privileges', 'CAP_NET_ADMIN')];
+  });
+
+/** Whether the kernel queues packets to a process. */
+export function checkNfqueue({ probe: { bind } }: DoctorFacts): Finding[] {
+  const { EPERM, EACCES } = constants.errno;
+  if (bind === 0) return [ok('NFQUEUE', 'The kernel queues packets to a process')];
+  if (bind === EPERM || bind === EACCES) {
+    return [skipped('NFQUEUE', 'Not known: not permitted to listen on a queue')];
+  }
+  return [
+    error('NFQUEUE', `The kernel lets nobody listen on a queue: errno ${bind}`, {
+      remedy: 'The kernel needs CONFIG_NETFILTER_NETLINK_QUEUE; where it is a module, load it',
+      command: 'modprobe nfnetlink_queue',
+    }),
+  ];
+}
+
+/** Whether flows come with the packets. */
+export function checkConntrackGlue({ probe: { bind, conntrack } }: DoctorFacts): Finding[] {
+  const check = 'conntrack glue';
+  if (bind !== 0) return [skipped(check, 'Not known: no queue to ask by')];
+  if (conntrack === 0) return [ok(check, 'The kernel tells the flow of a queued packet')];
+  if (conntrack !== constants.errno.EOPNOTSUPP) {
+    return [skipped(check, `Not known: the kernel answers errno ${conntrack}`)];
+  }
+  return [
+    warning(check, 'The kernel does not tell the flow of a queued packet', {
+      remedy:
+        'Use a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, where flows that belong to others (FTP data) are to follow them',
+    }),
+  ];
+}
+
+/** By what packets come to the queue. */
+export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
+  const check = 'queue rule';
+  if ('unknown' in mechanism) {
+    const { code, unknown } = mechanism;
+    return [code === 'ERR_PRIVILEGE' ? skipped(check, unknown) : error(check, unknown)];
+  }
+  const { known } = mechanism;
+  return [
+    ok(
+      check,
+      known.kind === 'nft'
+        ? "nft's queue statement"
+        : `NFQUEUE of ${known.iptables}; nft of this kernel has no queue statement`,
+    ),
+  ];
+};
+
+export const checkJhash = ({ jhash }: DoctorFacts): Finding[] =>
+  given('nft jhash', jhash, (known) => [
+    known
+      ? ok('nft jhash', 'Nodes without the engine can decide alike, by nft')
+      : warning('nft jhash', 'nft of this kernel has no jhash', {
+          remedy: 'Use a kernel with CONFIG_NFT_HASH, where rules of "export --to nft" are to run',
+        }),
+  ]);
+
+/** Whether there are connections at all: without them nothing is decided. */
+export const checkConntrack = ({ system, netns }: DoctorFacts): Finding[] =>
+  given('conntrack', system, ({ sysctls }) => [
+    sysctls[CONNTRACK] === undefined
+      ? error(
+          'conntrack',
+          'The kernel tracks no connections: /proc/sys/net/netfilter/nf_conntrack_max is not there',
+          {
+            remedy: 'Load the module; for a network namespace of its own, reading it needs no more',
+            command: 'modprobe nf_conntrack',
+          },
+          netns,
+        )
+      : ok('conntrack', 'The kernel tracks connections'),
+  ]);
+
+/** Below /proc/sys/net, and there only where connections are tracked. */
+export const CONNTRACK = 'netfilter/nf_conntrack_max';

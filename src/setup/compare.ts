@@ -1,0 +1,79 @@
+import type { ResolvedOptions } from '../options.js';
+import { findProgram, isRefused, run } from './exec.js';
+import type { Facts } from './facts.js';
+import { rulesOf } from './plan.js';
+import type { Mechanism } from './ruleset.js';
+import { rulesName } from './ruleset.js';
+import { inTrial } from './trial.js';
+
+/**
+ * Whether the rules of a setup are those that its options make. These are made in a network namespace of
+ * their own, and both are listed by the same program, since no program lists a rule as it was written.
+ * @returns undefined where no such namespace may be made
+ * @throws NfqClusterError what `run` throws
+ */
+export async function rulesAreWanted(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+): Promise<boolean | undefined> {
+  for (const { load, list, only } of listings(options, mechanism, facts)) {
+    const [program, ...args] = load.line as [string, ...string[]];
+    const path = await findProgram(program);
+    const lister = await findProgram(list[0]!);
+    if (path === undefined || lister === undefined) return undefined;
+    const script = '"$@" >&2 && exec $LIST';
+    const made = await inTrial(
+      'env',
+      [`LIST=${[lister, ...list.slice(1)].join(' ')}`, 'sh', '-c', script, 'sh', path, ...args],
+      load.input,
+    );
+    if (made?.status !== 0) return undefined;
+    const found = await run(list[0]!, list.slice(1), { netns: options.netns });
+    if (isRefused(found)) return undefined;
+    if (only(found.stdout) !== only(made.stdout)) return false;
+  }
+  return true;
+}
+
+interface Listing {
+  /** What makes the rules, and what lists them. */
+  load: { line: readonly string[]; input: string };
+  list: readonly string[];
+  /** The part of a listing that the options say. */
+  only: (text: string) => string;
+}
+
+function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts): Listing[] {
+  const name = rulesName(options);
+  const { nft, arp, xtables } = rulesOf(options, mechanism, facts);
+  const load = { line: ['nft', '-f', '-'], input: nft };
+  const tables = [`inet ${name}`, ...(arp ? [`arp ${name}`] : [])];
+  return [
+    ...tables.map((table) => ({
+      load,
+      list: ['nft', 'list', 'table', ...table.split(' ')],
+      only: filledChains,
+    })),
+    ...xtables.map(({ program, input }) => ({
+      load: { line: [`${program}-restore`, '--noflush', '-w', '10'], input },
+      list: [`${program}-save`, '-t', 'mangle'],
+      only: (text: string) => rulesWith(text, name),
+    })),
+  ];
+}
+
+/** The base chains that have rules: empty ones, and those without a hook, decide nothing. */
+export const filledChains = (text: string): string =>
+  text
+    .split(/^(?=\tchain )/m)
+    .filter((chain) => /^\t\ttype .*\n\t\t\S/m.test(chain))
+    .map((chain) => chain.replace(/^\}$/m, '').trimEnd())
+    .sort()
+    .join('\n');
+
+const rulesWith = (text: string, name: string): string =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('-A ') && line.includes(name))
+    .join('\n');

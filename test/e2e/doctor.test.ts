@@ -1,0 +1,230 @@
+/* Doctor on a real node: healthy, then broken in one way at a time, and mended by what it prints. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { NET_ADMIN_ALONE } from '../support/capabilities.js';
+import { diagnosis, doctorLab, SETUP, type DoctorLab } from '../support/doctor.js';
+import { cli, waitFor } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { CLUSTER } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+/** Breaks a healthy node, sees that very error, runs the printed command, and sees the node healthy. */
+async function mended(at: DoctorLab, fault: string, check: string, found: RegExp): Promise<void> {
+  await at.node.run('sh', ['-ec', fault]);
+  const broken = await diagnosis(at);
+  assert.equal(broken.status, 1);
+  assert.deepEqual(
+    broken.errors.map((finding) => finding.check),
+    [check],
+  );
+  const [{ found: said, command }] = broken.errors as [(typeof broken.errors)[0]];
+  assert.match(said, found);
+  await at.node.run('sh', ['-ec', command!]);
+  const { status, errors } = await diagnosis(at);
+  assert.deepEqual([status, errors], [0, []]);
+}
+
+const FAULTS: [name: string, fault: string, check: string, found: RegExp][] = [
+  [
+    'the cluster MAC is removed',
+    `ip maddress del ${CLUSTER.mac} dev eth0`,
+    'MAC',
+    /^eth0 has not 03:/,
+  ],
+  ['the interface is down', 'ip link set eth0 down', 'interface', /^eth0 is down$/],
+  [
+    'the cluster address is removed',
+    `ip address del ${CLUSTER.ipv4}/24 dev eth0`,
+    'address',
+    /^eth0 has not 10\.1\.0\.10\/24$/,
+  ],
+  [
+    'tcp_loose is 1',
+    'echo 1 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose',
+    'sysctl',
+    /tcp_loose is 1, and must be 0$/,
+  ],
+  [
+    'a rule of nft takes packets from connection tracking',
+    `nft -f - <<END
+table inet other {
+  chain early { type filter hook prerouting priority raw; iifname "eth0" jump further; }
+  chain further { udp dport 53 notrack; }
+}
+END`,
+    'notrack',
+    /nft's inet other further/,
+  ],
+  [
+    'a rule of iptables-nft takes packets from connection tracking',
+    'iptables-nft -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack',
+    'notrack',
+    /iptables-nft, table raw, PREROUTING 1/,
+  ],
+  [
+    'the match cluster also decides',
+    'iptables-nft -A INPUT -m cluster --cluster-total-nodes 8 --cluster-local-node 7 --cluster-hash-seed 1 -j DROP',
+    '-m cluster',
+    /iptables-nft, table filter, INPUT 1/,
+  ],
+  [
+    'a rule queues to our queue with bypass',
+    'iptables-nft -t mangle -A FORWARD -j NFQUEUE --queue-num 0 --queue-bypass',
+    'bypass',
+    /every node accepts/,
+  ],
+  [
+    'a rule queues to our queue',
+    'iptables-nft -t mangle -A FORWARD -j NFQUEUE --queue-balance 0:3',
+    'queue users',
+    /sends to our queues/,
+  ],
+  [
+    'a neighbour is resolved to a MAC of its own',
+    `ip neigh replace ${CLUSTER.ipv4} lladdr 02:00:00:00:00:99 nud permanent dev eth0`,
+    'peers',
+    /is resolved to 02:00:00:00:00:99, not to 03:/,
+  ],
+];
+
+describe('doctor', { skip }, () => {
+  test('finds a healthy node healthy, by its options and without, and changes nothing', async () => {
+    await using at = await doctorLab();
+    const before = await stateOf(at.node);
+    for (const args of [SETUP, []]) {
+      const { status, errors, findings } = await diagnosis(at, args);
+      assert.deepEqual([status, errors], [0, []]);
+      const fine = findings.filter(({ level }) => level === 'ok').map(({ check }) => check);
+      for (const check of ['MAC', 'address', 'sysctl', 'interface', 'queue listener'])
+        assert.ok(fine.includes(check), check);
+    }
+    assert.equal(await stateOf(at.node), before);
+  });
+
+  for (const [name, fault, check, found] of FAULTS) {
+    test(`sees it, and how to mend it, when ${name}`, async () => {
+      await using at = await doctorLab();
+      await mended(at, fault, check, found);
+    });
+  }
+
+  test('sees a rule of iptables-legacy that takes packets from connection tracking', async (t) => {
+    await using at = await doctorLab();
+    if ((await at.node.run('sh', ['-c', 'command -v iptables-legacy || true'])) === '') {
+      t.skip('needs iptables-legacy');
+      return;
+    }
+    const rule = 'iptables-legacy -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack';
+    await mended(at, rule, 'notrack', /iptables-legacy, table raw, PREROUTING 1/);
+  });
+
+  test('sees another program on the queue, and then nobody', async () => {
+    await using at = await doctorLab({ running: false });
+    const other = await at.listen();
+    const taken = await diagnosis(at);
+    assert.equal(taken.status, 1);
+    assert.deepEqual(
+      taken.errors.map(({ check, found, command }) => [check, found, command]),
+      [
+        [
+          'queue listener',
+          `Another program has queue 0: process ${other.pid!} (python3)`,
+          `kill ${other.pid!}`,
+        ],
+      ],
+    );
+    other.kill();
+    await waitFor('the queue is free', async () =>
+      (await diagnosis(at)).errors.some(({ found }) => found.startsWith('Nobody listens')),
+    );
+    await at.start();
+    assert.equal((await diagnosis(at)).status, 0);
+  });
+
+  test('sees that a rule of ours was flushed, and that apply mends it', async () => {
+    await using at = await doctorLab();
+    await at.node.run('sh', [
+      '-ec',
+      'for chain in $(nft list table inet nfq-cluster-q0 | sed -n "s/.*chain \\(after-[a-z]*\\) .*/\\1/p"); do nft flush chain inet nfq-cluster-q0 $chain; done',
+    ]);
+    const { status, errors } = await diagnosis(at);
+    assert.equal(status, 1);
+    assert.deepEqual(
+      errors.map(({ check, found }) => [check, found]),
+      [['setup', 'The rules of q0 are not as these options make them']],
+    );
+    const mending = await cli(['apply', ...SETUP], { namespace: at.node }).outcome;
+    assert.equal(mending.status, 0, mending.stderr);
+    assert.equal((await diagnosis(at)).status, 0);
+  });
+
+  test('sees a setup of other options, and one that does not stand', async () => {
+    await using at = await doctorLab({ running: false });
+    const other = await diagnosis(at, [...SETUP, '--queue', '7', '--name', 'q0']);
+    assert.match(other.errors[0]!.found, /stands with other options/);
+    const absent = await diagnosis(at, [...SETUP, '--name', 'absent', '--queue', '9']);
+    assert.deepEqual(
+      absent.errors.map(({ found }) => found),
+      ['No rules of the setup absent stand: nothing decides'],
+    );
+  });
+
+  test('warns of bits of the mark that others set, with exit status 0', async () => {
+    await using at = await doctorLab();
+    await at.node.run(
+      'nft',
+      ['-f', '-'],
+      'table inet other { chain c { type filter hook prerouting priority raw; meta mark set 0x40000000; }; }',
+    );
+    const { status, findings } = await diagnosis(at);
+    assert.equal(status, 0);
+    assert.ok(findings.some(({ check, level }) => check === 'marks' && level === 'warning'));
+  });
+
+  test('says which program is missing', async () => {
+    await using at = await doctorLab();
+    const hide =
+      'for p in /usr/local/sbin /usr/sbin /sbin /usr/bin /bin; do test ! -e $p/sysctl || mount --bind /dev/null $p/sysctl; done; exec "$@"';
+    const wrapper = ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
+    const { status, errors } = await diagnosis(at, SETUP, wrapper);
+    assert.equal(status, 1);
+    assert.deepEqual(
+      errors.map(({ found, remedy }) => [found, remedy]),
+      [
+        [
+          'The program sysctl is not installed',
+          'Install the package procps (Debian, Fedora, Alpine)',
+        ],
+      ],
+    );
+  });
+
+  test('of a user without privilege says so, and calls nothing good that it cannot see', async () => {
+    await using at = await doctorLab();
+    const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    const { status, findings } = await diagnosis(at, SETUP, nobody);
+    assert.equal(status, 1);
+    const fine = findings.filter(({ level }) => level === 'ok').map(({ check }) => check);
+    assert.deepEqual(fine, ['programs']);
+  });
+
+  test('of a user with CAP_NET_ADMIN alone finds a healthy node healthy', async () => {
+    await using at = await doctorLab();
+    const { status, errors, findings } = await diagnosis(at, SETUP, NET_ADMIN_ALONE);
+    assert.deepEqual([status, errors], [0, []]);
+    const listener = findings.find(({ check }) => check === 'queue listener')!;
+    assert.equal(listener.level, 'skipped');
+  });
+
+  test('prints a line for each finding, with what to do below it', async () => {
+    await using at = await doctorLab();
+    await at.node.run('ip', ['maddress', 'del', CLUSTER.mac, 'dev', 'eth0']);
+    const { stdout } = await cli(['doctor', ...SETUP], { namespace: at.node }).outcome;
+    assert.match(
+      stdout,
+      /^error {4}MAC: eth0 has not 03:00:00:00:00:02\n {11}\$ ip maddress add 03:00:00:00:00:02 dev eth0$/m,
+    );
+    assert.match(stdout, /^skipped {2}routers: .*\n.*"arp 10\.1\.0\.10 0300\.0000\.0002 arpa"/m);
+  });
+});
