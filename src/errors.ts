@@ -9,6 +9,7 @@
  * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
  * - `ERR_NO_TOOL`: a program that sets up rules (nft, iptables, ip6tables, nsenter) is not installed.
  * - `ERR_RULES`: the kernel refused a rule.
+ * - `ERR_READ_ONLY`: a kernel parameter must be changed, and /proc/sys cannot be written.
  * - `ERR_CONTROL_TAKEN`: another engine listens on the control socket.
  * - `ERR_NO_ENGINE`: no engine answers on a control socket.
  * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is owned, what was to be removed is not.
@@ -29,6 +30,7 @@ export type ErrorCode =
   | 'ERR_NO_NETNS'
   | 'ERR_NO_TOOL'
   | 'ERR_RULES'
+  | 'ERR_READ_ONLY'
   | 'ERR_CONTROL_TAKEN'
   | 'ERR_NO_ENGINE'
   | 'ERR_ALREADY_OWNED'

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command, Option } from 'commander';
-import { own, status, type ControlFlags, type OwnFlags } from './control.js';
+import { own, status, type OwnFlags } from './control.js';
 import { addDoctor } from './doctor.js';
 import { FORMATS } from '../export/index.js';
 import { exportConfiguration, type ExportCommandFlags } from './export.js';
@@ -11,7 +11,7 @@ import { hash } from './hash.js';
 import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
-import { addSetup, showSetup } from './setup.js';
+import { addSetup, showSetup, type StatusFlags } from './setup.js';
 import { milliseconds, u32 } from './values.js';
 
 const { version, description } = createRequire(import.meta.url)('../../package.json') as Record<
@@ -84,11 +84,15 @@ function addRuleCommands(top: Command): void {
 
 /** The commands that speak to a running engine. */
 function addControlCommands(top: Command): void {
-  withTarget(top.command('status').description('show what a running engine does'))
-    .option('--setup', 'instead: what of its setup is in place; exit status 1 unless all of it is')
-    .action((flags: ControlFlags & { setup?: true }) =>
-      flags.setup === true ? showSetup(flags) : status(flags),
-    );
+  const statuses = top.command('status').description('show what a running engine does');
+  withRules(withShared(withPackets(withShare(withHashing(statuses)))))
+    .option('--control <path>', "the engine's control socket, where it has not the default one")
+    .option('--json', 'as JSON')
+    .option(
+      '--setup',
+      'instead: what of its setup is in place; exit status 1 unless all of it is. With the flags of apply, also whether the rules are as it makes them',
+    )
+    .action(showStatus);
   const owns = top
     .command('own')
     .description('change what a running engine owns, or show it')
@@ -96,6 +100,15 @@ function addControlCommands(top: Command): void {
   withTarget(owns)
     .option('--valid-for <ms>', 'where all is replaced: nothing is owned after it', milliseconds)
     .action((change: string | undefined, flags: OwnFlags) => own(change, flags));
+}
+
+function showStatus(flags: StatusFlags): Promise<void> {
+  if (flags.setup === true) return showSetup(flags);
+  const other = Object.keys(flags).some(
+    (flag) => !['name', 'netns', 'control', 'json'].includes(flag),
+  );
+  if (other) throw new CommandError('the flags of a setup need --setup', 2);
+  return status(flags);
 }
 
 /** The flags that name a running engine. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { resolveOptions, type Options } from '../options.js';
-import { apply, plan, revert, status, type Plan } from '../setup/api.js';
+import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
 import type { SetupStatus } from '../setup/setup.js';
@@ -12,6 +12,11 @@ interface SetupFlags extends Flags {
   json?: true;
   script?: true;
   replace?: true;
+}
+
+export interface StatusFlags extends Flags {
+  json?: true;
+  setup?: true;
 }
 
 interface NameFlags {
@@ -44,12 +49,16 @@ const withSetup = (command: Command): Command =>
 
 async function showPlan(flags: SetupFlags): Promise<void> {
   const made = await plan(optionsOf(flags), { replace: flags.replace === true });
+  made.warnings.forEach(complain);
   if (flags.json === true) await printJson(made);
   else await print(flags.script === true ? asScript(made) : asList(made));
 }
 
 async function applySetup(flags: SetupFlags): Promise<void> {
-  const made = await apply(optionsOf(flags), { replace: flags.replace === true });
+  const options = optionsOf(flags);
+  // Before anything is done: afterwards, who is cut off does not read it.
+  warningsOf(resolveOptions(options)).forEach(complain);
+  const made = await apply(options, { replace: flags.replace === true });
   if (flags.json === true) await printJson(made);
   else complain(applied(made));
 }
@@ -60,25 +69,40 @@ function applied({ name, steps }: Plan): string {
   return `the setup ${name} stands${already}; packets are dropped until "nfq-cluster run" decides them`;
 }
 
-/** `nfq-cluster status --setup`. */
-export async function showSetup({ name, netns, json }: NameFlags): Promise<void> {
-  const found = await status(named(name, netns));
-  const whole = found.rules && found.changes.every(({ inPlace }) => inPlace);
+/** `nfq-cluster status --setup`; with the flags of apply, the rules are compared with those that it makes. */
+export async function showSetup(flags: StatusFlags): Promise<void> {
+  const { name, netns, json } = flags;
+  const isNamedAlone = flags.interface === undefined && flags.config === undefined;
+  const found = await status(named(name, netns), isNamedAlone ? undefined : optionsOf(flags));
   if (json === true) await printJson(found);
   else await print(asLines(found));
-  process.exitCode = whole ? 0 : 1;
+  process.exitCode = isWhole(found) ? 0 : 1;
 }
 
-function asLines({ name, rules, standing, queues, changes }: SetupStatus): string {
+const isWhole = ({ rules, changes, steps }: SetupStatus): boolean =>
+  rules &&
+  changes.every(({ inPlace }) => inPlace) &&
+  (steps ?? []).every(({ state }) => state === 'in place');
+
+function asLines({ name, rules, standing, queues, changes, steps }: SetupStatus): string {
   if (!rules) return `${name}: no rules\n`;
   const [first, last] = queues ?? [];
   const rows = [
     `${name}: rules stand, ${standing ? 'until they are reverted' : 'for one process'}`,
     ...(first === undefined ? [] : [`queues ${first} to ${last!}`]),
-    ...changes.map((change) => `${change.inPlace ? 'yes' : 'NO '} ${purposeOf(change)}`),
+    ...(steps === undefined
+      ? changes.map((change) => `${change.inPlace ? 'yes' : 'NO '} ${purposeOf(change)}`)
+      : steps.map(({ what, state }) => `${STATES[state]} ${what}`)),
   ];
   return `${rows.join('\n')}\n`;
 }
+
+const STATES = {
+  'in place': 'yes    ',
+  changed: 'CHANGED',
+  missing: 'NO     ',
+  unknown: 'unknown',
+};
 
 /** The options that flags say, rules included. */
 export function optionsOf(flags: Flags): Options {

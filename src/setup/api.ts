@@ -13,6 +13,8 @@ export interface Plan {
   /** The path of the network namespace, or undefined for the process's own. */
   netns: string | undefined;
   steps: readonly Step[];
+  /** What one should know before: what is cut off until an engine decides. */
+  warnings: readonly string[];
 }
 
 export interface ApplyOptions {
@@ -52,7 +54,7 @@ export async function plan(
  * dropped; `open()` with the same options finds the setup, and leaves it when it closes.
  * @returns the steps as they were found, with `inPlace` where nothing had to be done
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_NO_INTERFACE`, `ERR_CONFLICT`, `ERR_PRIVILEGE`,
- *   `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, before anything is changed; `ERR_RULES` when the
+ *   `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`, before anything is changed; `ERR_RULES` when the
  *   system refuses a step, and what came before it is taken back
  */
 export async function apply(
@@ -74,12 +76,20 @@ export const revert = ({ name = DEFAULT_NAME, netns }: SetupName = {}): Promise<
 
 /**
  * What of a setup is in place.
- * @throws NfqClusterError as `revert`
+ * @param options of the setup: then the rules are also compared with those that the options make
+ * @throws NfqClusterError as `revert`; with options, as `plan`
  */
-export const status = ({
-  name = DEFAULT_NAME,
-  netns,
-}: SetupName = {}): Promise<setup.SetupStatus> => setup.status(name, netns);
+export async function status(
+  { name, netns }: SetupName = {},
+  options?: Options,
+): Promise<setup.SetupStatus> {
+  if (options === undefined) return setup.status(name ?? DEFAULT_NAME, netns);
+  const { resolved, mechanism } = await prepare(options);
+  return {
+    ...(await setup.status(resolved.name, resolved.netns)),
+    steps: await setup.compared(resolved, mechanism),
+  };
+}
 
 const DEFAULT_NAME = 'q0';
 
@@ -90,13 +100,21 @@ async function prepare(
   return { resolved, mechanism: await chooseMechanism(resolved) };
 }
 
-const asPlan = (
-  { name, netns }: ResolvedOptions,
-  mechanism: Mechanism,
-  steps: readonly Step[],
-): Plan => ({
-  name,
+const asPlan = (options: ResolvedOptions, mechanism: Mechanism, steps: readonly Step[]): Plan => ({
+  name: options.name,
   mechanism,
-  netns: netns === undefined ? undefined : netnsPath(netns),
+  netns: options.netns === undefined ? undefined : netnsPath(options.netns),
   steps,
+  warnings: warningsOf(options),
 });
+
+/** Rules that stand before an engine does drop all that they would queue. */
+export function warningsOf({ action, interfaces }: ResolvedOptions): string[] {
+  if (action === 'mark') return [];
+  return interfaces
+    .filter(({ destinations }) => destinations === 'all')
+    .map(
+      ({ name }) =>
+        `until an engine decides, all that enters by ${name} is dropped, ssh to this machine too; with --destinations ${name}=addresses only what is for a cluster address`,
+    );
+}

@@ -1,6 +1,7 @@
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isInPlace, sysctlsOf, type Change } from './changes.js';
+import { rulesAreWanted } from './compare.js';
 import { run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, parseMarkers } from './markers.js';
@@ -15,6 +16,7 @@ import {
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
 import { names, rulesName, type Mechanism } from './ruleset.js';
+import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';
 
 /** A setup that stands. Both methods may be called again, also after a failure. */
@@ -55,6 +57,8 @@ export interface SetupStatus {
   queues: readonly [number, number] | undefined;
   /** What it changed besides, in order, and whether that is still so. */
   changes: readonly (Change & { inPlace: boolean })[];
+  /** Where the options were given: each step, and how the system is to it. */
+  steps?: readonly StepStatus[];
 }
 
 /** The steps that `install` would take now. */
@@ -84,7 +88,7 @@ async function prepared(
  * Sets the node up, in the place of what an earlier run of the same name left. Where that fails, nothing
  * is left of what this call made; an earlier run's rules stay, as they keep foreign packets out.
  * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`,
- *   `ERR_NO_INTERFACE`, `ERR_CONFLICT`, and `ERR_INVALID_OPTION` for an interface whose name cannot stand
+ *   `ERR_NO_INTERFACE`, `ERR_CONFLICT`, `ERR_READ_ONLY`, and `ERR_INVALID_OPTION` for an interface whose name cannot stand
  *   in a rule
  */
 export async function install(
@@ -95,6 +99,7 @@ export async function install(
   const { netns } = options;
   const name = rulesName(options);
   const { steps, facts: earlier } = await prepared(options, mechanism, installing);
+  await checkWritable(steps, netns);
   try {
     await take(steps, netns);
   } catch (error) {
@@ -143,6 +148,36 @@ export async function status(name: string, netns: string | undefined): Promise<S
     queues,
     changes: journal.map((change) => ({ ...change, inPlace: isInPlace(change, facts) })),
   };
+}
+
+/** A step of a setup, and how the system is to it. */
+export interface StepStatus {
+  what: string;
+  /** `changed`: there, and not as the step makes it. `unknown`: no namespace could be made to compare with. */
+  state: 'in place' | 'changed' | 'missing' | 'unknown';
+}
+
+/** Each step that would make a setup where nothing is, beside what is there. */
+export async function compared(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+): Promise<StepStatus[]> {
+  const { steps, facts } = await prepared(options, mechanism, { standing: true, replace: true });
+  const rules = await rulesState(options, mechanism, facts);
+  return steps.map(({ what, program, inPlace }) => {
+    if (program !== 'ip' && program !== 'sysctl') return { what, state: rules };
+    return { what, state: inPlace ? 'in place' : 'missing' };
+  });
+}
+
+async function rulesState(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+): Promise<StepStatus['state']> {
+  if (isClean(facts.traces)) return 'missing';
+  const same = await rulesAreWanted(options, mechanism, facts);
+  return same === undefined ? 'unknown' : same ? 'in place' : 'changed';
 }
 
 /** The names of all setups in a namespace. */

@@ -259,6 +259,7 @@ test('a plan is printed as a list and as a script', () => {
     mechanism: { kind: 'nft' },
     netns: '/run/netns/a b',
     steps: steps(SHARED),
+    warnings: [],
   } as const;
   const script = asScript(made);
   assert.match(script, /^#!\/bin\/sh\n(#.*\n)*set -eu\n/);
