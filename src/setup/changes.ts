@@ -1,5 +1,6 @@
 import type { ResolvedInterface, ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
+import { isStateless } from './stateless.js';
 
 /**
  * One thing outside the rules that a setup changes. What it changed is remembered in its nft table, one
@@ -59,9 +60,9 @@ export function sysctlsOf({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): 
 export function wantedChanges(options: ResolvedOptions, { sysctls }: SystemFacts): Wanted[] {
   const { interfaces } = options;
   const settings = interfaces.flatMap(settingsOf);
-  const loose = [TCP_LOOSE, '0', LOOSE_WHY] as const;
+  const loose = isStateless(options) ? [] : [[TCP_LOOSE, '0', LOOSE_WHY] as const];
   return [
-    ...[loose, ...settings].flatMap(([on, value, why]): Wanted[] => {
+    ...[...loose, ...settings].flatMap(([on, value, why]): Wanted[] => {
       const earlier = sysctls[on];
       return earlier === undefined ? [] : [{ change: { kind: 'sysctl', on, value, earlier }, why }];
     }),

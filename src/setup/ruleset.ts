@@ -2,6 +2,7 @@ import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import { elsewhere, unicastForHost } from './destinations.js';
+import { isStateless } from './stateless.js';
 
 /** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
 export type Mechanism =
@@ -124,14 +125,18 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
-    marking
-      ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
-      : 'ct state invalid,untracked drop',
+    ...(isStateless(options) ? [] : [withoutConnection(marking, decided)]),
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
   if (phase === 'closed' && !marking) rules.push('drop');
   return rules;
 }
+
+/** They are nobody's, whatever their header says; to ask for the state is to have the kernel track. */
+const withoutConnection = (marking: boolean, decided: number): string =>
+  marking
+    ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
+    : 'ct state invalid,untracked drop';
 
 function afterRules(options: ResolvedOptions): string[] {
   const { multicast, decided, nodeNumber } = options.marks;

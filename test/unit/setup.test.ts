@@ -101,6 +101,22 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     ]);
   });
 
+  it('asks for no connection on a stateless gateway', () => {
+    const interfaces = ['eth1', { name: 'eth2', key: 'destination' as const }];
+    for (const action of ['drop', 'mark'] as const) {
+      for (const kind of ['nft', 'xtables'] as const) {
+        assert.doesNotMatch(nftTable(options({ interfaces, action }), kind, 'queue'), /\bct /);
+      }
+    }
+    const loose = { sysctls: { 'netfilter/nf_conntrack_tcp_loose': '1' } };
+    const steps = (given: Partial<Options>): string[] =>
+      planInstallation(options(given), NFT, { ...facts(CLEAN), ...loose }, true).map(
+        ({ what }) => what,
+      );
+    assert.match(steps({}).join(), /tcp_loose/);
+    assert.doesNotMatch(steps({ interfaces }).join(), /tcp_loose/);
+  });
+
   it('tells xtables by the decided bit what shall not be queued', () => {
     const marks = { multicast: 0x1000_0000, decided: 0x2000_0000 };
     const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');

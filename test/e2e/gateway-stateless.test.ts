@@ -1,0 +1,102 @@
+/* Two stateless gateways: the source is hashed outside, the destination inside, and no kernel tracks anything. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { range } from '../../src/buckets.js';
+import { Hasher, open } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import {
+  ask,
+  collectForwarded,
+  facing,
+  forwarded,
+  gateways,
+  INSIDE,
+  OUTSIDE,
+  packetsOf,
+  routes,
+  serve,
+  type Flow,
+} from '../support/gateways.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const HASHING = { totalNodes: 2, hashSeed: 0xdeadbeef } as const;
+const ENDS = 24;
+/** More than an MTU, so that a datagram becomes three fragments. */
+const LARGE = 4000;
+
+/** From every outside address to the inside, and from the inside to every outside address. */
+const flows: Flow[] = ([4, 6] as const).flatMap((family) =>
+  range(ENDS).flatMap((index) => {
+    const outer = OUTSIDE.address[family](index + 10);
+    const inner = INSIDE.address[family](1 + (index % 3));
+    const ports = { sport: 20_000 + index, dport: 7 };
+    return [
+      { src: outer, dst: inner },
+      { src: inner, dst: outer },
+    ].flatMap((ends) => [
+      { protocol: 'tcp' as const, ...ends, ...ports, size: LARGE },
+      { protocol: 'udp' as const, ...ends, ...ports, size: 100 },
+      { protocol: 'udp' as const, ...ends, ...ports, sport: ports.sport + 1000, size: LARGE },
+    ]);
+  }),
+);
+
+const isOuter = (address: string): boolean => /^(198\.51\.100|fd0b:)/.test(address);
+const addresses = (side: typeof OUTSIDE, count: number, from: number): string[] =>
+  ([4, 6] as const).flatMap((family) =>
+    range(count).map((index) => side.address[family](from + index)),
+  );
+
+const startGateway = async (node: Namespace, localNode: number) => {
+  await collectForwarded(node);
+  const engine = await open({
+    ...HASHING,
+    interfaces: [facing(OUTSIDE), facing(INSIDE, { key: 'destination' })],
+    localNode,
+    netns: node.path,
+    rules: 'auto',
+  });
+  await routes(node);
+  return engine;
+};
+
+const intersection = (first: Set<string>, second: Set<string>): string[] =>
+  [...first].filter((item) => second.has(item));
+
+test('each flow passes one stateless gateway, both ways', { skip }, async () => {
+  await using lab = await gateways();
+  const [first, second] = lab.nodes;
+  await using engine1 = await startGateway(first, 1);
+  await using engine2 = await startGateway(second, 2);
+  await serve(lab.inside, addresses(INSIDE, 3, 1));
+  await serve(lab.outside, addresses(OUTSIDE, ENDS, 10));
+  const fromOutside = flows.filter(({ src }) => isOuter(src));
+  const fromInside = flows.filter(({ src }) => !isOuter(src));
+  assert.deepEqual(await ask(lab.outside, fromOutside), []);
+  assert.deepEqual(await ask(lab.inside, fromInside), []);
+
+  const hasher = new Hasher(HASHING);
+  const seen = [await forwarded(first), await forwarded(second)] as const;
+  for (const flow of flows) {
+    const owner = hasher.node(isOuter(flow.src) ? flow.src : flow.dst) - 1;
+    for (const packet of packetsOf(flow)) {
+      const by = [0, 1].filter((index) => seen[index]!.packets.has(packet));
+      assert.deepEqual(by, [owner], packet);
+    }
+  }
+  for (const { first: begun, later } of seen) {
+    assert.deepEqual([...begun].sort(), [...later].sort(), 'first and later fragments');
+    assert.ok(begun.size > ENDS, `${begun.size} packets in fragments`);
+    assert.ok(
+      [...begun].some((packet) => packet.includes(':')),
+      'IPv6 in fragments',
+    );
+  }
+  assert.deepEqual(intersection(seen[0].first, seen[1].first), []);
+  assert.deepEqual(intersection(seen[0].later, seen[1].later), []);
+  for (const node of lab.nodes) {
+    const tracked = await node.run('cat', ['/proc/sys/net/netfilter/nf_conntrack_count']);
+    assert.equal(Number(tracked), 0, 'connections tracked');
+  }
+  for (const engine of [engine1, engine2]) assert.equal(engine.stats().malformed, 0);
+});
