@@ -12,6 +12,7 @@ import { Failure, foreground, main, say } from './steps.mjs';
 
 const TESTS = [
   'test/vm/clusterip.vm.ts',
+  'test/vm/doctor.vm.ts',
   'test/e2e/setup-traffic.test.ts',
   'test/e2e/setup-leaks.test.ts',
   'test/e2e/mixed.test.ts',

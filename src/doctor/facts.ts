@@ -29,8 +29,11 @@ export interface Subject {
   interfaces: readonly string[];
   /** Whether rules of its name stand. */
   rules: boolean;
-  /** What the rules are beside those of the options; undefined without options, or where that is not known. */
-  compared: 'same' | 'changed' | 'other options' | undefined;
+  /**
+   * What the rules are beside those of the options; `own`: the user's own affair, by `rules: 'none'`. Undefined
+   * without options, or where that is not known.
+   */
+  compared: 'same' | 'changed' | 'other options' | 'own' | undefined;
   /** What is to be so besides the rules. */
   changes: readonly Change[];
   /** The cluster addresses with their MAC. */

@@ -50,9 +50,7 @@ export const given = <T>(
   fact: Fact<T>,
   findings: (known: T) => Finding[],
 ): Finding[] =>
-  'known' in fact
-    ? findings(fact.known)
-    : [skipped(check, `Not known: ${fact.unknown}`, { remedy: 'Mend that, and look again' })];
+  'known' in fact ? findings(fact.known) : [skipped(check, `Not known: ${fact.unknown}`)];
 
 function inNamespace(command: Command | string, netns: string | undefined): string {
   const line =

@@ -48,7 +48,7 @@ export async function gather(
     subjects,
     links: await attempt(() => readLinks(netns)),
     neighbours: await attempt(() => readNeighbours(netns)),
-    listeners: await readListeners(netns),
+    listeners: await attempt(() => readListeners(netns)),
     nft,
     xtables: await attempt(() => readXtables(netns)),
   };

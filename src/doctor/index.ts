@@ -1,4 +1,5 @@
 import { resolveOptions, type Options } from '../options.js';
+import { names } from '../setup/ruleset.js';
 import type { DoctorFacts } from './facts.js';
 import type { Finding } from './finding.js';
 import { gather } from './gather.js';
@@ -57,7 +58,7 @@ export function diagnose(facts: DoctorFacts): Diagnosis {
 
 /**
  * Looks at this machine and changes nothing: with the options of a setup at that one, without at those that
- * stand. What cannot be found out is a finding of level `skipped`.
+ * stand. Where `rules` is `none`, rules that queue to the engine are as good as ours; else they are a setup's. What cannot be found out is a finding of level `skipped`.
  * @param where the network namespace, where no options are given
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
@@ -65,6 +66,8 @@ export async function doctor(
   options?: Options,
   where: { netns?: string } = {},
 ): Promise<Diagnosis> {
-  const resolved = options === undefined ? undefined : resolveOptions(options);
+  const resolved =
+    options === undefined ? undefined : resolveOptions({ rules: 'auto', ...options });
+  if (resolved !== undefined) names(resolved);
   return diagnose(await gather(resolved, resolved?.netns ?? where.netns));
 }

@@ -1,6 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { NfqClusterError } from '../errors.js';
 import { procNet } from '../setup/traces.js';
-import { error, given, ok, skipped, warning, type Fact, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Finding } from './finding.js';
 import type { DoctorFacts, Subject } from './facts.js';
 
 /** Who listens on a queue. */
@@ -14,11 +15,17 @@ export interface Listener {
 const NETFILTER = '12';
 const ADDON = /nfq[-_]cluster.*\.node$/m;
 
-/** Reads who listens on the queues of a namespace. */
-export async function readListeners(netns: string | undefined): Promise<Fact<Listener[]>> {
+/**
+ * Reads who listens on the queues of a namespace.
+ * @throws NfqClusterError `ERR_PRIVILEGE`, and what `run` throws
+ */
+export async function readListeners(netns: string | undefined): Promise<Listener[]> {
   const table = await procNet('netfilter/nfnetlink_queue', netns);
   if (table === undefined) {
-    return { unknown: '/proc/net/netfilter/nfnetlink_queue cannot be read, as by root alone' };
+    throw new NfqClusterError(
+      'ERR_PRIVILEGE',
+      '/proc/net/netfilter/nfnetlink_queue cannot be read, as by root alone',
+    );
   }
   const queues = parseQueues(table);
   const inodes = parseSockets((await procNet('netlink', netns)) ?? '');
@@ -28,7 +35,7 @@ export async function readListeners(netns: string | undefined): Promise<Fact<Lis
     const owner = owners.get(inodes.get(port) ?? '');
     return { queue, lost, process: owner === undefined ? undefined : await describe(owner) };
   });
-  return { known: await Promise.all(known) };
+  return Promise.all(known);
 }
 
 /** The lines of the kernel's table of queues. */

@@ -94,7 +94,11 @@ const targets = (expr: unknown): string[] =>
     ([, name]) => name!,
   );
 
-function judgeQueue({ queues, name }: Subject, rule: Rule, netns: string | undefined): Finding[] {
+function judgeQueue(
+  { queues, name, compared }: Subject,
+  rule: Rule,
+  netns: string | undefined,
+): Finding[] {
   const queue = rule.expr.flatMap((expr) => (expr['queue'] as QueueStatement | undefined) ?? [])[0];
   if (queue === undefined || !overlaps(queueNumbers(queue), queues)) return [];
   const bypass = [queue.flags ?? []].flat().includes('bypass');
@@ -110,7 +114,7 @@ function judgeQueue({ queues, name }: Subject, rule: Rule, netns: string | undef
       ),
     ];
   }
-  if (own) return [];
+  if (own || compared === 'own') return [];
   return [error('queue users', `A rule in ${place(rule)} sends to our queues`, deletion, netns)];
 }
 

@@ -25,6 +25,8 @@ function standing({ name, rules, compared }: Subject): Finding {
       return error('setup', `The setup ${name} stands with other options`, {
         remedy: 'Run "nfq-cluster apply --replace" with these options, or give the others',
       });
+    case 'own':
+      return skipped('setup', `The rules of ${name} are your own, by --rules none`);
     case undefined:
       return warning('setup', `Rules of ${name} stand; not compared with what they should be`, {
         remedy: 'Give the options of the setup',

@@ -84,7 +84,11 @@ function judge(
   ];
 }
 
-function judgeQueue({ queues, name }: Subject, rule: Rule, netns: string | undefined): Finding[] {
+function judgeQueue(
+  { queues, name, compared }: Subject,
+  rule: Rule,
+  netns: string | undefined,
+): Finding[] {
   if (target(rule) !== 'NFQUEUE' || !overlaps(queueNumbers(rule), queues)) return [];
   const own = rule.chain === `nfq-cluster-${name}`;
   const deletion = { command: deleting(rule) };
@@ -98,7 +102,7 @@ function judgeQueue({ queues, name }: Subject, rule: Rule, netns: string | undef
       ),
     ];
   }
-  if (own) return [];
+  if (own || compared === 'own') return [];
   return [error('queue users', `A rule in ${place(rule)} sends to our queues`, deletion, netns)];
 }
 

@@ -182,6 +182,33 @@ describe('doctor', { skip }, () => {
     assert.ok(findings.some(({ check, level }) => check === 'marks' && level === 'warning'));
   });
 
+  test('on a machine that sends to the cluster sees to which MAC the node resolved it', async () => {
+    await using at = await doctorLab();
+    const peers = async (): Promise<string[]> =>
+      (await diagnosis({ node: at.sender })).findings
+        .filter(({ check }) => check === 'peers')
+        .map(({ level, found }) => `${level} ${found}`);
+    assert.deepEqual(await peers(), [`skipped Nothing here has asked for ${CLUSTER.ipv4}`]);
+    await at.sender.run('sh', ['-c', `ping -c 1 -W 1 ${CLUSTER.ipv4} >/dev/null || true`]);
+    assert.deepEqual(await peers(), [`ok ${CLUSTER.ipv4} is resolved to ${CLUSTER.mac}`]);
+  });
+
+  test('looks in the network namespace that is named, and says so where there is none', async () => {
+    await using at = await doctorLab();
+    const inside = await cli(['doctor', ...SETUP, '--netns', at.node.path, '--json']).outcome;
+    assert.equal(inside.status, 0, inside.stdout);
+    const absent = await cli(['doctor', '--netns', 'nfq-cluster-absent']).outcome;
+    assert.equal(absent.status, 1);
+    assert.match(absent.stdout, /^error .*nfq-cluster-absent/m);
+    assert.doesNotMatch(absent.stdout, /^ok +(setup|interface|nft rules|iptables rules)/m);
+  });
+
+  test('refuses options that are wrong', async () => {
+    const { status, stderr } = await cli(['doctor', ...SETUP, '-i', 'eth+']).outcome;
+    assert.notEqual(status, 0);
+    assert.match(stderr, /Expected names of letters/);
+  });
+
   test('says which program is missing', async () => {
     await using at = await doctorLab();
     const hide =

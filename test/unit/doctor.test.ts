@@ -209,6 +209,14 @@ describe('doctor, of rules of nft', () => {
     assert.deepEqual(queues({ num: 0 }, 'nfq-cluster-q0'), []);
   });
 
+  it("takes rules that queue for right where the rules are the user's own, but no bypass", () => {
+    const own = { subjects: { known: [{ ...SUBJECT, compared: 'own' as const }] } };
+    const queues = (queue: object): string[] =>
+      named(wrong({ ...own, nft: { known: [rule([{ queue }])] } }));
+    assert.deepEqual(queues({ num: 0 }), ['skipped setup']);
+    assert.deepEqual(queues({ num: 0, flags: 'bypass' }), ['skipped setup', 'error bypass']);
+  });
+
   it('finds flowtables and ingress chains on the interfaces', () => {
     const flowtable = (dev: string | string[]): string[] =>
       named(ofNft({ flowtable: { family: 'inet', table: 't', name: 'f', dev } }));
