@@ -73,7 +73,13 @@ const NEEDS = {
     program('taskset', 'util-linux', 'util-linux', 'util-linux-misc'),
     program('valgrind', 'valgrind', 'valgrind', 'valgrind'),
   ],
-  test: [program('tcpdump', 'tcpdump', 'tcpdump', 'tcpdump')],
+  test: [
+    program('tcpdump', 'tcpdump', 'tcpdump', 'tcpdump'),
+    program('ping', 'iputils-ping', 'iputils', 'iputils-ping'),
+    program('curl', 'curl', 'curl', 'curl'),
+    program('vsftpd', 'vsftpd', 'vsftpd', 'vsftpd'),
+    program('in.tftpd', 'tftpd-hpa', 'tftp-server', 'tftp-hpa'),
+  ],
   lint: [program('clang-tidy', 'clang-tidy', 'clang-tools-extra', 'clang-extra-tools')],
 };
 

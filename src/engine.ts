@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
+import { Conntrack } from './conntrack.js';
 import { changed } from './control/change.js';
 import { controlPath } from './control/path.js';
 import type { Request } from './control/protocol.js';
@@ -48,7 +49,7 @@ const CLOSE_DEADLINE_MS = 2000;
  * An open engine keeps the process alive, as a listening server does; see unref().
  *
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`,
- *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_CONTROL_TAKEN`,
+ *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_CONTROL_TAKEN`,
  *   `ERR_SYSTEM`;
  *   then nothing was changed.
  */
@@ -68,6 +69,8 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   /** Whether rules were installed, and by what. */
   readonly mechanism: Mechanism | undefined;
   readonly ownership: Ownership;
+  /** How connections are followed, and questions about them. */
+  readonly conntrack: Conntrack;
   /**
    * Replaces what is owned, at once and as a whole. When the promise resolves, no packet is decided
    * by the old ownership any more, so that another node may take over.
@@ -110,6 +113,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly #ending = new AbortController();
   #owned: readonly number[];
   #rules: Installed | undefined;
+  #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
   #lossCheck: NodeJS.Timeout | undefined;
@@ -160,6 +164,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       await this.own(change, validFor === undefined ? {} : { validFor });
     }
     return status(this);
+  }
+
+  get conntrack(): Conntrack {
+    return (this.#conntrack ??= new Conntrack(this.options, this.#native.connections()));
   }
 
   get ownership(): Ownership {

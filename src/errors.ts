@@ -4,6 +4,7 @@
  * - `ERR_INVALID_OPTION`: an option, an argument or a line of input is not what it must be.
  * - `ERR_PRIVILEGE`: the kernel refused for want of CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace).
  * - `ERR_NO_INTERFACE`: an interface named in the options does not exist.
+ * - `ERR_NO_CONNTRACK`: the kernel cannot tell of connections in the way that was asked for.
  * - `ERR_QUEUE_TAKEN`: another process or engine listens on the queue.
  * - `ERR_NO_NFQUEUE`: the kernel cannot queue packets to a process.
  * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
@@ -24,6 +25,7 @@
 export type ErrorCode =
   | 'ERR_INVALID_OPTION'
   | 'ERR_PRIVILEGE'
+  | 'ERR_NO_CONNTRACK'
   | 'ERR_NO_INTERFACE'
   | 'ERR_QUEUE_TAKEN'
   | 'ERR_NO_NFQUEUE'

@@ -1,20 +1,23 @@
 import { invalidOption } from './errors.js';
 import type { MarkOptions, ResolvedOptions } from './options.js';
 
+/** What the marks are used for. */
+type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack'>;
+
 /**
  * The bits of a mark that are ours.
- * @param nodes the highest number that a mark must carry; undefined where it carries none
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
-export function resolveMarks(
-  given: Given | undefined,
-  nodes: number | undefined,
-): ResolvedOptions['marks'] {
+export function resolveMarks(given: Given | undefined, use: Use): ResolvedOptions['marks'] {
+  const carried = use.policy === 'clusterip' || use.conntrack === 'mark';
+  if (!carried) refuse('marks.bucket', given?.bucket, CARRIED);
+  if (use.conntrack === 'off') refuse('marks.direct', given?.direct, FOLLOWED);
   const marks = {
     owned: given?.owned ?? { value: 0xffff, mask: 0xffff },
     multicast: given?.multicast ?? 0x4000_0000,
     decided: given?.decided ?? 0x8000_0000,
-    nodeNumber: nodes === undefined ? 0 : (given?.nodeNumber ?? 0x03ff_0000),
+    direct: use.conntrack === 'off' ? 0 : (given?.direct ?? directOf(use)),
+    bucket: carried ? (given?.bucket ?? 0x03ff_0000) : 0,
   };
   const { value, mask } = marks.owned;
   if (value === 0 || (value & ~mask) !== 0) {
@@ -24,13 +27,23 @@ export function resolveMarks(
       marks.owned,
     );
   }
-  if (nodes !== undefined && lowered(marks.nodeNumber) < nodes) {
-    throw invalidOption('marks.nodeNumber', `bits for a number up to ${nodes}`, marks.nodeNumber);
+  if (carried && lowered(marks.bucket) < use.buckets) {
+    throw invalidOption('marks.bucket', `bits for a number up to ${use.buckets}`, marks.bucket);
   }
-  const used = [mask, marks.multicast, marks.decided, marks.nodeNumber];
+  const used = [mask, marks.multicast, marks.decided, marks.direct, marks.bucket];
   const overlap = used.some((bits, at) => used.slice(at + 1).some((other) => (bits & other) !== 0));
   if (overlap) throw invalidOption('marks', 'bits that do not overlap', given);
   return marks;
+}
+
+const CARRIED = "It belongs to policy 'clusterip' and conntrack 'mark'.";
+const FOLLOWED = 'It belongs to a conntrack that is not off.';
+
+/** A rule of the user's own that sets the bit is not to be presumed. */
+const directOf = ({ rules }: Use): number => (rules === 'none' ? 0 : 0x2000_0000);
+
+function refuse(name: string, value: number | undefined, remedy: string): void {
+  if (value !== undefined) throw invalidOption(name, 'nothing', value, remedy);
 }
 
 /** The bits of a mask, shifted so that the lowest is bit 0. */

@@ -31,6 +31,8 @@ export interface NativeEngine {
   setOwnership(owned: readonly number[], validForMs: number): Promise<void>;
   /** Milliseconds until nothing is owned; Infinity if that never comes. */
   remaining(): number;
+  /** Which way connections are followed, once it is open. */
+  connections(): 'off' | 'queue' | 'lookup';
   /** The memory that the queue threads write. Called once. */
   counters(): ArrayBuffer;
   /** Takes the kernel's drop counts into the counters. */
@@ -50,6 +52,7 @@ export type CounterName =
   | 'received'
   | 'owned'
   | 'foreign'
+  | 'unknown'
   | 'malformed'
   | 'fixups'
   | 'verdictErrors'
@@ -57,7 +60,14 @@ export type CounterName =
   | 'receiveErrors'
   | 'queueDropped'
   | 'userDropped'
-  | 'receiveBuffer';
+  | 'receiveBuffer'
+  | 'flowHits'
+  | 'lookups'
+  | 'lookupHits'
+  | 'expected'
+  | 'lookupTime'
+  | 'expectations'
+  | 'expectationsLost';
 
 export interface Layout {
   /** 64-bit slots from one queue thread's to the next one's. */
@@ -74,6 +84,21 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
   netns: string;
 }
 
+export interface NativeTuple {
+  src: string;
+  dst: string;
+  protocol: number;
+  sport: number;
+  dport: number;
+}
+
+export interface NativeConnection {
+  /** null for one that is awaited. */
+  original: NativeTuple | null;
+  master: NativeTuple | null;
+  mark: number;
+}
+
 interface Binding {
   NativeHasher: new (hashing: {
     policy: Policy;
@@ -88,6 +113,11 @@ interface Binding {
     onFault: (error: unknown) => void,
   ) => NativeEngine;
   layout: Layout;
+  /**
+   * Asks ctnetlink for a connection by the tuple of either direction; then, whether a helper awaits it.
+   * @param netns a path, or ''
+   */
+  findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
   /**
    * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
    * queue. `conntrack`: to put the flow into its messages.
@@ -131,6 +161,10 @@ const FAULTS = {
   noNfqueue: [
     'ERR_NO_NFQUEUE',
     'The kernel needs CONFIG_NETFILTER_NETLINK_QUEUE; "modprobe nfnetlink_queue" loads it where it is a module',
+  ],
+  noConntrack: [
+    'ERR_NO_CONNTRACK',
+    "Set conntrack to 'auto'; where the kernel has no ctnetlink either (CONFIG_NF_CT_NETLINK), to 'off'",
   ],
   noInterface: ['ERR_NO_INTERFACE', '"ip link" lists the interfaces of a network namespace'],
   noNetns: ['ERR_NO_NETNS', '"ip netns list" lists the named network namespaces'],

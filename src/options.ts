@@ -14,18 +14,12 @@ import {
   U32,
 } from './checks.js';
 import { ascending, inverted, localBuckets } from './buckets.js';
+import { resolveConntrack, type ConntrackSource } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
 import { resolveMarks } from './marks.js';
 import { parse } from './parse.js';
-import {
-  isClusterMac,
-  isGroup,
-  parseClusterAddress,
-  resolveShared,
-  type Destinations,
-  type Shared,
-} from './shared.js';
+import { resolveShared, sharedSchema, type Destinations, type Shared } from './shared.js';
 
 /** How a key becomes a bucket. See docs/decision.md for the formulas. */
 export type Policy = 'jhash' | 'xt_cluster' | 'clusterip';
@@ -97,11 +91,18 @@ export interface MarkOptions {
    */
   decided?: number;
   /**
-   * Adjacent bits, policy `clusterip` only. After the queue: the number of the packet's node (its
-   * bucket plus 1), for a rule to store in the connmark.
+   * One bit. Before the queue: the packet goes in its connection's original direction, has no master and
+   * is no ICMP error, so that its own source is the key.
+   * @default 0x20000000; 0 where `rules` is `none`, until you write such a rule
+   */
+  direct?: number;
+  /**
+   * Adjacent bits. The packet's bucket plus 1 (CLUSTERIP's node number): after the queue, for a rule to
+   * store in the same bits of the connmark; before it, what the connmark holds. Only with policy
+   * `clusterip` and conntrack `mark`.
    * @default 0x03ff0000
    */
-  nodeNumber?: number;
+  bucket?: number;
 }
 
 /** Buckets (from 0) or nodes (from 1) to own, and for how long. */
@@ -160,6 +161,15 @@ export interface Options {
   action?: 'drop' | 'mark';
   /** The bits of a packet's mark that are ours; all others survive. */
   marks?: MarkOptions;
+  /**
+   * What tells the original direction of a packet's connection, and its master. `queue`: the queue's own
+   * messages, where the kernel attaches it. `netlink`: ctnetlink and its expectation events. `mark`: the
+   * connmark, in which the rules keep the bucket; what has none is asked by netlink. `off`: the packet's
+   * own header alone. `auto`: queue where the kernel has it, else netlink;
+   * off for policy `clusterip`, and where an interface has the key `destination`.
+   * @default 'auto'
+   */
+  conntrack?: 'auto' | ConntrackSource;
   /**
    * How a packet that passes returns to the kernel: `accept` goes on at the next hook, `repeat`
    * runs the queueing hook again with `marks.decided` set, so that xtables rules behind the queue
@@ -233,8 +243,9 @@ export interface ResolvedOptions {
   /** Milliseconds, or Infinity. */
   validFor: number;
   action: 'drop' | 'mark';
-  /** `nodeNumber` is 0 but for policy `clusterip`. */
-  marks: { owned: MaskedMark; multicast: number; decided: number; nodeNumber: number };
+  /** `direct` and `bucket` are 0 where nothing uses them. */
+  marks: { owned: MaskedMark; multicast: number; decided: number; direct: number; bucket: number };
+  conntrack: 'auto' | ConntrackSource;
   reinject: 'accept' | 'repeat';
   rules: Rules;
   name: string;
@@ -245,27 +256,6 @@ export interface ResolvedOptions {
   /** `none`, `auto` or a path. */
   control: string;
 }
-
-const sharedSchema = {
-  addresses: z
-    .array(
-      check<string>(
-        'a unicast address with its prefix length, such as 192.0.2.10/24',
-        (value) => typeof value === 'string' && parseClusterAddress(value) !== undefined,
-      ),
-      'a list of addresses',
-    )
-    .optional(),
-  mac: check<string>(
-    'a multicast MAC, whose first octet is odd, such as 03:00:c0:00:02:0a',
-    (value) => typeof value === 'string' && isClusterMac(value),
-  ).optional(),
-  group: check<string>(
-    'an IPv4 multicast group outside 224.0.0.0/24, such as 239.192.2.10',
-    (value) => typeof value === 'string' && isGroup(value),
-  ).optional(),
-  destinations: oneOf<Destinations>('all', 'addresses').optional(),
-};
 
 const ownershipInput = z.strictObject(
   {
@@ -332,11 +322,13 @@ const schema = z.strictObject(
           owned: maskedMark.optional(),
           multicast: oneBit.optional(),
           decided: oneBit.optional(),
-          nodeNumber: adjacentBits.optional(),
+          direct: oneBit.optional(),
+          bucket: adjacentBits.optional(),
         },
-        'an object with owned, multicast, decided or nodeNumber',
+        'an object with owned, multicast, decided, direct or bucket',
       )
       .optional(),
+    conntrack: oneOf('auto', 'queue', 'netlink', 'mark', 'off').optional(),
     reinject: oneOf('accept', 'repeat').optional(),
     rules: oneOf('none', 'auto', 'nft', 'xtables').optional(),
     name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
@@ -369,30 +361,36 @@ type Checked = z.output<typeof schema>;
  */
 export function resolveOptions(input: unknown): ResolvedOptions {
   const options = parse(schema, input, 'options');
-  const queues = [...(options.queues ?? [0])].sort((a, b) => a - b);
-  if (queues.at(-1)! - queues[0]! !== queues.length - 1) {
-    throw invalidOption(
-      'queues',
-      'consecutive numbers',
-      options.queues,
-      'One rule spreads packets over a range of queues.',
-    );
-  }
+  const queues = resolveQueues(options.queues);
   if (options.policy !== 'clusterip') {
-    refuseClusteripOnly({ strict: options.strict, 'marks.nodeNumber': options.marks?.nodeNumber });
+    refuseClusteripOnly({ strict: options.strict });
   }
   const share = resolveShare(options);
+  const interfaces = resolveInterfaces(options);
+  const hashing = resolveHashing(options);
+  const rules = options.rules ?? 'none';
+  const conntrack = resolveConntrack(options.conntrack, {
+    policy: hashing.policy,
+    interfaces,
+    rules,
+  });
   return {
     queues,
-    interfaces: resolveInterfaces(options),
-    ...resolveHashing(options),
+    interfaces,
+    ...hashing,
     strict: options.strict ?? false,
     hashSeed: options.hashSeed,
     ...share,
     action: options.action ?? 'drop',
-    marks: resolveMarks(options.marks, options.policy === 'clusterip' ? share.buckets : undefined),
+    marks: resolveMarks(options.marks, {
+      policy: hashing.policy,
+      rules,
+      buckets: share.buckets,
+      conntrack,
+    }),
+    conntrack,
     reinject: options.reinject ?? 'accept',
-    rules: options.rules ?? 'none',
+    rules,
     name: options.name ?? `q${queues[0]!}`,
     queueLength: options.queueLength ?? 16_384,
     receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
@@ -430,6 +428,17 @@ export function resolveOwnership(
       : invalidOption('ownership.buckets', `buckets from 0 to ${buckets - 1}`, ownership.buckets);
   }
   return { owned: ascending(owned), validFor: ownership.validFor ?? Infinity };
+}
+
+function resolveQueues(given: readonly number[] = [0]): number[] {
+  const queues = [...given].sort((a, b) => a - b);
+  if (queues.at(-1)! - queues[0]! === queues.length - 1) return queues;
+  throw invalidOption(
+    'queues',
+    'consecutive numbers',
+    given,
+    'One rule spreads packets over a range of queues.',
+  );
 }
 
 function resolveInterfaces(options: Checked): ResolvedInterface[] {

@@ -1,5 +1,29 @@
 import { isIP, SocketAddress } from 'node:net';
+import { z } from 'zod';
+import { check, oneOf } from './checks.js';
 import { invalidOption } from './errors.js';
+
+/** What an interface's options say of what its nodes share. */
+export const sharedSchema = {
+  addresses: z
+    .array(
+      check<string>(
+        'a unicast address with its prefix length, such as 192.0.2.10/24',
+        (value) => typeof value === 'string' && parseClusterAddress(value) !== undefined,
+      ),
+      'a list of addresses',
+    )
+    .optional(),
+  mac: check<string>(
+    'a multicast MAC, whose first octet is odd, such as 03:00:c0:00:02:0a',
+    (value) => typeof value === 'string' && isClusterMac(value),
+  ).optional(),
+  group: check<string>(
+    'an IPv4 multicast group outside 224.0.0.0/24, such as 239.192.2.10',
+    (value) => typeof value === 'string' && isGroup(value),
+  ).optional(),
+  destinations: oneOf<Destinations>('all', 'addresses').optional(),
+};
 
 /** An address that all nodes share, on one interface. */
 export interface ClusterAddress {

@@ -15,10 +15,12 @@ export interface Latency {
 
 /** Counts since the engine was opened, or their growth over an interval. All queues are added up. */
 export interface Stats {
-  /** Packets taken from the queues: owned + foreign + malformed. */
+  /** Packets taken from the queues: owned + foreign + unknown + malformed. */
   received: number;
   owned: number;
   foreign: number;
+  /** Packets whose connection's original direction was not known. Treated as foreign. */
+  unknown: number;
   /** Packets or messages that could not be read, or came from an unknown interface. Treated as foreign. */
   malformed: number;
   /** Unicast packets in multicast frames, passed on to have their pkt_type set to HOST. */
@@ -35,6 +37,20 @@ export interface Stats {
   userDropped: number;
   /** Bytes of receive buffer that the kernel granted, all queues together. Not a growth. */
   receiveBuffer: number;
+  /** Packets whose connection a queue thread knew from an earlier one, in the last second. */
+  flowHits: number;
+  /** Packets that ctnetlink was asked about. */
+  lookups: number;
+  /** Those whose connection it knew. */
+  lookupHits: number;
+  /** Those that it did not know and a helper awaited. */
+  expected: number;
+  /** Nanoseconds that the lookups took. */
+  lookupTime: number;
+  /** Connections that helpers await, as each queue thread holds them. Not a growth. */
+  expectations: number;
+  /** Times that the kernel could not tell a queue thread of every expectation. */
+  expectationsLost: number;
   /** Packets per bucket. */
   buckets: number[];
   /** Batches by their number of packets: index 0 to 64. */
@@ -68,7 +84,9 @@ export class StatsReader {
     const counters = Object.fromEntries(
       Object.entries(layout.counters).map(([name, slot]) => [name, growth[slot]!]),
     ) as Record<CounterName, number>;
-    counters.receiveBuffer = now[layout.counters.receiveBuffer]!;
+    for (const gauge of ['receiveBuffer', 'expectations'] as const) {
+      counters[gauge] = now[layout.counters[gauge]]!;
+    }
     return {
       ...counters,
       buckets: Array.from(slice(growth, layout.buckets).subarray(0, this.#buckets)),

@@ -44,7 +44,7 @@ Bytes packet_message(std::uint32_t index) {
   attribute(message, NFQA_IFINDEX_INDEV, &ifindex, 4);
   const std::array<unsigned char, 12> mac{};
   attribute(message, NFQA_HWADDR, mac.data(), mac.size());
-  std::array<unsigned char, nfqc::copy_range(nfqc::Policy::kJhash)> ip{0x45};
+  std::array<unsigned char, nfqc::copy_range(nfqc::DecisionConfig{})> ip{0x45};
   const std::uint32_t source = __builtin_bswap32(0x0a000000 + index * 2654435761U % 0x1000000);
   std::memcpy(&ip[12], &source, 4);
   attribute(message, NFQA_PAYLOAD, ip.data(), ip.size());

@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include "connections.h"
 #include "engine_wrap.h"
 #include "hashing.h"
 #include "layout.h"
@@ -9,6 +10,7 @@ namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   nfqc::addon::register_hashing(env, exports);
+  nfqc::addon::register_connections(env, exports);
   nfqc::addon::register_engine(env, exports);
   nfqc::addon::register_layout(env, exports);
   nfqc::addon::register_probe(env, exports);

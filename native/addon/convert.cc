@@ -102,7 +102,8 @@ MarkBits to_mark_bits(const Napi::Object& object, Action action, std::uint32_t p
     bits.owned_mask = u32(owned, "mask");
   }
   if (pass_verdict == NF_REPEAT) bits.decided = u32(marks, "decided");
-  bits.node_mask = u32(marks, "nodeNumber");
+  bits.bucket_mask = u32(marks, "bucket");
+  bits.direct = u32(marks, "direct");
   return bits;
 }
 
@@ -112,8 +113,15 @@ DecisionConfig to_decision_config(const Napi::Object& object) {
   config.action = text(object, "action") == "mark" ? Action::kMark : Action::kDrop;
   config.pass_verdict = text(object, "reinject") == "repeat" ? NF_REPEAT : NF_ACCEPT;
   config.marks = to_mark_bits(object, config.action, config.pass_verdict);
+  config.marks.bucket_in = text(object, "conntrack") != "off" && config.marks.bucket_mask != 0;
   config.strict = boolean(object, "strict");
   return config;
+}
+
+ConntrackChoice to_conntrack_choice(const std::string& name) {
+  if (name == "auto") return ConntrackChoice::kQueueElseNetlink;
+  if (name == "queue") return ConntrackChoice::kQueue;
+  return name == "off" ? ConntrackChoice::kOff : ConntrackChoice::kNetlink;
 }
 
 const char* kind_name(FaultKind kind) {
@@ -121,6 +129,7 @@ const char* kind_name(FaultKind kind) {
     case FaultKind::kPrivilege: return "privilege";
     case FaultKind::kQueueTaken: return "queueTaken";
     case FaultKind::kNoNfqueue: return "noNfqueue";
+    case FaultKind::kNoConntrack: return "noConntrack";
     case FaultKind::kNoInterface: return "noInterface";
     case FaultKind::kNoNetns: return "noNetns";
     case FaultKind::kSystem: return "system";
@@ -152,6 +161,7 @@ Key to_key(const Napi::Value& value) {
 EngineConfig to_engine_config(const Napi::Object& object) {
   EngineConfig config;
   config.worker.decision = to_decision_config(object);
+  config.worker.conntrack = to_conntrack_choice(text(object, "conntrack"));
   config.worker.netns = text(object, "netns");
   config.worker.queue_length = u32(object, "queueLength");
   config.worker.receive_buffer = u32(object, "receiveBuffer");

@@ -27,6 +27,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
         {InstanceMethod<&EngineWrap::open>("open"),
          InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
          InstanceMethod<&EngineWrap::remaining>("remaining"),
+         InstanceMethod<&EngineWrap::connections>("connections"),
          InstanceMethod<&EngineWrap::counters>("counters"),
          InstanceMethod<&EngineWrap::read_drops>("readDrops"),
          InstanceMethod<&EngineWrap::close>("close"), InstanceMethod<&EngineWrap::ref>("ref"),
@@ -91,6 +92,16 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     double ms = std::numeric_limits<double>::infinity();
     if (deadline != kNeverEnds) ms = deadline > now ? static_cast<double>(deadline - now) / 1e6 : 0;
     return Napi::Number::New(info.Env(), ms);
+  }
+
+  /** Which way connections are followed: "off", "queue" or "lookup". */
+  Napi::Value connections(const Napi::CallbackInfo& info) {
+    switch (engine_->connections()) {
+      case Connections::kOff: break;
+      case Connections::kQueue: return Napi::String::New(info.Env(), "queue");
+      case Connections::kLookup: return Napi::String::New(info.Env(), "lookup");
+    }
+    return Napi::String::New(info.Env(), "off");
   }
 
   /** The memory that the queue threads write, as an ArrayBuffer that keeps it alive. */

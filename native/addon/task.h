@@ -15,22 +15,25 @@ class Task : public Napi::AsyncWorker {
  public:
   /**
    * `settled` runs on the JavaScript thread before the promise settles; until then `owner` is not
-   * collected.
+   * collected. `result` makes what the promise resolves to; without it that is undefined.
    */
   static Napi::Promise run(const Napi::Object& owner, std::function<void()> work,
-                           std::function<void(bool failed)> settled) {
-    auto* task = new Task(owner, std::move(work), std::move(settled));
+                           std::function<void(bool failed)> settled,
+                           std::function<Napi::Value(Napi::Env)> result = nullptr) {
+    auto* task = new Task(owner, std::move(work), std::move(settled), std::move(result));
     const Napi::Promise promise = task->deferred_.Promise();
     task->Queue();
     return promise;
   }
 
  private:
-  Task(const Napi::Object& owner, std::function<void()> work, std::function<void(bool)> settled)
+  Task(const Napi::Object& owner, std::function<void()> work, std::function<void(bool)> settled,
+       std::function<Napi::Value(Napi::Env)> result)
       : AsyncWorker(owner.Env()),
         owner_(Napi::Persistent(owner)),
         work_(std::move(work)),
         settled_(std::move(settled)),
+        result_(std::move(result)),
         deferred_(Napi::Promise::Deferred::New(owner.Env())) {}
 
   void Execute() override {
@@ -43,7 +46,7 @@ class Task : public Napi::AsyncWorker {
   }
   void OnOK() override {
     settled_(false);
-    deferred_.Resolve(Env().Undefined());
+    deferred_.Resolve(result_ ? result_(Env()) : Env().Undefined());
   }
   void OnError(const Napi::Error& error) override {
     settled_(true);
@@ -53,6 +56,7 @@ class Task : public Napi::AsyncWorker {
   Napi::ObjectReference owner_;
   std::function<void()> work_;
   std::function<void(bool)> settled_;
+  std::function<Napi::Value(Napi::Env)> result_;
   Napi::Promise::Deferred deferred_;
   std::optional<Fault> fault_;
 };

@@ -98,4 +98,33 @@ bool parse_connection(const unsigned char* bytes, std::size_t length,
   return well_formed && connection.original.valid();
 }
 
+bool parse_expectation(const unsigned char* bytes, std::size_t length,
+                       Expectation& expectation) noexcept {
+  const bool well_formed =
+      for_each_attribute(bytes, length, [&expectation](const Attribute& attribute) {
+        switch (attribute.type) {
+          case CTA_EXPECT_MASTER: return parse_tuple(attribute, expectation.master);
+          case CTA_EXPECT_TUPLE: return parse_tuple(attribute, expectation.tuple);
+          case CTA_EXPECT_MASK: return parse_tuple(attribute, expectation.mask);
+          case CTA_EXPECT_TIMEOUT: return take_u32(attribute, expectation.timeout_s);
+          default: return true;
+        }
+      });
+  return well_formed && expectation.master.valid() && expectation.tuple.valid() &&
+         expectation.mask.valid();
+}
+
+bool Expectation::matches(const Tuple& packet) const noexcept {
+  if (packet.protocol != tuple.protocol || packet.destination_port != tuple.destination_port ||
+      packet.destination != tuple.destination || packet.source.count != tuple.source.count) {
+    return false;
+  }
+  if (((packet.source_port ^ tuple.source_port) & mask.source_port) != 0) return false;
+  for (std::size_t i = 0; i < tuple.source.count; ++i) {
+    const std::uint32_t differ = packet.source.words[i] ^ tuple.source.words[i];
+    if ((differ & mask.source.words[i]) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace nfqc

@@ -16,6 +16,8 @@ struct Tuple {
   std::uint16_t source_port = 0;       ///< ICMP: the id; GRE: the key
   std::uint16_t destination_port = 0;  ///< ICMP: type and code
 
+  friend bool operator==(const Tuple&, const Tuple&) = default;
+
   [[nodiscard]] bool valid() const noexcept {
     return source.count != 0 && source.count == destination.count;
   }
@@ -39,11 +41,29 @@ struct Connection {
   }
 };
 
+/** A flow that a helper awaits. Its destination is exact; its source counts as far as the mask goes. */
+struct Expectation {
+  Tuple tuple;
+  Tuple mask;
+  Tuple master;  ///< the original direction of the flow that it belongs to
+  std::uint32_t timeout_s = 0;
+
+  [[nodiscard]] bool matches(const Tuple& packet) const noexcept;
+  /** Whether both are the same expectation, whatever their timeouts. */
+  [[nodiscard]] bool is(const Expectation& other) const noexcept {
+    return tuple == other.tuple && mask == other.mask && master == other.master;
+  }
+};
+
 /**
  * Reads CTA_* attributes. False if one that is known has a wrong length or the original direction
  * is missing; unknown ones are skipped.
  */
 [[nodiscard]] bool parse_connection(const unsigned char* bytes, std::size_t length,
                                     Connection& connection) noexcept;
+
+/** Reads CTA_EXPECT_* attributes. False if one has a wrong length, or a tuple is missing. */
+[[nodiscard]] bool parse_expectation(const unsigned char* bytes, std::size_t length,
+                                     Expectation& expectation) noexcept;
 
 }  // namespace nfqc

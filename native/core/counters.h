@@ -22,6 +22,7 @@ enum class Counter : std::size_t {
   kReceived,       ///< packets taken from the queue
   kOwned,          ///< packets whose bucket was owned
   kForeign,        ///< packets whose bucket was not
+  kUnknown,        ///< packets whose connection was not known; treated as foreign
   kMalformed,      ///< packets or messages that could not be read; treated as foreign
   kFixups,         ///< packets sent on to have their pkt_type set to HOST
   kVerdictErrors,  ///< verdicts that the kernel refused, or that could not be sent
@@ -30,13 +31,22 @@ enum class Counter : std::size_t {
   kQueueDropped,   ///< the kernel's: the queue was full
   kUserDropped,    ///< the kernel's: the socket's receive buffer was full
   kReceiveBuffer,  ///< bytes of receive buffer that the kernel granted
+  kFlowHits,          ///< packets whose connection this thread knew from an earlier one
+  kLookups,           ///< packets that ctnetlink was asked about
+  kLookupHits,        ///< those whose connection it knew
+  kExpected,          ///< those that a helper awaited
+  kLookupNs,          ///< nanoseconds that all this took
+  kExpectations,      ///< flows that helpers await now
+  kExpectationsLost,  ///< times that the kernel could not tell of all of them
   kCount,
 };
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
-    kCounterNames{"received",     "owned",         "foreign",      "malformed",
-                  "fixups",       "verdictErrors", "batches",      "receiveErrors",
-                  "queueDropped", "userDropped",   "receiveBuffer"};
+    kCounterNames{"received",      "owned",        "foreign",          "unknown",
+                  "malformed",     "fixups",       "verdictErrors",    "batches",
+                  "receiveErrors", "queueDropped", "userDropped",      "receiveBuffer",
+                  "flowHits",      "lookups",      "lookupHits",       "expected",
+                  "lookupTime",    "expectations", "expectationsLost"};
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {
@@ -69,6 +79,7 @@ class Counters {
     switch (decision.outcome) {
       case Outcome::kOwned: add(Counter::kOwned); break;
       case Outcome::kForeign: add(Counter::kForeign); break;
+      case Outcome::kUnknown: add(Counter::kUnknown); break;
       case Outcome::kMalformed: add(Counter::kMalformed); break;
     }
     if (decision.fixup) add(Counter::kFixups);

@@ -10,20 +10,46 @@ namespace {
 
 /** What a policy reads of a packet. */
 struct Reading {
-  Key key{};                    ///< count 0 if it has none
-  bool unicast = false;         ///< neither malformed nor for a multicast address
-  bool for_every_node = false;  ///< owned by all, and its frame's pkt_type left alone
+  Key key{};                         ///< count 0 if it has none
+  std::uint32_t bucket = kNoBucket;  ///< in place of a key, where the rules told it
+  bool unicast = false;              ///< neither malformed nor for a multicast address
+  bool unknown = false;              ///< well-formed, of a connection that is not known
+  bool for_every_node = false;       ///< owned by all, and its frame's pkt_type left alone
 };
 
-/*
- * Today the packet's own header gives the key; a flow's original direction and its master would be
- * asked here.
- */
-Reading read_addresses(const Packet& packet, KeyField field) noexcept {
+/** The bucket that the packet's mark brings; kNoBucket if none. */
+std::uint32_t marked_bucket(const DecisionConfig& config, const Packet& packet) noexcept {
+  const std::uint32_t mask = config.marks.bucket_in ? config.marks.bucket_mask : 0;
+  const std::uint32_t number = (packet.mark & mask) >> std::countr_zero(mask | 1U << 31);
+  return number >= 1 && number <= config.hashing.buckets ? number - 1 : kNoBucket;
+}
+
+/** The key of the packet's connection, as the queue's message tells it; of count 0 if it does not. */
+Key queued_key(const Packet& packet) noexcept {
+  Connection connection;
+  if (packet.conntrack == nullptr) return {};
+  if (!parse_connection(packet.conntrack, packet.conntrack_length, connection)) return {};
+  return connection.key();
+}
+
+Reading read_addresses(const DecisionConfig& config, const Packet& packet, KeyField field,
+                       const Key& looked_up) noexcept {
   const Addresses addresses = parse_addresses(packet);
   if (!addresses.valid) return {};
-  return {.key = field == KeyField::kSource ? addresses.source : addresses.destination,
-          .unicast = !addresses.destination_is_multicast};
+  Reading reading{.unicast = !addresses.destination_is_multicast};
+  if (config.connections == Connections::kOff) {
+    reading.key = field == KeyField::kSource ? addresses.source : addresses.destination;
+    return reading;
+  }
+  reading.bucket = marked_bucket(config, packet);
+  if (reading.bucket != kNoBucket) return reading;
+  if ((packet.mark & config.marks.direct) != 0) {
+    reading.key = addresses.source;
+  } else {
+    reading.key = config.connections == Connections::kQueue ? queued_key(packet) : looked_up;
+  }
+  reading.unknown = reading.key.count == 0;
+  return reading;
 }
 
 Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
@@ -41,13 +67,13 @@ Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
 }
 
 /** Nothing is read where the interface is not ours. */
-Reading read(const DecisionConfig& config, const Packet& packet) noexcept {
+Reading read(const DecisionConfig& config, const Packet& packet, const Key& looked_up) noexcept {
   for (std::uint32_t i = 0; i < config.interface_count; ++i) {
     const InterfaceKey& interface = config.interfaces[i];
     if (interface.ifindex != packet.ifindex_in) continue;
     return config.hashing.policy == Policy::kClusterip
                ? read_clusterip(config, packet, interface.field)
-               : read_addresses(packet, interface.field);
+               : read_addresses(config, packet, interface.field, looked_up);
   }
   return {};
 }
@@ -68,11 +94,11 @@ void conclude(const DecisionConfig& config, const Packet& packet, bool owned, bo
     decision.mark = packet.mark;
     return;
   }
-  std::uint32_t mark = packet.mark & ~(bits.owned_mask | bits.node_mask);
+  std::uint32_t mark = packet.mark & ~(bits.owned_mask | bits.bucket_mask | bits.direct);
   if (owned) mark |= bits.owned_value & bits.owned_mask;
   if (!fixed) mark &= ~bits.multicast;
-  if (bits.node_mask != 0 && decision.bucket != kNoBucket) {
-    mark |= (decision.bucket + 1) << std::countr_zero(bits.node_mask) & bits.node_mask;
+  if (bits.bucket_mask != 0 && decision.bucket != kNoBucket) {
+    mark |= (decision.bucket + 1) << std::countr_zero(bits.bucket_mask) & bits.bucket_mask;
   }
   decision.verdict = config.pass_verdict;
   decision.mark = mark | bits.decided;
@@ -82,16 +108,18 @@ void conclude(const DecisionConfig& config, const Packet& packet, bool owned, bo
 }  // namespace
 
 Decision decide(const DecisionConfig& config, const Ownership& ownership, std::uint64_t now_ns,
-                const Packet& packet) noexcept {
+                const Packet& packet, const Key& looked_up) noexcept {
   Decision decision;
-  const Reading reading = read(config, packet);
+  const Reading reading = read(config, packet, looked_up);
   bool owned = reading.for_every_node;
-  if (reading.key.count != 0) {
-    decision.bucket = config.hashing.bucket(reading.key);
+  decision.bucket = reading.key.count != 0 ? config.hashing.bucket(reading.key) : reading.bucket;
+  if (decision.bucket != kNoBucket) {
     owned = now_ns < ownership.deadline_ns && ownership.has(decision.bucket);
   }
-  if (reading.key.count != 0 || owned) {
+  if (decision.bucket != kNoBucket || owned) {
     decision.outcome = owned ? Outcome::kOwned : Outcome::kForeign;
+  } else if (reading.unknown) {
+    decision.outcome = Outcome::kUnknown;
   }
   conclude(config, packet, owned, is_fixed(config, reading, owned), decision);
   return decision;

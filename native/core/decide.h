@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "clusterip.h"
+#include "flow.h"
 #include "key.h"
 #include "ownership.h"
 #include "packet.h"
@@ -18,6 +19,13 @@ enum class Action : std::uint8_t {
 
 enum class KeyField : std::uint8_t { kSource, kDestination };
 
+/** What tells the original direction of a packet's connection, and its master. */
+enum class Connections : std::uint8_t {
+  kOff,     ///< nothing: the packet's own header alone is the key
+  kQueue,   ///< NFQA_CT, in the queue's own messages
+  kLookup,  ///< whoever calls decide() has looked it up
+};
+
 /** What the interface that a packet came in by is keyed by. */
 struct InterfaceKey {
   std::uint32_t ifindex = 0;
@@ -29,10 +37,12 @@ inline constexpr std::size_t kMaxInterfaces = 64;
 /** Bits of a packet's mark that are ours; no two overlap. */
 struct MarkBits {
   std::uint32_t owned_value = 0;
-  std::uint32_t owned_mask = 0;  ///< 0 unless the action is kMark
-  std::uint32_t multicast = 0;   ///< in: came in a multicast frame; out: set pkt_type to HOST
-  std::uint32_t decided = 0;     ///< 0 unless packets are reinjected by NF_REPEAT
-  std::uint32_t node_mask = 0;   ///< adjacent bits; out: the bucket's number plus 1. 0: not said
+  std::uint32_t owned_mask = 0;   ///< 0 unless the action is kMark
+  std::uint32_t multicast = 0;    ///< in: came in a multicast frame; out: set pkt_type to HOST
+  std::uint32_t decided = 0;      ///< 0 unless packets are reinjected by NF_REPEAT
+  std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: not said
+  bool bucket_in = false;         ///< the rules bring the bucket in the same bits, if they know it
+  std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key
 };
 
 /** All that a decision depends on besides the packet and the ownership. */
@@ -43,15 +53,30 @@ struct DecisionConfig {
   MarkBits marks;
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
+  Connections connections = Connections::kOff;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
 
 /** Bytes of a packet that a decision needs: by an address alone, an IPv6 header. */
-[[nodiscard]] constexpr std::uint32_t copy_range(Policy policy) noexcept {
-  return policy == Policy::kClusterip ? kClusteripCopyRange : 40;
+[[nodiscard]] constexpr std::uint32_t copy_range(const DecisionConfig& config) noexcept {
+  if (config.connections == Connections::kLookup) return kFlowCopyRange;
+  return config.hashing.policy == Policy::kClusterip ? kClusteripCopyRange : 40;
 }
 
-enum class Outcome : std::uint8_t { kOwned, kForeign, kMalformed };
+/** Whether the packet's connection must be looked up: neither its mark nor its message tells the key. */
+[[nodiscard]] constexpr bool needs_lookup(const DecisionConfig& config,
+                                          const Packet& packet) noexcept {
+  if (config.connections != Connections::kLookup) return false;
+  const MarkBits& bits = config.marks;
+  return (packet.mark & (bits.direct | (bits.bucket_in ? bits.bucket_mask : 0))) == 0;
+}
+
+enum class Outcome : std::uint8_t {
+  kOwned,
+  kForeign,
+  kUnknown,  ///< foreign, since its connection is not known
+  kMalformed,
+};
 
 inline constexpr std::uint32_t kNoBucket = UINT32_MAX;
 
@@ -64,12 +89,14 @@ struct Decision {
 };
 
 /**
- * Decides one packet. `now_ns` is on the clock of the ownership's deadline. A packet without
+ * Decides one packet. `now_ns` is on the clock of the ownership's deadline; `looked_up` the key of a
+ * packet that needs_lookup(), of count 0 if it was not found. A packet without
  * readable addresses, or from an interface that is not in the config, is malformed: foreign,
  * whatever is owned. So is IPv6 under kClusterip.
  */
 [[nodiscard]] Decision decide(const DecisionConfig& config, const Ownership& ownership,
-                              std::uint64_t now_ns, const Packet& packet) noexcept;
+                              std::uint64_t now_ns, const Packet& packet,
+                              const Key& looked_up = {}) noexcept;
 
 /**
  * The decision for a message that has an id but could not be parsed: dropped under every action,

@@ -36,6 +36,10 @@ bool take_attribute(Message& message, const Attribute& attribute) noexcept {
       packet.payload = value;
       packet.payload_length = static_cast<std::uint32_t>(length);
       return true;
+    case NFQA_CT:
+      packet.conntrack = value;
+      packet.conntrack_length = static_cast<std::uint32_t>(length);
+      return true;
     default: return true;
   }
 }

@@ -16,6 +16,8 @@ struct Packet {
   std::uint16_t hw_protocol = 0;  ///< EtherType, host order
   const unsigned char* payload = nullptr;
   std::uint32_t payload_length = 0;
+  const unsigned char* conntrack = nullptr;  ///< CTA_* attributes; null if the message has none
+  std::uint32_t conntrack_length = 0;
 };
 
 enum class MessageKind : std::uint8_t {

@@ -46,6 +46,11 @@ std::uint64_t Engine::set_ownership(const Ownership& ownership) {
   return table_.publish(ownership, [this](std::size_t i) { return workers_[i]->last_id(); });
 }
 
+Connections Engine::connections() {
+  const std::lock_guard lock(workers_mutex_);
+  return workers_.empty() ? Connections::kOff : workers_.front()->connections();
+}
+
 void Engine::read_drops() {
   const std::lock_guard lock(workers_mutex_);
   for (const auto& worker : workers_) worker->read_drops();

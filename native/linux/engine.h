@@ -66,6 +66,9 @@ class Engine {
 
   [[nodiscard]] Ownership ownership() { return table_.newest(); }
 
+  /** Which way connections are followed, once it is open. */
+  [[nodiscard]] Connections connections();
+
   /** Outlives the engine with whoever holds it. */
   [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }
 

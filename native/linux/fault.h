@@ -10,6 +10,7 @@ enum class FaultKind {
   kPrivilege,    ///< the kernel wants a capability
   kQueueTaken,   ///< somebody else listens on the queue
   kNoNfqueue,    ///< the kernel has no nfnetlink_queue
+  kNoConntrack,  ///< the kernel cannot tell of connections in the way that was asked for
   kNoInterface,  ///< an interface does not exist
   kNoNetns,      ///< the network namespace cannot be opened
   kSystem,       ///< any other failed system call

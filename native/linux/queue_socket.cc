@@ -63,11 +63,10 @@ QueueSocket::QueueSocket(const QueueSocketConfig& config)
   }
   bind_queue();
 
-  /* Flags in a message of their own: where the kernel lacks one, it applies nothing of the rest. */
-  ConfigMessage flags(config.queue);
-  mnl_attr_put_u32(*flags, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_GSO));
-  mnl_attr_put_u32(*flags, NFQA_CFG_MASK, htonl(NFQA_CFG_F_GSO));
-  require(*flags, "cannot set the queue's flags");
+  const int error = set_flag(NFQA_CFG_F_GSO);
+  if (error != 0) {
+    throw Fault(FaultKind::kSystem, "sendto", error, "cannot set the queue's flags");
+  }
   ConfigMessage length(config.queue);
   nfq_nlmsg_cfg_put_qmaxlen(*length, config.queue_length);
   require(*length, "cannot set the queue's length");
@@ -97,9 +96,25 @@ void QueueSocket::bind_queue() {
   throw Fault(kind, "bind", error, "cannot listen on " + queue);
 }
 
-void QueueSocket::start() {
+/* A message of its own for each: where the kernel lacks one, it applies nothing of the rest. */
+int QueueSocket::set_flag(std::uint32_t flag) {
+  ConfigMessage message(config_.queue);
+  mnl_attr_put_u32(*message, NFQA_CFG_FLAGS, htonl(flag));
+  mnl_attr_put_u32(*message, NFQA_CFG_MASK, htonl(flag));
+  return request(*message);
+}
+
+bool QueueSocket::attach_connections() {
+  int error = EAGAIN; /* the kernel has just loaded the module */
+  for (int i = 0; error == EAGAIN && i < kModuleRetries; ++i) error = set_flag(NFQA_CFG_F_CONNTRACK);
+  if (error == 0) return true;
+  if (error == EOPNOTSUPP || error == EAGAIN) return false;
+  throw Fault(FaultKind::kSystem, "sendto", error, "cannot ask for connections in the queue");
+}
+
+void QueueSocket::start(std::uint32_t copy_range) {
   ConfigMessage params(config_.queue, kStartSequence);
-  nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(config_.copy_range));
+  nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(copy_range));
   if (mnl_socket_sendto(socket_.get(), *params, (*params)->nlmsg_len) < 0) {
     throw Fault(FaultKind::kSystem, "sendto", errno, "cannot ask for packets");
   }

@@ -17,7 +17,6 @@ struct QueueSocketConfig {
   std::uint16_t queue = 0;
   std::uint32_t queue_length = 0;    ///< packets that the kernel holds
   std::uint32_t receive_buffer = 0;  ///< bytes asked for
-  std::uint32_t copy_range = 0;      ///< bytes of each packet that are wanted
 };
 
 /**
@@ -36,10 +35,16 @@ class QueueSocket {
   explicit QueueSocket(const QueueSocketConfig& config);
 
   /**
-   * Asks the kernel for packets. It confirms by an error message with code 0 and kStartSequence,
+   * Asks for the connection in each message. False if the kernel cannot attach it.
+   * @throws Fault kSystem
+   */
+  [[nodiscard]] bool attach_connections();
+
+  /**
+   * Asks the kernel for packets, and `copy_range` bytes of each. It confirms by an error message with code 0 and kStartSequence,
    * which can stand behind the first packets.
    */
-  void start();
+  void start(std::uint32_t copy_range);
   static constexpr std::uint32_t kStartSequence = 0x51;
 
   [[nodiscard]] int fd() const noexcept;
@@ -71,6 +76,7 @@ class QueueSocket {
   void bind_queue();
   /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */
   [[nodiscard]] int request(nlmsghdr* message);
+  [[nodiscard]] int set_flag(std::uint32_t flag);
   void require(nlmsghdr* message, const char* what);
 
   QueueSocketConfig config_;

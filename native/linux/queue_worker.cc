@@ -101,12 +101,26 @@ void QueueWorker::set_up() {
     decision.interfaces[decision.interface_count++] = {interface_index(interface.name),
                                                        interface.field};
   }
-  socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer,
-                                    copy_range(decision.hashing.policy)});
+  socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
+  follow_connections();
   status_.emplace();
   static_cast<void>(last_id());
   counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());
-  socket_->start();
+  socket_->start(copy_range(decision));
+}
+
+void QueueWorker::follow_connections() {
+  using enum ConntrackChoice;
+  const bool queue = config_.conntrack == kQueue || config_.conntrack == kQueueElseNetlink;
+  if (queue && socket_->attach_connections()) {
+    config_.decision.connections = Connections::kQueue;
+  } else if (config_.conntrack == kQueue) {
+    throw Fault(FaultKind::kNoConntrack, "sendto", EOPNOTSUPP,
+                "the kernel cannot attach connections to queued packets");
+  } else if (config_.conntrack != kOff) {
+    config_.decision.connections = Connections::kLookup;
+    lookup_.emplace(config_.decision, counters_);
+  }
 }
 
 void QueueWorker::loop() {
@@ -118,6 +132,7 @@ void QueueWorker::loop() {
     } else if (received == -EAGAIN) {
       in_force_.drained();
       if (stopped(true)) return;
+      if (lookup_) lookup_->drain(now_ns());
       wait();
     } else if (is_transient(-received)) {
       counters_.add(Counter::kReceiveErrors);
@@ -134,8 +149,11 @@ bool QueueWorker::stopped(bool drained) const noexcept {
 }
 
 void QueueWorker::wait() const {
-  pollfd descriptors[] = {{socket_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  while (::poll(descriptors, 2, -1) < 0) {
+  /* A negative descriptor is passed over. */
+  const int announcements = lookup_ ? lookup_->fd() : -1;
+  pollfd descriptors[] = {
+      {socket_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {announcements, POLLIN, 0}};
+  while (::poll(descriptors, 3, -1) < 0) {
     if (errno != EINTR) throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
   }
   if (config_.gather_us == 0 || descriptors[1].revents != 0) return;
@@ -146,16 +164,33 @@ void QueueWorker::decide_all(int datagrams) {
   const OwnershipTable::Batch batch(table_, reader_);
   if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
+  if (lookup_) look_up(datagrams, received_at);
+  std::size_t packets = 0;
+  for_each_message(datagrams,
+                   [&](const Message& message) { take(message, received_at, packets); });
+  answer(received_at);
+}
+
+template <typename Take>
+void QueueWorker::for_each_message(int datagrams, Take take) {
   for (int i = 0; i < datagrams; ++i) {
     QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
     for (;;) {
       const Message message = parse_message(datagram.bytes, datagram.length);
-      take(message, received_at);
+      take(message);
       if (message.length == 0) break;
       datagram = {datagram.bytes + message.length, datagram.length - message.length};
     }
   }
-  answer(received_at);
+}
+
+/** Before the first packet is decided, so that all of a batch are asked for in one call. */
+void QueueWorker::look_up(int datagrams, std::uint64_t now) {
+  lookup_->begin();
+  for_each_message(datagrams, [this, now](const Message& message) {
+    if (message.kind == MessageKind::kPacket) lookup_->add(message.packet, now);
+  });
+  lookup_->find(now);
 }
 
 std::optional<std::uint32_t> QueueWorker::last_id() const {
@@ -166,7 +201,7 @@ std::optional<std::uint32_t> QueueWorker::last_id() const {
               "cannot find the queue in /proc/thread-self/net/netfilter/nfnetlink_queue");
 }
 
-void QueueWorker::take(const Message& message, std::uint64_t now) {
+void QueueWorker::take(const Message& message, std::uint64_t now, std::size_t& packets) {
   switch (message.kind) {
     case MessageKind::kPacket: break;
     case MessageKind::kError: return take_error(message);
@@ -175,7 +210,8 @@ void QueueWorker::take(const Message& message, std::uint64_t now) {
   }
   const Packet& packet = message.packet;
   const Ownership& ownership = in_force_.for_packet(packet.id);
-  const Decision decision = decide(config_.decision, ownership, now, packet);
+  const Key looked_up = lookup_ ? lookup_->key(packets++) : Key{};
+  const Decision decision = decide(config_.decision, ownership, now, packet, looked_up);
   counters_.decided(decision);
   if (batch_.full()) answer(now);
   batch_.add({packet.id, decision.verdict, decision.mark, decision.mark != packet.mark});

@@ -12,6 +12,7 @@
 #include "../core/counters.h"
 #include "../core/decide.h"
 #include "../core/verdict_batch.h"
+#include "connection_lookup.h"
 #include "descriptor.h"
 #include "fault.h"
 #include "ownership_table.h"
@@ -25,10 +26,15 @@ struct NamedInterface {
   KeyField field = KeyField::kSource;
 };
 
+/** Which way connections are followed. */
+enum class ConntrackChoice : std::uint8_t { kOff, kQueue, kNetlink, kQueueElseNetlink };
+
 /** What all queue threads of an engine share. */
 struct WorkerConfig {
-  DecisionConfig decision;  ///< its interfaces are filled in by the thread, in its own namespace
+  DecisionConfig decision;  ///< its interfaces are filled in by the thread, in its own namespace,
+                            ///< and its connections
   std::vector<NamedInterface> interfaces;
+  ConntrackChoice conntrack = ConntrackChoice::kOff;
   std::string netns;  ///< a path, or empty
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
@@ -50,6 +56,9 @@ class QueueWorker {
   /** Becomes ready when packets are being decided, or holds the Fault that prevents it. */
   [[nodiscard]] std::future<void> started() { return started_.get_future(); }
 
+  /** Which way connections are followed, once it has started. */
+  [[nodiscard]] Connections connections() const noexcept { return config_.decision.connections; }
+
   /**
    * Asks the thread to end once no packet waits, or at `deadline_ns` on the clock now_ns(). Packets
    * that still wait then are dropped by the kernel. May be called again with an earlier deadline.
@@ -70,11 +79,15 @@ class QueueWorker {
   void run() noexcept;
   void fail(const Fault& fault);
   void set_up();
+  void follow_connections();
   void loop();
   void wait() const;
   [[nodiscard]] bool stopped(bool drained) const noexcept;
   void decide_all(int datagrams);
-  void take(const Message& message, std::uint64_t now);
+  template <typename Take>
+  void for_each_message(int datagrams, Take take);
+  void look_up(int datagrams, std::uint64_t now);
+  void take(const Message& message, std::uint64_t now, std::size_t& packets);
   void take_error(const Message& message);
   void take_unreadable(const Message& message, std::uint64_t now);
   void answer(std::uint64_t received_at);
@@ -87,6 +100,7 @@ class QueueWorker {
   OnFault on_fault_;
 
   std::optional<QueueSocket> socket_;
+  std::optional<ConnectionLookup> lookup_;
   std::optional<QueueStatusFile> status_;
   OwnershipInForce in_force_;
   VerdictBatch batch_;

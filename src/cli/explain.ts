@@ -1,3 +1,4 @@
+import { findConnection } from '../conntrack.js';
 import { printed } from '../errors.js';
 import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
 import { resolveOptions } from '../options.js';
@@ -9,6 +10,7 @@ import { bucketOf } from './packet.js';
 
 export interface ExplainFlags extends Flags {
   src: string;
+  dst?: string;
   proto?: number;
   sport?: number;
   dport?: number;
@@ -16,13 +18,28 @@ export interface ExplainFlags extends Flags {
 }
 
 /** An explanation, and what it means for this node; null where that is not known. */
-type Explained = { address: string } & Explanation & { node: number | null; local: boolean | null };
+type Explained = { address: string; key?: Found } & Explanation & {
+    node: number | null;
+    local: boolean | null;
+  };
 
-/** `nfq-cluster explain`: how one address comes to its bucket, its node, and whether that is this one. */
+/** What is hashed for a packet, and what told it. */
+interface Found {
+  address: string;
+  by: keyof typeof TOLD;
+}
+
+const TOLD = {
+  original: "source of its connection's original direction, by ctnetlink",
+  master: "source of its master's original direction, by ctnetlink",
+  expectation: 'source of the master of what a helper awaits, by the expectation',
+  packet: 'its own source: the kernel knows no connection, so that it would be the first packet',
+} as const;
+
+/** `nfq-cluster explain`: how an address or packet comes to its bucket, its node, and whether that is this one. */
 export async function explain(flags: ExplainFlags): Promise<void> {
   const options = toOptions(flags);
   const { hasher, classic } = hasherOf(flags, options);
-  const packet = packetOf(hasher, flags);
   if (bucketOf(hasher, flags.src) === undefined) {
     const expected = hasher.policy === 'clusterip' ? 'an IPv4' : 'an IPv4 or IPv6';
     throw new CommandError(
@@ -30,17 +47,37 @@ export async function explain(flags: ExplainFlags): Promise<void> {
       2,
     );
   }
+  const key = flags.dst === undefined ? undefined : await keyOf(hasher, flags, flags.dst);
+  const packet = key?.address ?? packetOf(hasher, flags);
   const explanation = checkOptions(flags, () => hasher.explain(packet));
   const { bucket } = explanation;
   const owned = ownedBuckets(flags, options);
   const explained = {
     address: flags.src,
+    ...(key === undefined ? {} : { key }),
     ...explanation,
     node: classic ? bucket + 1 : null,
     local: owned === undefined ? null : owned.includes(bucket),
   };
   endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
+}
+
+/** The kernel's word on a packet's connection. */
+async function keyOf(
+  hasher: Hasher,
+  { src, proto = 0, sport = 0, dport = 0, netns }: ExplainFlags,
+  dst: string,
+): Promise<Found> {
+  if (hasher.policy === 'clusterip') {
+    throw new CommandError('--dst is not for --policy clusterip: a packet is hashed by itself', 2);
+  }
+  const found = await findConnection({ src, dst, protocol: proto, sport, dport }, netns);
+  if (found === null) return { address: src, by: 'packet' };
+  const { original, master } = found;
+  if (original === null) return { address: master!.src, by: 'expectation' };
+  if (master !== null) return { address: master.src, by: 'master' };
+  return { address: original.src, by: 'original' };
 }
 
 /** What shall be explained: an address or, for policy `clusterip`, a packet. */
@@ -53,7 +90,7 @@ function packetOf(
   );
   if (hasher.policy === 'clusterip') return { src, protocol: 0, ...fields };
   if (Object.keys(fields).length === 0) return src;
-  throw new CommandError('--proto, --sport and --dport belong to --policy clusterip', 2);
+  throw new CommandError('--proto, --sport and --dport belong to --dst or --policy clusterip', 2);
 }
 
 /** What this node owns, or undefined where nobody said. */
@@ -68,6 +105,7 @@ function ownedBuckets(flags: Flags, options: GivenOptions): readonly number[] | 
 
 function asText({
   address,
+  key,
   family,
   policy,
   hashMode,
@@ -81,6 +119,7 @@ function asText({
 }: Explained): string {
   const rows = {
     address: `${address} (IPv${family})`,
+    ...(key === undefined ? {} : { key: `${key.address}: ${TOLD[key.by]}` }),
     policy: hashMode === undefined ? policy : `${policy}, ${hashMode}`,
     words: words.map(hex).join(' '),
     seed: hex(hashSeed),

@@ -35,7 +35,9 @@ export interface Flags {
   mark?: MaskedMark;
   multicastBit?: number;
   decidedBit?: number;
-  nodeBits?: number;
+  directBit?: number;
+  bucketBits?: number;
+  conntrack?: Options['conntrack'];
   netns?: string;
   name?: string;
   queueLength?: number;
@@ -151,8 +153,13 @@ export const withRules = (command: Command): Command =>
     )
     .option('--decided-bit <bit>', 'mark bit: has been decided (default: 0x80000000)', u32)
     .option(
-      '--node-bits <mask>',
-      "mark bits: the node's number, with policy clusterip (default: 0x03ff0000)",
+      '--direct-bit <bit>',
+      "mark bit: the packet's own source is the key (default: 0x20000000)",
+      u32,
+    )
+    .option(
+      '--bucket-bits <mask>',
+      'mark bits: the bucket plus 1, also in the connmark (default: 0x03ff0000)',
       u32,
     )
     .option('--strict', 'policy clusterip to the letter, its faults included')
@@ -176,6 +183,20 @@ export const withRules = (command: Command): Command =>
     )
     .option('--name <name>', 'names the rules, nfq-cluster-NAME (default: q and the queue number)')
     .option('--netns <name>', 'network namespace, by its name or path');
+
+/** The flag that says how connections are followed. */
+export const withConntrack = (command: Command): Command =>
+  command.addOption(
+    choice(
+      '--conntrack',
+      "what tells a connection's original direction and master (default: auto)",
+      'auto',
+      'queue',
+      'netlink',
+      'mark',
+      'off',
+    ),
+  );
 
 const choice = (flag: string, description: string, ...choices: string[]): Option =>
   new Option(`${flag} <which>`, description).choices(choices);

@@ -8,7 +8,15 @@ import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
-import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import {
+  withConntrack,
+  withHashing,
+  withPackets,
+  withRules,
+  withShare,
+  withShared,
+  type Flags,
+} from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
 import { addSetup, showSetup, type StatusFlags } from './setup.js';
@@ -31,7 +39,7 @@ function program(): Command {
   const runs = top
     .command('run')
     .description('decide packets until SIGINT or SIGTERM, with rules of its own');
-  withRules(withShared(withPackets(withShare(withHashing(runs)))))
+  withConntrack(withRules(withShared(withPackets(withShare(withHashing(runs))))))
     .option(
       '--control <path>',
       'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
@@ -44,18 +52,25 @@ function program(): Command {
       'read addresses, one a line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
     );
   withHashing(hashes).action((flags: Flags) => hash(flags));
+  for (const add of [addExplain, addControlCommands, addSetup, addDoctor, addRuleCommands]) add(top);
+  return top;
+}
+
+function addExplain(top: Command): void {
   const explains = top
     .command('explain')
-    .description('show how an address comes to its node')
-    .requiredOption('--src <address>', 'IPv4 or IPv6 address');
+    .description(
+      "show how an address comes to its node or, with --dst, a packet: by its connection's key",
+    )
+    .requiredOption('--src <address>', 'IPv4 or IPv6 address')
+    .option('--dst <address>', "the packet's destination: asks the kernel for its connection")
+    .option('--netns <name>', 'with --dst: network namespace, by its name or path');
   withShare(withHashing(explains))
-    .option('--proto <number>', "IP protocol's number, for policy clusterip", u32)
-    .option('--sport <port>', 'source port, for policy clusterip', u32)
-    .option('--dport <port>', 'destination port, for policy clusterip', u32)
+    .option('--proto <number>', "IP protocol's number, with --dst or policy clusterip", u32)
+    .option('--sport <port>', 'source port, likewise (of a ping: its id)', u32)
+    .option('--dport <port>', 'destination port, likewise (of a ping: type * 256 + code)', u32)
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
-  for (const add of [addControlCommands, addSetup, addDoctor, addRuleCommands]) add(top);
-  return top;
 }
 
 /** The commands that read and write rules of other programs. */
@@ -77,8 +92,8 @@ function addRuleCommands(top: Command): void {
     .option('--ipv4', 'nft: rules for IPv4 alone')
     .option('--address <address>', 'pacemaker: the address that is shared')
     .option('--control <path>', "the engine's control socket, where it has not the default one");
-  withRules(withPackets(withShare(withHashing(exports)))).action((flags: ExportCommandFlags) =>
-    exportConfiguration(flags),
+  withConntrack(withRules(withPackets(withShare(withHashing(exports))))).action(
+    (flags: ExportCommandFlags) => exportConfiguration(flags),
   );
 }
 

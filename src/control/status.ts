@@ -1,3 +1,4 @@
+import type { ConntrackSource } from '../conntrack-options.js';
 import type { Engine } from '../engine.js';
 import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../options.js';
 import type { Mechanism } from '../setup/index.js';
@@ -17,6 +18,8 @@ export interface Summary {
   queues: readonly number[];
   rules: { by: string; name: string } | null;
   netns: string | null;
+  /** What tells the original direction of a connection, and why that. */
+  conntrack: { source: ConntrackSource; why: string };
   /** Bytes. */
   receiveBuffer: number;
 }
@@ -70,6 +73,7 @@ export function summary(engine: Engine): Summary {
         ? null
         : { by: mechanismName(mechanism), name: `nfq-cluster-${name}` },
     netns: netns ?? null,
+    conntrack: { source: engine.conntrack.source, why: engine.conntrack.why },
     receiveBuffer: engine.stats().receiveBuffer,
   };
 }
@@ -80,29 +84,14 @@ const mechanismName = (mechanism: Mechanism): string =>
 /** Counts as plain JSON, with the latency's percentiles in nanoseconds. */
 export function counts(stats: Stats) {
   const {
-    received,
-    owned,
-    foreign,
-    malformed,
-    fixups,
-    verdictErrors,
-    batches,
-    receiveErrors,
-    queueDropped,
-    userDropped,
+    buckets: _buckets,
+    batchSizes: _sizes,
+    receiveBuffer: _bytes,
     latency,
+    ...numbers
   } = stats;
   return {
-    received,
-    owned,
-    foreign,
-    malformed,
-    fixups,
-    verdictErrors,
-    batches,
-    receiveErrors,
-    queueDropped,
-    userDropped,
+    ...numbers,
     latency: {
       count: latency.count,
       p50: latency.percentile(50),

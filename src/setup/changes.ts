@@ -1,4 +1,5 @@
 import type { ResolvedInterface, ResolvedOptions } from '../options.js';
+import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
 import { isStateless } from './stateless.js';
 
@@ -60,7 +61,11 @@ export function sysctlsOf({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): 
 export function wantedChanges(options: ResolvedOptions, { sysctls }: SystemFacts): Wanted[] {
   const { interfaces } = options;
   const settings = interfaces.flatMap(settingsOf);
+<<<<<<< HEAD
   const loose = isStateless(options) ? [] : [[TCP_LOOSE, '0', LOOSE_WHY] as const];
+=======
+  const loose = needsConntrack(options) ? [[TCP_LOOSE, '0', LOOSE_WHY] as const] : [];
+>>>>>>> ceb6cbe (Connections followed to their original direction and master: by the queue's messages, by ctnetlink, by the connmark; a stateless gateway)
   return [
     ...[...loose, ...settings].flatMap(([on, value, why]): Wanted[] => {
       const earlier = sysctls[on];

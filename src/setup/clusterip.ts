@@ -10,7 +10,7 @@ export const isClusterip = ({ policy }: Pick<ResolvedOptions, 'policy'>): boolea
 
 /** The rules behind the queue, by the bits that the engine left in the mark. */
 export function afterClusterip({ marks }: Pick<ResolvedOptions, 'marks'>): string[] {
-  const { multicast, nodeNumber: node } = marks;
+  const { multicast, bucket: node } = marks;
   const shift = Math.log2((node & -node) >>> 0);
   const number = `meta mark & ${hex(node)}`;
   return [

@@ -1,6 +1,7 @@
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
+import { keptRules, knownRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import { isStateless } from './stateless.js';
 
@@ -125,7 +126,18 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
+<<<<<<< HEAD
     ...(isStateless(options) ? [] : [withoutConnection(marking, decided)]),
+=======
+    ...(needsConntrack(options)
+      ? [
+          marking
+            ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
+            : 'ct state invalid,untracked drop',
+          ...knownRules(options),
+        ]
+      : []),
+>>>>>>> ceb6cbe (Connections followed to their original direction and master: by the queue's messages, by ctnetlink, by the connmark; a stateless gateway)
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
   if (phase === 'closed' && !marking) rules.push('drop');
@@ -139,13 +151,14 @@ const withoutConnection = (marking: boolean, decided: number): string =>
     : 'ct state invalid,untracked drop';
 
 function afterRules(options: ResolvedOptions): string[] {
-  const { multicast, decided, nodeNumber } = options.marks;
+  const { multicast, decided, bucket, direct } = options.marks;
   return [
     `iifname != { ${names(options)
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
     ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
-    setMark(~(multicast | decided | nodeNumber), 0),
+    ...keptRules(options),
+    setMark(~(multicast | decided | bucket | direct), 0),
   ];
 }
 
@@ -159,7 +172,11 @@ function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefin
 /** Under action `drop` the owned mark is not used, so its bits are the user's. */
 function ourBits({ action, marks }: ResolvedOptions): number {
   return (
-    marks.multicast | marks.decided | marks.nodeNumber | (action === 'mark' ? marks.owned.mask : 0)
+    marks.multicast |
+    marks.decided |
+    marks.direct |
+    marks.bucket |
+    (action === 'mark' ? marks.owned.mask : 0)
   );
 }
 

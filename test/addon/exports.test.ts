@@ -12,6 +12,7 @@ describe('exports', () => {
     assert.deepEqual(Object.keys(native).sort(), [
       'NativeEngine',
       'NativeHasher',
+      'findConnection',
       'layout',
       'probeQueue',
     ]);
@@ -29,6 +30,7 @@ describe('exports', () => {
     ];
     const engine = [
       'close',
+      'connections',
       'constructor',
       'counters',
       'open',
@@ -46,7 +48,17 @@ describe('exports', () => {
     const values = [
       ...['Control', 'Hasher', 'MAX_BUCKETS', 'MAX_CLUSTERIP_NODES', 'MAX_INTERFACES', 'MAX_NODES'],
       'NfqClusterError',
-      ...['apply', 'exportRules', 'importRules', 'ofStatus', 'open', 'plan', 'revert', 'status'],
+      ...[
+        'apply',
+        'exportRules',
+        'findConnection',
+        'importRules',
+        'ofStatus',
+        'open',
+        'plan',
+        'revert',
+        'status',
+      ],
     ];
     assert.deepEqual(Object.keys(api).sort(), values);
   });
@@ -61,6 +73,7 @@ describe('layout', () => {
       'received',
       'owned',
       'foreign',
+      'unknown',
       'malformed',
       'fixups',
       'verdictErrors',
@@ -69,6 +82,13 @@ describe('layout', () => {
       'queueDropped',
       'userDropped',
       'receiveBuffer',
+      'flowHits',
+      'lookups',
+      'lookupHits',
+      'expected',
+      'lookupTime',
+      'expectations',
+      'expectationsLost',
     ]);
     assert.deepEqual(slots, [...slots.keys()]);
   });
@@ -78,7 +98,7 @@ describe('layout', () => {
     assert.deepEqual([buckets.length, batchSizes.length], [1023, 65]);
     assert.equal(latency.length, layout.latencyLowerBounds.length);
     const ends = [buckets, batchSizes, latency].map(({ offset, length }) => offset + length);
-    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [11, ends[0], ends[1]]);
+    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [19, ends[0], ends[1]]);
     assert.ok(ends[2]! <= stride);
     assert.equal((stride * 8) % 64, 0);
   });

@@ -267,7 +267,7 @@ TEST_F(IcmpErrors, StrictlyAreForEveryNodeAndKeepTheirPktType) {
   DecisionConfig strict = config();
   strict.strict = true;
   strict.marks.multicast = 0x4000'0000;
-  strict.marks.node_mask = 0x03ff'0000;
+  strict.marks.bucket_mask = 0x03ff'0000;
   for (const unsigned type : kErrors) {
     const Bytes bytes = error(type, sent());
     const Decision decision = decide(strict, {}, 0, packet_of(bytes, 0x4000'0005));
@@ -297,7 +297,7 @@ TEST(Clusterip, NamesTheNodeInTheMark) {
   DecisionConfig config = config_for(HashMode::kSourceIpSourcePort, 1023, 0);
   config.action = Action::kMark;
   for (const std::uint32_t mask : {0x0000'03ffU, 0x03ff'0000U, 0xffc0'0000U}) {
-    config.marks.node_mask = mask;
+    config.marks.bucket_mask = mask;
     for (std::uint32_t port = 0; port < 3000; ++port) {
       const Bytes bytes = ipv4("10.0.0.1", "10.0.0.100", IPPROTO_UDP, ports(port, 2));
       for (const Ownership& ownership : {everything(), Ownership{}}) {

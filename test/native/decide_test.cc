@@ -250,5 +250,71 @@ TEST(DecideUnreadable, DropsUnderEveryAction) {
   EXPECT_FALSE(decision.fixup);
 }
 
+/** Connections are looked up; rules tell direct packets, and buckets of known connections. */
+DecisionConfig following() {
+  DecisionConfig config = config_for(Action::kMark, NF_ACCEPT);
+  config.connections = Connections::kLookup;
+  config.marks.direct = 0x2000'0000;
+  config.marks.bucket_mask = 0x03ff'0000;
+  config.marks.bucket_in = true;
+  return config;
+}
+
+TEST(DecideByConnection, AKnownBucketComesBeforeTheOwnSourceAndThatBeforeALookup) {
+  const DecisionConfig config = following();
+  const std::uint32_t bucket = config.hashing.bucket(key("10.0.0.1"));
+  const std::uint32_t other = (bucket + 1) % 8;
+  const auto decided = [&](std::uint32_t mark, const Key& looked_up) {
+    return decide(config, owning(bucket), kNow, Arrival("10.0.0.1", "192.0.2.1", mark).packet,
+                  looked_up);
+  };
+  EXPECT_EQ(decided((other + 1) << 16 | 0x2000'0000, {}).bucket, other);
+  EXPECT_EQ(decided((other + 1) << 16, {}).outcome, Outcome::kForeign);
+  EXPECT_EQ(decided(0x2000'0000, key("192.0.2.77")).bucket, bucket);
+  EXPECT_EQ(decided(0, key("192.0.2.77")).bucket, config.hashing.bucket(key("192.0.2.77")));
+  EXPECT_EQ(decided(0, {}).outcome, Outcome::kUnknown);
+  EXPECT_EQ(decided(0, {}).bucket, kNoBucket);
+}
+
+TEST(DecideByConnection, ABucketBeyondTheLastIsNone) {
+  const DecisionConfig config = following();
+  const Arrival arrival("10.0.0.1", "192.0.2.1", 9U << 16);
+  EXPECT_EQ(decide(config, owning_all_but(8), kNow, arrival.packet).outcome, Outcome::kUnknown);
+}
+
+TEST(DecideByConnection, ThePassingPacketCarriesItsBucketAndNoDirectBit) {
+  const DecisionConfig config = following();
+  const std::uint32_t bucket = config.hashing.bucket(key("10.0.0.1"));
+  const Arrival arrival("10.0.0.1", "192.0.2.1", 0x2000'0000 | 0x400);
+  const Decision decision = decide(config, owning(bucket), kNow, arrival.packet);
+  EXPECT_EQ(decision.mark, (bucket + 1) << 16 | 0x400 | kOwnedValue);
+}
+
+TEST(DecideByConnection, AnUnknownOneIsForeignButNotMalformed) {
+  DecisionConfig config = following();
+  const Arrival arrival("10.0.0.1", "192.0.2.1", kMulticast);
+  const Decision marked = decide(config, owning_all_but(8), kNow, arrival.packet);
+  EXPECT_EQ(marked.mark & kOwnedMask, 0U);
+  EXPECT_TRUE(marked.fixup) << "as the kernel's match, which sets pkt_type without conntrack, too";
+  config.action = Action::kDrop;
+  EXPECT_EQ(decide(config, owning_all_but(8), kNow, arrival.packet).verdict,
+            static_cast<std::uint32_t>(NF_DROP));
+}
+
+TEST(NeedsLookup, OnlyWhatNeitherItsMarkNorItsMessageTells) {
+  DecisionConfig config = following();
+  const auto needed = [&config](std::uint32_t mark) {
+    return needs_lookup(config, Arrival("10.0.0.1", "192.0.2.1", mark).packet);
+  };
+  EXPECT_TRUE(needed(0));
+  EXPECT_TRUE(needed(0x400));
+  EXPECT_FALSE(needed(0x2000'0000));
+  EXPECT_FALSE(needed(1U << 16));
+  config.marks.bucket_in = false;
+  EXPECT_TRUE(needed(1U << 16));
+  config.connections = Connections::kQueue;
+  EXPECT_FALSE(needed(0));
+}
+
 }  // namespace
 }  // namespace nfqc

@@ -130,5 +130,39 @@ TEST_P(RecordedMessages, AreDecidedByTheSourceThatTheirCommentsName) {
   }
 }
 
+/* By the connection in the message: no packet without one is owned, whatever its own source. */
+TEST(RecordedConnectionMessages, AreDecidedByTheKeyOfTheirConnection) {
+  DecisionConfig config;
+  config.hashing = {Policy::kJhash, 0xfeedcafe, 5};
+  config.connections = Connections::kQueue;
+  config.interface_count = 1;
+  Ownership all;
+  for (std::uint32_t bucket = 0; bucket < 5; ++bucket) all.add(bucket);
+  int known = 0;
+  int unknown = 0;
+  for (const Recorded& recorded : received("nfqueue-ct-6.1.hex")) {
+    if (!recorded.is_packet() || recorded.source.empty()) continue;
+    SCOPED_TRACE(recorded.comment);
+    const Packet packet = test::parse(recorded.bytes).packet;
+    config.interfaces[0].ifindex = packet.ifindex_in;
+    const Decision decision = decide(config, all, 0, packet);
+    Connection connection;
+    if (packet.conntrack == nullptr) {
+      EXPECT_EQ(decision.outcome, Outcome::kUnknown);
+      EXPECT_EQ(decision.verdict, static_cast<std::uint32_t>(NF_DROP));
+      ++unknown;
+    } else {
+      ASSERT_TRUE(parse_connection(packet.conntrack, packet.conntrack_length, connection));
+      const Key& expected =
+          connection.master.valid() ? connection.master.source : connection.original.source;
+      EXPECT_EQ(decision.outcome, Outcome::kOwned);
+      EXPECT_EQ(decision.bucket, config.hashing.bucket(expected));
+      ++known;
+    }
+  }
+  EXPECT_EQ(known, 373); /* and 6 that are not IP: of a bridge, with a VLAN's tag */
+  EXPECT_GT(unknown, 0);
+}
+
 }  // namespace
 }  // namespace nfqc

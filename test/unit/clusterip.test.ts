@@ -130,13 +130,10 @@ describe('options', () => {
 
   test('its own, with their defaults', () => {
     const { hashMode, strict, marks } = resolve(two)();
-    assert.deepEqual([hashMode, strict, marks.nodeNumber], ['sourceip', false, 0x03ff_0000]);
+    assert.deepEqual([hashMode, strict, marks.bucket], ['sourceip', false, 0x03ff_0000]);
     assert.equal(resolve({ ...two, strict: true })().strict, true);
-    assert.equal(
-      resolve({ ...two, marks: { nodeNumber: 0x30 << 16 } })().marks.nodeNumber,
-      0x30 << 16,
-    );
-    assert.equal(resolve({ ...two, policy: 'jhash' })().marks.nodeNumber, 0);
+    assert.equal(resolve({ ...two, marks: { bucket: 0x30 << 16 } })().marks.bucket, 0x30 << 16);
+    assert.equal(resolve({ ...two, policy: 'jhash' })().marks.bucket, 0);
   });
 
   test('its own, given to another policy', () => {
@@ -144,31 +141,30 @@ describe('options', () => {
     for (const [name, option, value] of [
       ['hashMode', { hashMode: 'sourceip' }, 'sourceip'],
       ['strict', { strict: false }, false],
-      ['marks.nodeNumber', { marks: { nodeNumber: 0x30000 } }, 0x30000],
     ] as const) {
       const call = resolve({ ...two, policy: 'jhash', ...option });
       refuses(call, { name, expected: 'nothing', value, remedy });
     }
   });
 
-  test('node bits that are not adjacent, too few, or not free', () => {
+  test('bucket bits that are not adjacent, too few, or not free', () => {
     const node = (mask: number, more: object = two) =>
-      resolve({ ...more, marks: { nodeNumber: mask } });
+      resolve({ ...more, marks: { bucket: mask } });
     const adjacent = 'adjacent bits, such as 0x03ff0000';
     for (const value of [0, 0x50000, 2 ** 32, -1]) {
-      refuses(node(value), { name: 'marks.nodeNumber', expected: adjacent, value });
+      refuses(node(value), { name: 'marks.bucket', expected: adjacent, value });
     }
-    assert.equal(node(0x0c00_0000)().marks.nodeNumber, 0x0c00_0000);
+    assert.equal(node(0x0c00_0000)().marks.bucket, 0x0c00_0000);
     const four = { totalNodes: 4, localNode: 1 };
     const few = {
-      name: 'marks.nodeNumber',
+      name: 'marks.bucket',
       expected: 'bits for a number up to 4',
       value: 0x0c00_0000,
     };
     refuses(node(0x0c00_0000, four), few);
     const overlap = { name: 'marks', expected: 'bits that do not overlap' };
-    refuses(node(0xc000), { ...overlap, value: { nodeNumber: 0xc000 } });
-    refuses(node(0xf000_0000), { ...overlap, value: { nodeNumber: 0xf000_0000 } });
+    refuses(node(0xc000), { ...overlap, value: { bucket: 0xc000 } });
+    refuses(node(0xf000_0000), { ...overlap, value: { bucket: 0xf000_0000 } });
   });
 
   test('more nodes than the original, unless strict', () => {

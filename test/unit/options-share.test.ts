@@ -124,7 +124,8 @@ describe('marks', () => {
       owned: { value: 0x10, mask: 0xf0 },
       multicast: 0x4000_0000,
       decided: 0x8000_0000,
-      nodeNumber: 0,
+      direct: 0,
+      bucket: 0,
     });
     assert.equal(marked({ multicast: 0x10000 })().marks.multicast, 0x10000);
     assert.equal(marked({ decided: 0x10000 })().marks.decided, 0x10000);

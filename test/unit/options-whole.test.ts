@@ -92,8 +92,11 @@ describe('options as a whole', () => {
         owned: { value: 0xffff, mask: 0xffff },
         multicast: 0x4000_0000,
         decided: 0x8000_0000,
-        nodeNumber: 0,
+        direct: 0,
+        bucket: 0,
       },
+      conntrack: 'auto',
+
       reinject: 'accept',
       rules: 'none',
       name: 'q0',
@@ -155,7 +158,7 @@ describe('options as a whole', () => {
     refusesUnknown(
       call,
       'marks.somethingElse',
-      'Known here: owned, multicast, decided, nodeNumber.',
+      'Known here: owned, multicast, decided, direct, bucket.',
     );
   });
 

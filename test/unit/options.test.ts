@@ -160,7 +160,7 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'marks',
-    expected: 'an object with owned, multicast, decided or nodeNumber',
+    expected: 'an object with owned, multicast, decided, direct or bucket',
     good: [{}, undefined],
     bad: [0xffff, '0x1', null, [], true],
   },

@@ -1,0 +1,172 @@
+#include "flow.h"
+
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "attributes.h"
+#include "byte_order.h"
+
+namespace nfqc {
+namespace {
+
+/** What is left of a packet to be read. */
+struct Rest {
+  const unsigned char* bytes;
+  std::size_t length;
+
+  [[nodiscard]] bool has(std::size_t count) const noexcept { return length >= count; }
+  void skip(std::size_t count) noexcept {
+    bytes += count;
+    length -= count;
+  }
+};
+
+std::uint16_t port(const unsigned char* bytes) noexcept {
+  return network_order(load<std::uint16_t>(bytes));
+}
+
+/** Reads an IPv4 header and moves behind it. */
+bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
+  if (!rest.has(20) || rest.bytes[0] >> 4 != 4) return false;
+  const std::size_t header = std::size_t{4} * (rest.bytes[0] & 0x0fU);
+  if (header < 20 || !rest.has(header)) return false;
+  constexpr std::uint16_t kMoreOrOffset = 0x3fff;
+  if ((port(rest.bytes + 6) & kMoreOrOffset) != 0) return false;
+  tuple.protocol = rest.bytes[9];
+  tuple.source = Key::ipv4(rest.bytes + 12);
+  tuple.destination = Key::ipv4(rest.bytes + 16);
+  rest.skip(header);
+  return true;
+}
+
+/** The length of the extension header that `rest` starts with; 0 if it is none to be skipped. */
+std::size_t extension_length(std::uint8_t type, const unsigned char* bytes) noexcept {
+  switch (type) {
+    case IPPROTO_HOPOPTS:
+    case IPPROTO_ROUTING:
+    case IPPROTO_DSTOPTS: return std::size_t{8} * (bytes[1] + 1U);
+    case IPPROTO_AH: return std::size_t{4} * (bytes[1] + 2U);
+    default: return 0;
+  }
+}
+
+bool take_ipv6(Rest& rest, Tuple& tuple) noexcept {
+  if (!rest.has(40) || rest.bytes[0] >> 4 != 6) return false;
+  tuple.protocol = rest.bytes[6];
+  tuple.source = Key::ipv6(rest.bytes + 8);
+  tuple.destination = Key::ipv6(rest.bytes + 24);
+  rest.skip(40);
+  while (rest.has(8)) {
+    const std::size_t extension = extension_length(tuple.protocol, rest.bytes);
+    if (extension == 0) break;
+    if (!rest.has(extension)) return false;
+    tuple.protocol = rest.bytes[0];
+    rest.skip(extension);
+  }
+  return tuple.protocol != IPPROTO_FRAGMENT;
+}
+
+bool take_ip(Rest& rest, bool ipv6, Tuple& tuple) noexcept {
+  return ipv6 ? take_ipv6(rest, tuple) : take_ipv4(rest, tuple);
+}
+
+bool is_icmp(const Tuple& tuple) noexcept {
+  return tuple.source.count == 1 ? tuple.protocol == IPPROTO_ICMP
+                                 : tuple.protocol == IPPROTO_ICMPV6;
+}
+
+bool is_error(bool ipv6, std::uint8_t type) noexcept {
+  if (ipv6) return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB;
+  switch (type) {
+    case ICMP_DEST_UNREACH:
+    case ICMP_SOURCE_QUENCH:
+    case ICMP_REDIRECT:
+    case ICMP_TIME_EXCEEDED:
+    case ICMP_PARAMETERPROB: return true;
+    default: return false;
+  }
+}
+
+/** Reads what conntrack tells apart the flows of a protocol by. */
+bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
+  if (is_icmp(tuple)) {
+    if (!rest.has(8)) return false;
+    tuple.source_port = port(rest.bytes + 4);
+    tuple.destination_port = port(rest.bytes);
+    return true;
+  }
+  switch (tuple.protocol) {
+    case IPPROTO_TCP:
+    case IPPROTO_UDP:
+    case IPPROTO_UDPLITE:
+    case IPPROTO_SCTP:
+    case IPPROTO_DCCP:
+      if (!rest.has(4)) return false;
+      tuple.source_port = port(rest.bytes);
+      tuple.destination_port = port(rest.bytes + 2);
+      return true;
+    default: return true;
+  }
+}
+
+/** The ICMP type of the answer, or of what is answered. */
+std::optional<std::uint8_t> opposite(bool ipv6, std::uint8_t type) noexcept {
+  using Pair = std::pair<std::uint8_t, std::uint8_t>;
+  constexpr std::array kIpv4{Pair{ICMP_ECHO, ICMP_ECHOREPLY},
+                             Pair{ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY},
+                             Pair{ICMP_INFO_REQUEST, ICMP_INFO_REPLY},
+                             Pair{ICMP_ADDRESS, ICMP_ADDRESSREPLY}};
+  constexpr std::array kIpv6{Pair{ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY},
+                             Pair{ICMPV6_NI_QUERY, ICMPV6_NI_REPLY}};
+  const auto find = [type](const auto& pairs) -> std::optional<std::uint8_t> {
+    for (const auto& [request, reply] : pairs) {
+      if (type == request) return reply;
+      if (type == reply) return request;
+    }
+    return std::nullopt;
+  };
+  return ipv6 ? find(kIpv6) : find(kIpv4);
+}
+
+/** The direction of the answers; not valid where nothing answers. */
+Tuple inverted(const Tuple& tuple) noexcept {
+  Tuple other = tuple;
+  std::swap(other.source, other.destination);
+  if (!is_icmp(tuple)) {
+    std::swap(other.source_port, other.destination_port);
+    return other;
+  }
+  const auto type = opposite(tuple.source.count == 4,
+                             static_cast<std::uint8_t>(tuple.destination_port >> 8));
+  if (!type) return {};
+  other.destination_port =
+      static_cast<std::uint16_t>(*type << 8 | (tuple.destination_port & 0xffU));
+  return other;
+}
+
+}  // namespace
+
+Flow flow_of(const Packet& packet) noexcept {
+  if (packet.hw_protocol != ETH_P_IP && packet.hw_protocol != ETH_P_IPV6) return {};
+  const bool ipv6 = packet.hw_protocol == ETH_P_IPV6;
+  Rest rest{packet.payload, packet.payload_length};
+  Tuple tuple;
+  if (!take_ip(rest, ipv6, tuple)) return {};
+  if (is_icmp(tuple) && rest.has(8) && is_error(ipv6, rest.bytes[0])) {
+    rest.skip(8);
+    Tuple lost;
+    if (!take_ip(rest, ipv6, lost) || !take_ports(rest, lost)) return {.tuple = {}, .error = true};
+    return {.tuple = inverted(lost), .error = true};
+  }
+  if (!take_ports(rest, tuple)) return {};
+  return {.tuple = tuple, .error = false};
+}
+
+}  // namespace nfqc

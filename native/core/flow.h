@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+
+#include "conntrack.h"
+#include "packet.h"
+
+/* Which flow a packet is of, read as conntrack reads it. */
+namespace nfqc {
+
+/** Bytes of a packet that are read: two IP headers with options or extensions, and an ICMP header. */
+inline constexpr std::uint32_t kFlowCopyRange = 256;
+
+struct Flow {
+  Tuple tuple;         ///< not valid if the packet does not tell it
+  bool error = false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
+};
+
+/**
+ * The tuple of a packet in its own direction. A fragment has none: conntrack reassembles before any
+ * queue. Of GRE and other protocols without ports, only the addresses and the protocol.
+ */
+[[nodiscard]] Flow flow_of(const Packet& packet) noexcept;
+
+}  // namespace nfqc

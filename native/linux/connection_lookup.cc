@@ -1,0 +1,91 @@
+#include "connection_lookup.h"
+
+#include <random>
+
+#include "clock.h"
+
+namespace nfqc {
+
+ConnectionLookup::ConnectionLookup(const DecisionConfig& config, Counters& counters)
+    : config_(config),
+      counters_(counters),
+      flows_(std::random_device{}()),
+      expectations_(std::random_device{}()) {
+  learn_all(now_ns());
+}
+
+void ConnectionLookup::learn_all(std::uint64_t now) {
+  list_expectations(
+      [this, now](const Expectation& expectation) { expectations_.add(expectation, now); });
+}
+
+void ConnectionLookup::drain(std::uint64_t now) {
+  bool changed = false;
+  const bool complete = announcements_.drain(
+      [this, now, &changed](ExpectationSocket::Event event, const Expectation& expectation) {
+        changed = true;
+        if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
+        expectations_.end(expectation, now);
+      });
+  if (!complete) {
+    counters_.add(Counter::kExpectationsLost);
+    learn_all(now);
+  }
+  if (changed || !complete) counters_.set(Counter::kExpectations, expectations_.held(now));
+}
+
+void ConnectionLookup::begin() noexcept {
+  added_ = 0;
+  asked_ = 0;
+}
+
+void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
+  if (added_ == kPackets) return;
+  const std::size_t place = added_++;
+  keys_[place] = {};
+  if (!needs_lookup(config_, packet)) return;
+  const Flow flow = flow_of(packet);
+  if (!flow.tuple.valid()) return;
+  if (const Key* key = flows_.find(flow.tuple, now)) {
+    keys_[place] = *key;
+    return counters_.add(Counter::kFlowHits);
+  }
+  tuples_[asked_] = flow.tuple;
+  questions_[asked_++] = {.packet = place, .error = flow.error, .answered = false};
+}
+
+void ConnectionLookup::find(std::uint64_t now) {
+  if (asked_ == 0) return;
+  const std::uint64_t started = now_ns();
+  /* Before the question: a flow that is confirmed in between is then found by the one or the other. */
+  drain(now);
+  const int error = conntrack_.ask(
+      {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection& connection) {
+        flows_.put(tuples_[index], connection.key(), now + kFlowLifetimeNs);
+        keys_[questions_[index].packet] = connection.key();
+        questions_[index].answered = true;
+        counters_.add(Counter::kLookupHits);
+      });
+  if (error == 0) {
+    for (std::size_t i = 0; i < asked_; ++i) {
+      if (!questions_[i].answered) find_without_flow(i, now);
+    }
+  }
+  counters_.add(Counter::kLookups, asked_);
+  counters_.add(Counter::kLookupNs, now_ns() - started);
+}
+
+/** The kernel knows no confirmed flow: the packet is the first of one, or its flow is gone. */
+void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now) noexcept {
+  const auto& [packet, error, answered] = questions_[question];
+  if (error) return;
+  if (const Expectation* expectation = expectations_.find(tuples_[question], now)) {
+    keys_[packet] = expectation->master.source;
+    return counters_.add(Counter::kExpected);
+  }
+  /* No rule tells first packets from others: it is for the user's rules to keep out what conntrack
+     does not know. */
+  if (config_.marks.direct == 0) keys_[packet] = tuples_[question].source;
+}
+
+}  // namespace nfqc

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "../core/counters.h"
+#include "../core/decide.h"
+#include "../core/expectation_table.h"
+#include "../core/flow.h"
+#include "../core/flow_table.h"
+#include "conntrack_socket.h"
+
+namespace nfqc {
+
+/**
+ * Where a queue's messages carry no connection: finds the keys of a batch's packets in what this
+ * thread has learned, by ctnetlink, and among the flows that helpers await.
+ */
+class ConnectionLookup {
+ public:
+  /** A tuple may mean another flow after that; what is looked up again costs some microseconds. */
+  static constexpr std::uint64_t kFlowLifetimeNs = 1'000'000'000;
+
+  /**
+   * Must be made before the queue is bound: an expectation is announced only to those who listen.
+   * @throws Fault kPrivilege, kNoConntrack, kSystem
+   */
+  ConnectionLookup(const DecisionConfig& config, Counters& counters);
+
+  /** Readable when expectations were announced; drain() takes them. */
+  [[nodiscard]] int fd() const noexcept { return announcements_.fd(); }
+  void drain(std::uint64_t now);
+
+  /** Begins a batch. Then add() takes each packet of it, and find() finds what add() did not. */
+  void begin() noexcept;
+  void add(const Packet& packet, std::uint64_t now) noexcept;
+  void find(std::uint64_t now);
+
+  /** Of the `index`th packet of the batch; not known if its count is 0. */
+  [[nodiscard]] const Key& key(std::size_t index) const noexcept {
+    return index < added_ ? keys_[index] : unknown_;
+  }
+
+ private:
+  static constexpr std::size_t kPackets = ConntrackSocket::kQuestions;
+
+  void learn_all(std::uint64_t now);
+  void find_without_flow(std::size_t question, std::uint64_t now) noexcept;
+
+  const DecisionConfig& config_;
+  Counters& counters_;
+  ExpectationSocket announcements_; /* before the list is read, so that nothing falls in between */
+  ConntrackSocket conntrack_;
+  FlowTable flows_;
+  ExpectationTable expectations_;
+
+  const Key unknown_{};
+  std::array<Key, kPackets> keys_{};
+  std::size_t added_ = 0;
+
+  /** What add() did not find: the packet's place in the batch, and whether it is an ICMP error. */
+  struct Question {
+    std::size_t packet = 0;
+    bool error = false;
+    bool answered = false;
+  };
+  std::array<Tuple, kPackets> tuples_{};
+  std::array<Question, kPackets> questions_{};
+  std::size_t asked_ = 0;
+};
+
+}  // namespace nfqc

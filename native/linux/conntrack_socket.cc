@@ -1,0 +1,241 @@
+#include "conntrack_socket.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "../core/attributes.h"
+#include "fault.h"
+
+namespace nfqc {
+namespace {
+
+constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
+constexpr std::size_t kDatagram = 16384;
+constexpr int kBuffer = 8 * 1024 * 1024;
+
+constexpr std::uint16_t message_type(unsigned subsystem, unsigned type) noexcept {
+  return static_cast<std::uint16_t>(subsystem << 8 | type);
+}
+
+Fault conntrack_fault(const char* syscall, int error) {
+  if (error == EPERM) {
+    return {FaultKind::kPrivilege, syscall, error, "not permitted to ask for connections"};
+  }
+  const bool missing = error == EINVAL || error == EPROTONOSUPPORT || error == EOPNOTSUPP;
+  return {missing ? FaultKind::kNoConntrack : FaultKind::kSystem, syscall, error,
+          "cannot ask the kernel for connections"};
+}
+
+MnlSocket open_socket() {
+  MnlSocket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket) throw conntrack_fault("socket", errno);
+  if (mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
+    throw conntrack_fault("bind", errno);
+  }
+  /* The first exceeds net.core.rmem_max but is refused in a user namespace. */
+  const int fd = mnl_socket_get_fd(socket.get());
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0) {
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
+  }
+  int on = 1;
+  mnl_socket_setsockopt(socket.get(), NETLINK_CAP_ACK, &on, sizeof on);
+  return socket;
+}
+
+nlmsghdr* put_header(unsigned char* bytes, std::uint16_t type, std::uint16_t flags,
+                     std::uint8_t family) noexcept {
+  nlmsghdr* message = mnl_nlmsg_put_header(bytes);
+  message->nlmsg_type = type;
+  message->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  auto* netfilter = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(nfgenmsg)));
+  netfilter->nfgen_family = family;
+  netfilter->version = NFNETLINK_V0;
+  return message;
+}
+
+std::uint16_t be16(std::uint16_t value) noexcept { return __builtin_bswap16(value); }
+
+void put_protocol(nlmsghdr* message, const Tuple& tuple, bool ipv6) noexcept {
+  nlattr* nest = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
+  mnl_attr_put_u8(message, CTA_PROTO_NUM, tuple.protocol);
+  if (tuple.protocol == (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+    mnl_attr_put_u16(message, ipv6 ? CTA_PROTO_ICMPV6_ID : CTA_PROTO_ICMP_ID,
+                     be16(tuple.source_port));
+    mnl_attr_put_u8(message, ipv6 ? CTA_PROTO_ICMPV6_TYPE : CTA_PROTO_ICMP_TYPE,
+                    static_cast<std::uint8_t>(tuple.destination_port >> 8));
+    mnl_attr_put_u8(message, ipv6 ? CTA_PROTO_ICMPV6_CODE : CTA_PROTO_ICMP_CODE,
+                    static_cast<std::uint8_t>(tuple.destination_port));
+  } else {
+    mnl_attr_put_u16(message, CTA_PROTO_SRC_PORT, be16(tuple.source_port));
+    mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, be16(tuple.destination_port));
+  }
+  mnl_attr_nest_end(message, nest);
+}
+
+/** Writes the question for a tuple: its length in bytes. */
+std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t sequence) {
+  const bool ipv6 = tuple.source.count == 4;
+  nlmsghdr* message =
+      put_header(bytes, message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET), 0,
+                 ipv6 ? AF_INET6 : AF_INET);
+  message->nlmsg_seq = sequence;
+  nlattr* nest = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
+  nlattr* addresses = mnl_attr_nest_start(message, CTA_TUPLE_IP);
+  const std::size_t size = ipv6 ? 16 : 4;
+  mnl_attr_put(message, ipv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC, size, tuple.source.words.data());
+  mnl_attr_put(message, ipv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST, size, tuple.destination.words.data());
+  mnl_attr_nest_end(message, addresses);
+  put_protocol(message, tuple, ipv6);
+  mnl_attr_nest_end(message, nest);
+  return NLMSG_ALIGN(message->nlmsg_len);
+}
+
+/** Calls `take` with each expectation message of a datagram: its event and its contents. */
+template <typename Take>
+void for_each_expectation(const unsigned char* bytes, std::size_t length, Take&& take) {
+  while (length >= kHeaders) {
+    const std::size_t size = load<std::uint32_t>(bytes);
+    const std::uint16_t type = load<std::uint16_t>(bytes + 4);
+    if (size < kHeaders || size > length) return;
+    const bool ended = type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_DELETE);
+    Expectation expectation;
+    if ((ended || type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW)) &&
+        parse_expectation(bytes + kHeaders, size - kHeaders, expectation)) {
+      take(ended ? ExpectationSocket::Event::kEnd : ExpectationSocket::Event::kNew, expectation);
+    }
+    const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(size), length);
+    bytes += step;
+    length -= step;
+  }
+}
+
+}  // namespace
+
+void CloseMnlSocket::operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
+
+ConntrackSocket::ConntrackSocket()
+    : socket_(open_socket()),
+      questions_(kQuestions * kQuestionSize),
+      answers_(kQuestions * kAnswerSize) {
+  require_answers();
+}
+
+void ConntrackSocket::require_answers() {
+  constexpr int kModuleRetries = 50;
+  const std::array<unsigned char, 4> nowhere{0, 0, 0, 0};
+  Tuple tuple;
+  tuple.source = tuple.destination = Key::ipv4(nowhere.data());
+  tuple.protocol = IPPROTO_UDP;
+  int error = EAGAIN; /* EAGAIN: the kernel has just loaded the module */
+  for (int attempt = 0; error == EAGAIN && attempt < kModuleRetries; ++attempt) {
+    error = send({&tuple, 1});
+    if (error != 0) throw conntrack_fault("sendto", error);
+    if (receive() < 1 || lengths_[0] < NLMSG_HDRLEN + 4) throw conntrack_fault("recvmmsg", EINVAL);
+    const bool is_error = load<std::uint16_t>(answers_.data() + 4) == NLMSG_ERROR;
+    error = is_error ? static_cast<int>(0U - load<std::uint32_t>(answers_.data() + NLMSG_HDRLEN)) : 0;
+  }
+  if (error != 0 && error != ENOENT) throw conntrack_fault("sendto", error);
+}
+
+int ConntrackSocket::send(std::span<const Tuple> tuples) noexcept {
+  sequence_ += kQuestions;
+  std::size_t length = 0;
+  for (std::size_t i = 0; i < tuples.size(); ++i) {
+    length += put_question(questions_.data() + length, tuples[i],
+                           sequence_ + static_cast<std::uint32_t>(i));
+  }
+  return mnl_socket_sendto(socket_.get(), questions_.data(), length) < 0 ? errno : 0;
+}
+
+/* The kernel answers within the call that asks. */
+int ConntrackSocket::receive() noexcept {
+  std::array<iovec, kQuestions> vectors{};
+  std::array<mmsghdr, kQuestions> headers{};
+  for (std::size_t i = 0; i < kQuestions; ++i) {
+    vectors[i] = {answers_.data() + i * kAnswerSize, kAnswerSize};
+    headers[i].msg_hdr.msg_iov = &vectors[i];
+    headers[i].msg_hdr.msg_iovlen = 1;
+  }
+  const int fd = mnl_socket_get_fd(socket_.get());
+  const int n = ::recvmmsg(fd, headers.data(), kQuestions, MSG_DONTWAIT, nullptr);
+  for (int i = 0; i < n; ++i) {
+    lengths_[static_cast<std::size_t>(i)] = headers[static_cast<std::size_t>(i)].msg_len;
+  }
+  return n;
+}
+
+std::size_t ConntrackSocket::read(std::size_t datagram, Connection& connection) const noexcept {
+  const unsigned char* bytes = answers_.data() + datagram * kAnswerSize;
+  const std::size_t length = lengths_[datagram];
+  if (length < kHeaders) return kNoIndex;
+  const std::size_t size = load<std::uint32_t>(bytes);
+  const std::uint16_t type = load<std::uint16_t>(bytes + 4);
+  if (type != message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW)) return kNoIndex;
+  if (size < kHeaders || size > length) return kNoIndex;
+  if (!parse_connection(bytes + kHeaders, size - kHeaders, connection)) return kNoIndex;
+  return load<std::uint32_t>(bytes + 8) - sequence_;
+}
+
+ExpectationSocket::ExpectationSocket() : socket_(open_socket()), buffer_(kDatagram) {
+  for (int group : {NFNLGRP_CONNTRACK_EXP_NEW, NFNLGRP_CONNTRACK_EXP_DESTROY}) {
+    if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
+      throw conntrack_fault("setsockopt", errno);
+    }
+  }
+}
+
+int ExpectationSocket::fd() const noexcept { return mnl_socket_get_fd(socket_.get()); }
+
+bool ExpectationSocket::drain(const OnEvent& on_event) {
+  bool complete = true;
+  for (;;) {
+    const ssize_t n = ::recv(fd(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (n >= 0) {
+      for_each_expectation(buffer_.data(), static_cast<std::size_t>(n), on_event);
+    } else if (errno == ENOBUFS) {
+      complete = false;
+    } else if (errno != EINTR) {
+      return complete;
+    }
+  }
+}
+
+void list_expectations(const std::function<void(const Expectation&)>& each) {
+  const MnlSocket socket = open_socket();
+  alignas(nlmsghdr) std::array<unsigned char, 64> question{};
+  const nlmsghdr* message =
+      put_header(question.data(), message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_GET),
+                 NLM_F_DUMP, AF_UNSPEC);
+  if (mnl_socket_sendto(socket.get(), message, message->nlmsg_len) < 0) {
+    throw conntrack_fault("sendto", errno);
+  }
+  std::vector<unsigned char> buffer(kDatagram);
+  for (;;) {
+    /* A dump goes on while it is read: each part is there before recv() returns the one before it. */
+    const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), buffer.data(), buffer.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw conntrack_fault("recv", errno);
+    const auto length = static_cast<std::size_t>(n);
+    if (length < NLMSG_HDRLEN) throw conntrack_fault("recv", EBADMSG);
+    const std::uint16_t type = load<std::uint16_t>(buffer.data() + 4);
+    if (type == NLMSG_DONE) return;
+    if (type == NLMSG_ERROR && length >= NLMSG_HDRLEN + 4) {
+      const auto code = load<std::uint32_t>(buffer.data() + NLMSG_HDRLEN);
+      throw conntrack_fault("recv", static_cast<int>(0U - code));
+    }
+    for_each_expectation(buffer.data(), length,
+                         [&each](ExpectationSocket::Event, const Expectation& expectation) {
+                           each(expectation);
+                         });
+  }
+}
+
+}  // namespace nfqc

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "../core/conntrack.h"
+
+struct mnl_socket;
+
+namespace nfqc {
+
+struct CloseMnlSocket {
+  void operator()(mnl_socket* socket) const noexcept;
+};
+using MnlSocket = std::unique_ptr<mnl_socket, CloseMnlSocket>;
+
+/** Asks ctnetlink for confirmed flows, many in one call. */
+class ConntrackSocket {
+ public:
+  static constexpr std::size_t kQuestions = 64;
+
+  /** @throws Fault kPrivilege, kNoConntrack, kSystem */
+  ConntrackSocket();
+
+  /**
+   * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called for
+   * those that the kernel knows. 0, or an errno if the question could not be sent.
+   */
+  template <typename Answer>
+  [[nodiscard]] int ask(std::span<const Tuple> tuples, Answer&& answer) noexcept {
+    const int error = send(tuples);
+    if (error != 0) return error;
+    const int datagrams = receive();
+    for (int i = 0; i < datagrams; ++i) {
+      Connection connection;
+      const std::size_t index = read(static_cast<std::size_t>(i), connection);
+      if (index < tuples.size()) answer(index, connection);
+    }
+    return 0;
+  }
+
+ private:
+  static constexpr std::size_t kAnswerSize = 1024;
+  static constexpr std::size_t kQuestionSize = 256;
+  static constexpr std::size_t kNoIndex = SIZE_MAX;
+
+  [[nodiscard]] int send(std::span<const Tuple> tuples) noexcept;
+  [[nodiscard]] int receive() noexcept;
+  /** Which question the datagram answers by a connection; kNoIndex if none. */
+  [[nodiscard]] std::size_t read(std::size_t datagram, Connection& connection) const noexcept;
+  /** Tells by a question to which the answer is no, whether one may ask. */
+  void require_answers();
+
+  MnlSocket socket_;
+  std::vector<unsigned char> questions_;
+  std::vector<unsigned char> answers_;
+  std::array<std::size_t, kQuestions> lengths_{};
+  std::uint32_t sequence_ = 0;  ///< of the first of the last questions
+};
+
+/** Hears of the flows that helpers await, from when it is made. */
+class ExpectationSocket {
+ public:
+  /** @throws Fault kPrivilege, kNoConntrack, kSystem */
+  ExpectationSocket();
+
+  [[nodiscard]] int fd() const noexcept;
+
+  enum class Event : std::uint8_t { kNew, kEnd };
+  using OnEvent = std::function<void(Event, const Expectation&)>;
+
+  /** Takes what has been announced, without waiting. False if the kernel lost some of it. */
+  [[nodiscard]] bool drain(const OnEvent& on_event);
+
+ private:
+  MnlSocket socket_;
+  std::vector<unsigned char> buffer_;
+};
+
+/**
+ * Calls `each` with every expectation that the kernel holds now.
+ * @throws Fault kPrivilege, kNoConntrack, kSystem
+ */
+void list_expectations(const std::function<void(const Expectation&)>& each);
+
+}  // namespace nfqc

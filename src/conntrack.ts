@@ -1,0 +1,107 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { check, integer } from './checks.js';
+import type { ConntrackSource } from './conntrack-options.js';
+import { fromNative, native, type NativeConnection, type NativeEngine } from './native.js';
+import type { ResolvedOptions } from './options.js';
+import { parse } from './parse.js';
+import { netnsPath } from './setup/exec.js';
+
+/** One direction of a connection. */
+export interface Tuple {
+  src: string;
+  dst: string;
+  /** The IP protocol's number, such as 6 for TCP. */
+  protocol: number;
+  /** ICMP: the id. Default 0, as for protocols without ports. */
+  sport?: number;
+  /** ICMP: type * 256 + code. Default 0. */
+  dport?: number;
+}
+
+/** A connection as the kernel tracks it. */
+export interface Connection {
+  /** The direction of the first packet, before NAT; null for one that has not come yet. */
+  readonly original: Required<Tuple> | null;
+  /** The original direction of the connection that it belongs to; null if it has no master. */
+  readonly master: Required<Tuple> | null;
+  readonly mark: number;
+}
+
+const address = check<string>(
+  'an IPv4 or IPv6 address',
+  (value) => typeof value === 'string' && isIP(value) !== 0,
+);
+const schema = z
+  .strictObject({
+    src: address,
+    dst: address,
+    protocol: integer(0, 255),
+    sport: integer(0, 65_535).optional(),
+    dport: integer(0, 65_535).optional(),
+  })
+  .refine(({ src, dst }) => isIP(src) === isIP(dst), 'src and dst of one family');
+
+/**
+ * The confirmed connection of a tuple of either direction or, where there is none, the one that a helper
+ * awaits; null if the kernel knows neither.
+ * @param netns a network namespace's name or path; default the process's own
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`
+ */
+export async function findConnection(tuple: Tuple, netns?: string): Promise<Connection | null> {
+  const { sport = 0, dport = 0, ...rest } = parse(schema, tuple, 'tuple');
+  try {
+    const found: NativeConnection | null = await native.findConnection(
+      netns === undefined ? '' : netnsPath(netns),
+      { ...rest, sport, dport },
+    );
+    return found;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** How an engine follows connections, and questions to the kernel about them. */
+export class Conntrack {
+  readonly source: ConntrackSource;
+  /** Why it is this source. */
+  readonly why: string;
+  readonly #netns: string | undefined;
+
+  constructor(
+    { conntrack, netns }: Pick<ResolvedOptions, 'conntrack' | 'netns'>,
+    connections: ReturnType<NativeEngine['connections']>,
+  ) {
+    this.#netns = netns;
+    if (conntrack === 'auto') {
+      this.source = connections === 'queue' ? 'queue' : 'netlink';
+      this.why = WHY[this.source];
+    } else {
+      this.source = conntrack;
+      this.why = conntrack === 'off' ? WHY.off : 'asked for';
+    }
+  }
+
+  /**
+   * The original direction of the connection that this one belongs to; null if it has no master, or the
+   * kernel does not know it. A tuple of either direction will do.
+   * @throws as findConnection()
+   */
+  async masterOf(tuple: Tuple): Promise<Required<Tuple> | null> {
+    return (await findConnection(tuple, this.#netns))?.master ?? null;
+  }
+
+  /**
+   * The original direction of a connection, from a tuple of either; null if the kernel does not know it.
+   * @throws as findConnection()
+   */
+  async originalOf(tuple: Tuple): Promise<Required<Tuple> | null> {
+    return (await findConnection(tuple, this.#netns))?.original ?? null;
+  }
+}
+
+const WHY = {
+  queue: 'the kernel attaches the connection to queued packets',
+  netlink: 'the kernel does not attach the connection to queued packets',
+  off: "asked for, or by the policy and the interfaces' keys: the packet's own header is the key",
+} as const;

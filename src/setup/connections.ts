@@ -1,0 +1,45 @@
+import type { ResolvedOptions } from '../options.js';
+import { isClusterip } from './clusterip.js';
+
+/*
+ * What the rules tell the engine of a packet's connection before the queue, and keep for the connection's
+ * later packets behind it.
+ */
+
+type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack'>;
+
+/** Whether a packet must be of a connection to be owned; a rule that says so makes the kernel track all. */
+export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'policy'>): boolean =>
+  options.conntrack !== 'off' || isClusterip(options);
+
+/** Rules before the queue; the bits that they set are clear. */
+export function knownRules(options: Options): string[] {
+  const { direct } = options.marks;
+  return [
+    ...(direct === 0
+      ? []
+      : // Neither a reply, nor an ICMP error, nor of a helper's connection: its own source is the key.
+        [
+          `ct direction original ct state { new, established } ct status & expected == 0 meta mark set meta mark | ${hex(direct)}`,
+        ]),
+    ...bucketBits(options).map(
+      (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,
+    ),
+  ];
+}
+
+/** Rules behind the queue. A related connection inherits its master's connmark. */
+export const keptRules = (options: Options): string[] =>
+  bucketBits(options).map(
+    (bit) => `meta mark & ${hex(bit)} == ${hex(bit)} ct mark set ct mark | ${hex(bit)}`,
+  );
+
+/** One rule for each bit, as nft cannot set a part of one mark from a part of the other. */
+function bucketBits({ marks, buckets, conntrack }: Options): number[] {
+  if (conntrack !== 'mark') return [];
+  const lowest = (marks.bucket & -marks.bucket) >>> 0;
+  const width = Math.floor(Math.log2(buckets)) + 1;
+  return Array.from({ length: width }, (_, bit) => lowest * 2 ** bit);
+}
+
+const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;

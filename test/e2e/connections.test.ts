@@ -1,0 +1,209 @@
+/* Whose is a packet of a connection? The kernel's match and the engine must agree on each. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { open, type Engine, type Options } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
+import {
+  ENGINE,
+  GATEWAY,
+  gateway,
+  SERVER,
+  SHARE,
+  source,
+  type Class,
+  type Gateway,
+  type Judgement,
+} from '../support/gateway.js';
+import { root } from '../support/processes.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const PROGRAM = path.join(root, 'test/support/exchange.mjs');
+const PORT = 7007;
+const CLOSED = 7008;
+const FAMILIES = [4, 6] as const;
+const COUNT = 24;
+const SOURCES = {
+  4: Array.from({ length: COUNT }, (_, index) => source(4, index)),
+  6: Array.from({ length: COUNT }, (_, index) => source(6, index)),
+};
+
+/** A kernel has the one or the other. */
+const attaches = skip === false && native.probeQueue().conntrack === 0;
+const WAYS: Options['conntrack'][] = attaches ? ['queue', 'netlink', 'mark'] : ['netlink', 'mark'];
+
+async function listen(at: Namespace, address: string, port = PORT): Promise<void> {
+  const server = at.spawn(process.execPath, [PROGRAM, 'server', address, String(port)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(server.stdout!, 'data');
+}
+
+interface Asked {
+  port?: number;
+  bytes?: number;
+  sources?: readonly string[];
+}
+
+const ask = (
+  from: Namespace,
+  how: 'tcp' | 'udp' | 'lost',
+  to: string,
+  { port = PORT, bytes = 10, sources = [] }: Asked = {},
+): Promise<string> =>
+  from.run(process.execPath, [PROGRAM, how, to, String(port), String(bytes), ...sources]);
+
+const engineOn = (at: Gateway, conntrack: Options['conntrack']): Promise<Engine> =>
+  open({
+    ...SHARE,
+    interfaces: ['outside', 'inside'],
+    netns: at.gateway.path,
+    rules: 'auto',
+    action: 'mark',
+    marks: { owned: { value: ENGINE, mask: ENGINE } },
+    ...(conntrack === undefined ? {} : { conntrack }),
+    control: 'none',
+  });
+
+/** All that the classes saw was judged alike, and each class saw packets of both kinds. */
+function assertAgreed(judged: Record<Class, Judgement>, classes: readonly Class[]): void {
+  for (const [name, { kernelOnly, engineOnly }] of Object.entries(judged)) {
+    assert.deepEqual({ kernelOnly, engineOnly }, { kernelOnly: 0, engineOnly: 0 }, name);
+  }
+  for (const name of classes) {
+    assert.ok(judged[name].both > 0, `${name}: none was owned`);
+    assert.ok(judged[name].neither > 0, `${name}: none was foreign`);
+  }
+  assert.equal(judged.invalid.both, 0, 'an INVALID packet was owned');
+}
+
+describe('the engine agrees with the kernel on', { skip }, () => {
+  for (const conntrack of WAYS) {
+    describe(`conntrack ${conntrack!}`, () => {
+      test('connections by TCP and UDP, and their replies', async () => {
+        await using lab = await gateway();
+        await using _engine = await engineOn(lab, conntrack);
+        await lab.judge();
+        for (const family of FAMILIES) {
+          const to = SERVER[family];
+          await listen(lab.server, to);
+          await ask(lab.client, 'tcp', to, { bytes: 20_000, sources: SOURCES[family] });
+          await ask(lab.client, 'udp', to, { sources: SOURCES[family] });
+        }
+        assertAgreed(await lab.judged(), ['new', 'original', 'reply']);
+      });
+
+      test('connections of the gateway itself', async () => {
+        await using lab = await gateway();
+        await using engine = await engineOn(lab, conntrack);
+        await lab.judge();
+        const locals = Array.from({ length: COUNT }, (_, index) => `10.94.0.${index + 1}`);
+        await lab.gateway.ip('route add local 10.94.0.0/24 dev lo');
+        await listen(lab.server, SERVER[4]);
+        await ask(lab.gateway, 'tcp', SERVER[4], { sources: locals });
+        await ask(lab.gateway, 'udp', SERVER[4], { sources: locals });
+        const judged = await lab.judged();
+        assertAgreed(judged, ['reply']);
+        assert.equal(engine.stats().unknown, 0);
+      });
+
+      test('ICMP errors, in both directions', async () => {
+        await using lab = await gateway();
+        await using _engine = await engineOn(lab, conntrack);
+        await lab.judge();
+        for (const family of FAMILIES) {
+          await ask(lab.client, 'lost', SERVER[family], {
+            port: CLOSED,
+            sources: SOURCES[family],
+          });
+        }
+        for (const address of SOURCES[4]) await ask(lab.server, 'lost', address, { port: CLOSED });
+        const judged = await lab.judged();
+        assertAgreed(judged, ['related-reply']);
+        assert.ok(judged['related-reply'].both + judged['related-reply'].neither >= 3 * COUNT);
+      });
+
+      test('pings, and fragments of large datagrams', async () => {
+        await using lab = await gateway();
+        await using _engine = await engineOn(lab, conntrack);
+        await lab.judge();
+        for (const family of FAMILIES) {
+          const to = SERVER[family];
+          await listen(lab.server, to);
+          await ask(lab.client, 'udp', to, { bytes: 4000, sources: SOURCES[family] });
+          await Promise.all(
+            SOURCES[family].map((from) =>
+              lab.client.run('ping', ['-c', '2', '-i', '0.2', '-I', from, to]),
+            ),
+          );
+        }
+        assertAgreed(await lab.judged(), ['new', 'original', 'reply']);
+      });
+
+      test('translated connections: masqueraded, SNAT and DNAT', async () => {
+        await using lab = await gateway();
+        await lab.gateway.run(
+          'nft',
+          ['-f', '-'],
+          `table inet nat {
+             chain in { type nat hook prerouting priority dstnat; ip daddr 10.91.0.1 tcp dport 80 dnat ip to ${SERVER[4]}:${PORT}; ip daddr 10.91.0.1 udp dport 80 dnat ip to ${SERVER[4]}:${PORT}; }
+             chain out { type nat hook postrouting priority srcnat; oifname inside meta l4proto tcp masquerade; oifname inside ip6 daddr ${SERVER[6]} meta l4proto udp snat ip6 to fd92::77; }
+           }`,
+        );
+        await using _engine = await engineOn(lab, conntrack);
+        await lab.judge();
+        await lab.gateway.ip('address add fd92::77/128 dev inside nodad');
+        for (const family of FAMILIES) {
+          await listen(lab.server, SERVER[family]);
+          for (const how of ['tcp', 'udp'] as const) {
+            await ask(lab.client, how, SERVER[family], { sources: SOURCES[family] });
+          }
+          await ask(lab.client, 'lost', SERVER[family], {
+            port: CLOSED,
+            sources: SOURCES[family],
+          });
+        }
+        for (const how of ['tcp', 'udp'] as const) {
+          await ask(lab.client, how, '10.91.0.1', { port: 80, sources: SOURCES[4] });
+        }
+        assertAgreed(await lab.judged(), ['new', 'original', 'reply', 'related-reply']);
+      });
+    });
+  }
+});
+
+describe('an engine', { skip }, () => {
+  test('says which way it follows connections, and why', async () => {
+    await using lab = await gateway();
+    await using engine = await engineOn(lab, 'auto');
+    assert.equal(engine.conntrack.source, attaches ? 'queue' : 'netlink');
+    assert.match(engine.conntrack.why, /attache?s? the connection/);
+  });
+
+  test('refuses what the kernel has not', { skip: attaches && 'this kernel has it' }, async () => {
+    await using lab = await gateway();
+    await assert.rejects(engineOn(lab, 'queue'), { code: 'ERR_NO_CONNTRACK', errno: 95 });
+  });
+
+  test('finds the original direction of a reply, before NAT', async () => {
+    await using lab = await gateway();
+    const nat =
+      'add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; oifname inside masquerade; }';
+    await lab.gateway.run('nft', [nat]);
+    await using engine = await engineOn(lab, 'auto');
+    await listen(lab.server, SERVER[4]);
+    const sport = 4321;
+    await ask(lab.client, 'udp', SERVER[4], { sources: [`${SOURCES[4][0]!},${sport}`] });
+    const original = { src: SOURCES[4][0]!, dst: SERVER[4], protocol: 17, sport, dport: PORT };
+    const reply = { src: SERVER[4], dst: GATEWAY[4], protocol: 17, sport: PORT, dport: sport };
+    assert.deepEqual(await engine.conntrack.originalOf(reply), original);
+    assert.deepEqual(await engine.conntrack.originalOf(original), original);
+    assert.equal(await engine.conntrack.masterOf(reply), null);
+    assert.equal(await engine.conntrack.originalOf({ ...reply, sport: 1 }), null);
+    await assert.rejects(engine.conntrack.originalOf({ ...reply, dst: '::1' }), {
+      code: 'ERR_INVALID_OPTION',
+    });
+  });
+});

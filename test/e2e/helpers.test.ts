@@ -1,0 +1,223 @@
+/*
+ * Connections that a helper awaits belong to their master's node: FTP by vsftpd and curl, TFTP by tftpd and
+ * curl, against the kernel's own match. And none is missed, however soon it comes.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { open, type Engine, type Options } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
+import { ENGINE, gateway, SERVER, SHARE, source, type Gateway } from '../support/gateway.js';
+import { root, waitFor } from '../support/processes.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const TFTP = path.join(root, 'test/support/tftp.mjs');
+const SOURCES = Array.from({ length: 12 }, (_, index) => source(4, index));
+const SOURCES6 = Array.from({ length: 12 }, (_, index) => source(6, index));
+const attaches = skip === false && native.probeQueue().conntrack === 0;
+const WAYS: NonNullable<Options['conntrack']>[] = attaches
+  ? ['queue', 'netlink', 'mark']
+  : ['netlink', 'mark'];
+
+const engineOn = (at: Gateway, conntrack: Options['conntrack'] = 'auto'): Promise<Engine> =>
+  open({
+    ...SHARE,
+    interfaces: ['outside', 'inside'],
+    netns: at.gateway.path,
+    rules: 'auto',
+    action: 'mark',
+    marks: { owned: { value: ENGINE, mask: ENGINE } },
+    conntrack,
+    control: 'none',
+  });
+
+/** Helpers follow only what a rule assigns to them. */
+async function assignHelpers(node: Namespace): Promise<void> {
+  const rules = `*raw
+-A PREROUTING -p tcp --dport 21 -j CT --helper ftp
+-A PREROUTING -p udp --dport 69 -j CT --helper tftp
+COMMIT
+`;
+  for (const program of ['iptables', 'ip6tables']) {
+    await node.run(`${program}-restore`, ['--noflush', '-w', '10'], rules);
+  }
+}
+
+/** A folder with a file, for the servers. */
+async function folder(): Promise<{ path: string } & AsyncDisposable> {
+  const made = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-'));
+  await writeFile(path.join(made, 'file'), 'contents', { mode: 0o644 });
+  return { path: made, [Symbol.asyncDispose]: () => rm(made, { recursive: true }) };
+}
+
+const VSFTPD = (content: string): string =>
+  `listen=NO
+listen_ipv6=YES
+background=NO
+anonymous_enable=YES
+local_enable=NO
+anon_root=${content}
+connect_from_port_20=YES
+seccomp_sandbox=NO
+xferlog_enable=NO
+`;
+
+async function ftpServer(at: Namespace, content: string): Promise<void> {
+  const config = path.join(content, '..', `${path.basename(content)}.conf`);
+  await writeFile(config, VSFTPD(content));
+  await at.run('chmod', ['755', content]);
+  const server = at.spawn('vsftpd', [config], { stdio: 'inherit' });
+  await waitFor('the FTP server', async () => {
+    assert.equal(server.exitCode, null, 'vsftpd ended');
+    return (await at.run('ss', ['-lnt', 'sport = :21'])).includes(':21');
+  });
+  await rm(config);
+}
+
+const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
+  at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
+
+describe('connections that a helper awaits are their master’s', { skip }, () => {
+  for (const conntrack of WAYS) {
+    test(`FTP, active and passive, IPv4 and IPv6: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using content = await folder();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      await ftpServer(lab.server, content.path);
+      const get = async (url: string, from: string, ...options: string[]): Promise<void> => {
+        assert.equal(await curl(lab.client, url, '--interface', from, ...options), 'contents');
+      };
+      for (const from of SOURCES) {
+        const url = `ftp://${SERVER[4]}/file`;
+        await get(url, from);
+        await get(url, from, '--disable-epsv');
+        await get(url, from, '--ftp-port', from);
+        await get(url, from, '--ftp-port', from, '--disable-eprt');
+      }
+      for (const from of SOURCES6) {
+        const url = `ftp://[${SERVER[6]}]/file`;
+        await get(url, from);
+        await get(url, from, '--ftp-port', from);
+      }
+      const { related, ...others } = await lab.judged();
+      for (const [name, judged] of Object.entries({ related, ...others })) {
+        assert.equal(judged.kernelOnly + judged.engineOnly, 0, name);
+      }
+      assert.ok(related.both > 0 && related.neither > 0);
+      assert.equal(related.both + related.neither, 6 * SOURCES.length, 'one for each file');
+      const { expected, unknown } = engine.stats();
+      assert.equal(unknown, 0);
+      assert.equal(expected, conntrack === 'netlink' ? 6 * SOURCES.length : 0);
+    });
+
+    test(`TFTP: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using content = await folder();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      await lab.server.run('chmod', ['755', content.path]);
+      lab.server.spawn('in.tftpd', ['-L', '-s', content.path, '-a', `${SERVER[4]}:69`], {
+        stdio: 'inherit',
+      });
+      await waitFor('the TFTP server', async () =>
+        (await lab.server.run('ss', ['-lnu', 'sport = :69'])).includes(':69'),
+      );
+      for (const from of SOURCES) {
+        await lab.client.ip(`route replace ${SERVER[4]} via 10.91.0.1 src ${from}`);
+        assert.equal(await curl(lab.client, `tftp://${SERVER[4]}/file`), 'contents');
+      }
+      const judged = await lab.judged();
+      for (const [name, { kernelOnly, engineOnly }] of Object.entries(judged)) {
+        assert.equal(kernelOnly + engineOnly, 0, name);
+      }
+      assert.ok(judged.related.both > 0 && judged.related.neither > 0);
+      assert.equal(engine.stats().unknown, 0);
+    });
+
+    test(`thousands, each microseconds after it was announced: conntrack ${conntrack}`, async () => {
+      const count = 4000;
+      await using lab = await gateway();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(server.stdout!, 'data');
+      await lab.client.run(process.execPath, [
+        TFTP,
+        'client',
+        SERVER[4],
+        String(count),
+        ...SOURCES,
+      ]);
+      const { related } = await lab.judged();
+      assert.equal(related.kernelOnly + related.engineOnly, 0);
+      assert.equal(related.both + related.neither, count);
+      assert.ok(related.both > 0 && related.neither > 0);
+      const { unknown, expected } = engine.stats();
+      assert.equal(unknown, 0);
+      if (conntrack === 'netlink') assert.equal(expected, count);
+    });
+  }
+
+  test('one announced before the engine came is found in the kernel’s list', async () => {
+    await using lab = await gateway();
+    await assignHelpers(lab.gateway);
+    await lab.gateway.run('nft', [
+      'add table ip t; add chain ip t c { type filter hook forward priority 0; ct state new counter; }',
+    ]);
+    const listener = `const s = require('dgram').createSocket('udp4');
+      s.bind(69, '${SERVER[4]}', () => console.log('listening'));
+      s.on('message', (_, from) => { console.log('asked'); process.stdin.once('data', () => {
+        const t = require('dgram').createSocket('udp4');
+        t.send(Buffer.from([0, 3, 0, 1, 88]), from.port, from.address, () => process.exit(0)); }); });`;
+    const server = lab.server.spawn(process.execPath, ['-e', listener], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(server.stdout!, 'data');
+    const asked = once(server.stdout!, 'data');
+    const client = lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], '1', SOURCES[0]!]);
+    await asked;
+    await using engine = await engineOn(lab, 'netlink');
+    await lab.judge();
+    server.stdin!.write('go');
+    await client;
+    const { related } = await lab.judged();
+    assert.equal(related.kernelOnly + related.engineOnly, 0);
+    assert.equal(related.both + related.neither, 1);
+    assert.equal(engine.stats().expected, 1);
+  });
+
+  test('masterOf() names the master, before and after the first packet', async () => {
+    await using lab = await gateway();
+    await using content = await folder();
+    await assignHelpers(lab.gateway);
+    await using engine = await engineOn(lab);
+    await ftpServer(lab.server, content.path);
+    const from = SOURCES[0]!;
+    const script = `const net = require('net');
+      const data = net.createServer().listen(4444, '${from}');
+      const control = net.connect({ host: '${SERVER[4]}', port: 21, localPort: 3333, localAddress: '${from}' });
+      const port = '${from.replaceAll('.', ',')},17,92';
+      const lines = ['USER anonymous', 'PASS x', 'PORT ' + port];
+      control.on('data', (text) => { if (lines.length > 0) control.write(lines.shift() + '\\r\\n'); else console.log(String(text)); });`;
+    const client = lab.client.spawn(process.execPath, ['-e', script], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(client.stdout!, 'data');
+    const master = { src: from, dst: SERVER[4], protocol: 6, sport: 3333, dport: 21 };
+    const data = { src: SERVER[4], dst: from, protocol: 6, sport: 20, dport: 4444 };
+    assert.deepEqual(await engine.conntrack.masterOf(data), master);
+    assert.equal(await engine.conntrack.originalOf(data), null, 'it has not come yet');
+    assert.equal(await engine.conntrack.masterOf(master), null);
+    assert.deepEqual(await engine.conntrack.originalOf(master), master);
+  });
+});

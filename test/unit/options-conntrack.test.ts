@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { resolveOptions } from '../../src/options.js';
+import { refuses } from './expectations.js';
+
+const resolve = (options: object) => () =>
+  resolveOptions({ interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1, ...options });
+
+const CLUSTERIP = "Policy 'clusterip' hashes every packet by its own header.";
+const INSIDE = "A gateway with key 'destination' (eth1) hashes every packet by its own header.";
+const inside = { interfaces: ['eth0', { name: 'eth1', key: 'destination' }] };
+
+describe('conntrack', () => {
+  test('is chosen later where it is auto, and off where the packet alone is hashed', () => {
+    assert.equal(resolve({})().conntrack, 'auto');
+    assert.equal(resolve({ policy: 'clusterip' })().conntrack, 'off');
+    assert.equal(resolve({ ...inside, conntrack: 'auto' })().conntrack, 'off');
+    assert.equal(resolve({ ...inside, conntrack: 'off' })().conntrack, 'off');
+    for (const conntrack of ['queue', 'netlink', 'off']) {
+      assert.equal(resolve({ conntrack })().conntrack, conntrack);
+    }
+  });
+
+  test('is refused where the packet alone is hashed', () => {
+    const expected = '"auto" or "off"';
+    for (const value of ['queue', 'netlink', 'mark']) {
+      const given = { name: 'conntrack', expected, value };
+      refuses(resolve({ policy: 'clusterip', conntrack: value }), { ...given, remedy: CLUSTERIP });
+      refuses(resolve({ ...inside, conntrack: value }), { ...given, remedy: INSIDE });
+    }
+  });
+
+  test('by mark needs rules', () => {
+    refuses(resolve({ conntrack: 'mark' }), {
+      name: 'conntrack',
+      expected: 'another than "mark" where rules is "none"',
+      value: 'mark',
+      remedy: "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.",
+    });
+    assert.equal(resolve({ conntrack: 'mark', rules: 'nft' })().conntrack, 'mark');
+  });
+
+  test('is one of its words', () => {
+    const expected = 'one of "auto", "queue", "netlink", "mark", "off"';
+    for (const value of ['', 'Queue', true, null]) {
+      refuses(resolve({ conntrack: value }), { name: 'conntrack', expected, value });
+    }
+  });
+});
+
+describe('the mark bits of a connection', () => {
+  const marks = (options: object) => resolve(options)().marks;
+
+  test('are there where something uses them', () => {
+    const none = marks({});
+    assert.deepEqual([none.direct, none.bucket], [0, 0]);
+    const ruled = marks({ rules: 'auto' });
+    assert.deepEqual([ruled.direct, ruled.bucket], [0x2000_0000, 0]);
+    const carried = [0x2000_0000, 0x03ff_0000];
+    const { direct, bucket } = marks({ rules: 'auto', conntrack: 'mark' });
+    assert.deepEqual([direct, bucket], carried);
+    assert.equal(marks({ rules: 'auto', conntrack: 'off' }).direct, 0);
+    assert.equal(marks({ marks: { direct: 0x0100_0000 } }).direct, 0x0100_0000);
+  });
+
+  test('are refused where nothing does', () => {
+    const expected = 'nothing';
+    refuses(resolve({ marks: { bucket: 0x30000 } }), {
+      name: 'marks.bucket',
+      expected,
+      value: 0x30000,
+      remedy: "It belongs to policy 'clusterip' and conntrack 'mark'.",
+    });
+    refuses(resolve({ conntrack: 'off', marks: { direct: 1 << 20 } }), {
+      name: 'marks.direct',
+      expected,
+      value: 1 << 20,
+      remedy: 'It belongs to a conntrack that is not off.',
+    });
+  });
+});
