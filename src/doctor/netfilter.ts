@@ -168,7 +168,11 @@ function judgeRule(
 
 /** The bits that all setups of these marks clear before they decide. */
 export const ownBits = ({ marks, action }: Pick<Subject, 'marks' | 'action'>): number =>
-  marks.multicast | marks.decided | marks.nodeNumber | (action === 'mark' ? marks.owned.mask : 0);
+  marks.multicast |
+  marks.decided |
+  marks.direct |
+  marks.bucket |
+  (action === 'mark' ? marks.owned.mask : 0);
 
 /** Whether a rule behind ours overwrites what says that a packet is owned. */
 export const touchesOwned = ({ marks, action }: Subject, mask: number): boolean =>

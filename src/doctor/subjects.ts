@@ -94,7 +94,12 @@ function ofStatus(
     priority: CHAIN_PRIORITY[kind],
     // What the options would be if none of these were given.
     action: 'drop',
-    marks: resolveMarks(undefined, undefined),
+    marks: resolveMarks(undefined, {
+      policy: 'jhash',
+      rules: 'auto',
+      buckets: 1,
+      conntrack: 'auto',
+    }),
   };
 }
 

@@ -1,7 +1,6 @@
 import type { ResolvedInterface, ResolvedOptions } from '../options.js';
 import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
-import { isStateless } from './stateless.js';
 
 /**
  * One thing outside the rules that a setup changes. What it changed is remembered in its nft table, one
@@ -61,11 +60,7 @@ export function sysctlsOf({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): 
 export function wantedChanges(options: ResolvedOptions, { sysctls }: SystemFacts): Wanted[] {
   const { interfaces } = options;
   const settings = interfaces.flatMap(settingsOf);
-<<<<<<< HEAD
-  const loose = isStateless(options) ? [] : [[TCP_LOOSE, '0', LOOSE_WHY] as const];
-=======
   const loose = needsConntrack(options) ? [[TCP_LOOSE, '0', LOOSE_WHY] as const] : [];
->>>>>>> ceb6cbe (Connections followed to their original direction and master: by the queue's messages, by ctnetlink, by the connmark; a stateless gateway)
   return [
     ...[...loose, ...settings].flatMap(([on, value, why]): Wanted[] => {
       const earlier = sysctls[on];

@@ -3,7 +3,6 @@ import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import { keptRules, knownRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
-import { isStateless } from './stateless.js';
 
 /** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
 export type Mechanism =
@@ -126,18 +125,9 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
-<<<<<<< HEAD
-    ...(isStateless(options) ? [] : [withoutConnection(marking, decided)]),
-=======
     ...(needsConntrack(options)
-      ? [
-          marking
-            ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
-            : 'ct state invalid,untracked drop',
-          ...knownRules(options),
-        ]
+      ? [withoutConnection(marking, decided), ...knownRules(options)]
       : []),
->>>>>>> ceb6cbe (Connections followed to their original direction and master: by the queue's messages, by ctnetlink, by the connmark; a stateless gateway)
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
   if (phase === 'closed' && !marking) rules.push('drop');

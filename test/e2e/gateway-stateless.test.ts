@@ -64,8 +64,8 @@ const intersection = (first: Set<string>, second: Set<string>): string[] =>
   [...first].filter((item) => second.has(item));
 
 test('each flow passes one stateless gateway, both ways', { skip }, async () => {
-  await using lab = await gateways();
-  const [first, second] = lab.nodes;
+  await using lab = await gateways(2);
+  const [first, second] = lab.nodes as [Namespace, Namespace];
   await using engine1 = await startGateway(first, 1);
   await using engine2 = await startGateway(second, 2);
   await serve(lab.inside, addresses(INSIDE, 3, 1));

@@ -30,6 +30,7 @@ const CLASSES = {
   related: '--ctstate RELATED --ctdir ORIGINAL',
   'related-reply': '--ctstate RELATED --ctdir REPLY',
   invalid: '--ctstate INVALID',
+  untracked: '--ctstate UNTRACKED',
 } as const;
 export type Class = keyof typeof CLASSES;
 

@@ -28,7 +28,7 @@ const AT_ONCE = { 'ipv6/conf/default/accept_dad': 0, 'ipv6/conf/default/accept_r
 export interface Gateways extends AsyncDisposable {
   outside: Namespace;
   inside: Namespace;
-  nodes: [Namespace, Namespace];
+  nodes: Namespace[];
 }
 
 export interface Flow {
@@ -57,13 +57,12 @@ export const facing = (side: typeof OUTSIDE, more: Partial<InterfaceOptions> = {
  * ```
  * The hosts resolve their gateway by ARP and neighbour discovery once the nodes have set it up.
  */
-export async function gateways(): Promise<Gateways> {
-  const all = (await Promise.all(Array.from({ length: 5 }, () => Namespace.create()))) as [
+export async function gateways(count: number): Promise<Gateways> {
+  const all = (await Promise.all(Array.from({ length: count + 3 }, () => Namespace.create()))) as [
     Namespace,
     Namespace,
     Namespace,
-    Namespace,
-    Namespace,
+    ...Namespace[],
   ];
   const [bridge, outside, inside, ...nodes] = all;
   await Promise.all([outside, inside, ...nodes].map((member) => member.sysctl(AT_ONCE)));
@@ -77,7 +76,7 @@ export async function gateways(): Promise<Gateways> {
   );
   await waitFor('the bridges', async () => {
     const links = await bridge.run('ip', ['-details', 'link', 'show']);
-    return links.split('state forwarding').length - 1 === 6;
+    return links.split('state forwarding').length - 1 === 2 * (count + 1);
   });
   return {
     outside,

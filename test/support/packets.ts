@@ -31,7 +31,7 @@ export interface Segment extends Ports {
 }
 
 const ETHERTYPE = { 4: 0x0800, 6: 0x86dd } as const;
-const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, fragment: 44, icmpv6: 58 } as const;
+const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, fragment: 44, icmpv6: 58, sctp: 132 } as const;
 const FLAG: Record<TcpFlag, number> = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 };
 const ETHERNET_HEADER = 14;
 const IPV4_HEADER = 20;
@@ -60,6 +60,21 @@ export function tcp({
   ]);
   const segment = Buffer.concat([header, Buffer.from(payload)]);
   return ip(ends, PROTOCOL.tcp, withChecksum(segment, 16, ends, PROTOCOL.tcp));
+}
+
+/** The first packet of an SCTP association, whose tag is `tag`, or the answer to it. */
+export function sctp({
+  sport = 1024,
+  dport = 9,
+  kind,
+  tag = 1,
+  ...ends
+}: Ports & { kind: 'init' | 'init ack'; tag?: number }): Buffer {
+  const [type, verification] = kind === 'init' ? [1, 0] : [2, tag];
+  const chunk = Buffer.concat([u16(type << 8, 20), u32(tag, 0xffff), u16(1, 1), u32(1)]);
+  const packet = Buffer.concat([u16(sport, dport), u32(verification, 0), chunk]);
+  packet.writeUInt32LE(crc32c(packet), 8);
+  return ip(ends, PROTOCOL.sctp, packet);
 }
 
 /** An echo request. */
@@ -195,6 +210,16 @@ export function checksum(data: Buffer): number {
   for (let at = 0; at < data.length; at += 2) sum += (data[at]! << 8) | (data[at + 1] ?? 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x1_0000);
   return ~sum & 0xffff;
+}
+
+/** RFC 3309. */
+function crc32c(data: Buffer): number {
+  let crc = 0xffff_ffff;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f6_3b78 : 0);
+  }
+  return ~crc >>> 0;
 }
 
 function u16(...values: readonly number[]): Buffer {

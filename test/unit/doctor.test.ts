@@ -23,7 +23,8 @@ const SUBJECT: Subject = {
     owned: { value: 0xffff, mask: 0xffff },
     multicast: 0x4000_0000,
     decided: 0x8000_0000,
-    nodeNumber: 0,
+    direct: 0,
+    bucket: 0,
   },
 };
 

@@ -1,0 +1,172 @@
+/* The kernel's match and the engine on frames made by hand: SCTP, SIP's media, and what has no connection. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { open, type Engine, type Options } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
+import {
+  ENGINE,
+  gateway,
+  SERVER,
+  SHARE,
+  source,
+  type Class,
+  type Gateway,
+  type Judgement,
+} from '../support/gateway.js';
+import { inject } from '../support/inject.js';
+import { sctp, tcp, udp, type Ports } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const COUNT = 24;
+const FAMILIES = [4, 6] as const;
+const SIP = 5060;
+const MEDIA = 4000;
+const attaches = skip === false && native.probeQueue().conntrack === 0;
+const WAYS: NonNullable<Options['conntrack']>[] = attaches
+  ? ['queue', 'netlink', 'mark']
+  : ['netlink', 'mark'];
+
+const engineOn = (at: Gateway, conntrack: Options['conntrack'] = 'auto'): Promise<Engine> =>
+  open({
+    ...SHARE,
+    interfaces: ['outside', 'inside'],
+    netns: at.gateway.path,
+    rules: 'auto',
+    action: 'mark',
+    marks: { owned: { value: ENGINE, mask: ENGINE } },
+    conntrack,
+    control: 'none',
+  });
+
+async function macOf(node: Namespace, name: string): Promise<string> {
+  return /link\/ether (\S+)/.exec(await node.run('ip', ['link', 'show', name]))![1]!;
+}
+
+interface Frames {
+  /** From each client to the server, and from the server to each client. */
+  there: (make: (ends: Ports) => Buffer, ports: Pick<Ports, 'sport' | 'dport'>) => Buffer[];
+  back: (make: (ends: Ports) => Buffer, ports: Pick<Ports, 'sport' | 'dport'>) => Buffer[];
+}
+
+async function framesFor({ gateway: node }: Gateway): Promise<Frames> {
+  const [outside, inside] = await Promise.all([macOf(node, 'outside'), macOf(node, 'inside')]);
+  const pairs = FAMILIES.flatMap((family) =>
+    Array.from({ length: COUNT }, (_, index) => [source(family, index), SERVER[family]] as const),
+  );
+  return {
+    there: (make, ports) =>
+      pairs.map(([src, dst]) => make({ src, dst, ethDst: outside, ...ports })),
+    back: (make, ports) => pairs.map(([dst, src]) => make({ src, dst, ethDst: inside, ...ports })),
+  };
+}
+
+const seen = ({ both, neither, kernelOnly, engineOnly }: Judgement): number =>
+  both + neither + kernelOnly + engineOnly;
+
+/** Sends frames, and waits until as many packets of a class have been judged. */
+async function send(
+  lab: Gateway,
+  from: 'client' | 'server',
+  frames: readonly Buffer[],
+  name: Class,
+): Promise<Judgement> {
+  await inject(lab[from], 'eth0', frames, { rate: 5000 });
+  await waitFor(`${frames.length} ${name}`, async () => {
+    return seen((await lab.judged())[name]) >= frames.length;
+  });
+  return (await lab.judged())[name];
+}
+
+/** Both judges say the same of every packet, and own some, not all. */
+function assertShared({ both, neither, ...disputed }: Judgement): void {
+  assert.deepEqual(disputed, { kernelOnly: 0, engineOnly: 0 });
+  assert.ok(both > 0 && neither > 0, `both ${both}, neither ${neither}`);
+}
+
+const invitation = ({ src, dst }: Ports): string => {
+  const family = src.includes(':') ? 'IP6' : 'IP4';
+  const host = (address: string): string => (family === 'IP6' ? `[${address}]` : address);
+  const body = [
+    'v=0',
+    `o=a 1 1 IN ${family} ${src}`,
+    's=-',
+    `c=IN ${family} ${src}`,
+    't=0 0',
+    `m=audio ${MEDIA} RTP/AVP 0`,
+    '',
+  ].join('\r\n');
+  return [
+    `INVITE sip:b@${host(dst)} SIP/2.0`,
+    `Via: SIP/2.0/UDP ${host(src)}:${SIP};branch=z9hG4bK1`,
+    `From: <sip:a@${host(src)}>;tag=1`,
+    `To: <sip:b@${host(dst)}>`,
+    `Call-ID: 1@${host(src)}`,
+    'CSeq: 1 INVITE',
+    `Contact: <sip:a@${host(src)}:${SIP}>`,
+    'Content-Type: application/sdp',
+    `Content-Length: ${body.length}`,
+    '',
+    body,
+  ].join('\r\n');
+};
+
+describe('the engine agrees with the kernel on frames of', { skip }, () => {
+  for (const conntrack of WAYS) {
+    test(`SCTP: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const inits = there((ends) => sctp({ ...ends, kind: 'init' }), { sport: 5000, dport: 9 });
+      assertShared(await send(lab, 'client', inits, 'new'));
+      const answers = back((ends) => sctp({ ...ends, kind: 'init ack' }), {
+        sport: 9,
+        dport: 5000,
+      });
+      assertShared(await send(lab, 'server', answers, 'reply'));
+    });
+
+    test(`media that SIP announced: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      for (const program of ['iptables', 'ip6tables']) {
+        const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
+        await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
+      }
+      await using _engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
+        sport: SIP,
+        dport: SIP,
+      });
+      assertShared(await send(lab, 'client', calls, 'new'));
+      const media = back(udp, { sport: 6000, dport: MEDIA });
+      assertShared(await send(lab, 'server', media, 'related'));
+    });
+
+    test(`no connection, which nobody owns: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await lab.gateway.run(
+        'nft',
+        ['-f', '-'],
+        'table inet first { chain raw { type filter hook prerouting priority raw; udp dport 99 notrack; }; }',
+      );
+      await using _engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      const { there } = await framesFor(lab);
+      const untracked = there(udp, { sport: 5000, dport: 99 });
+      const invalid = there((ends) => tcp({ ...ends, flags: ['ack'], seq: 7, ack: 9 }), {
+        sport: 5000,
+        dport: 9,
+      });
+      for (const [name, frames] of Object.entries({ untracked, invalid })) {
+        // The server answers what is INVALID by resets that are so, too.
+        const { neither, ...owned } = await send(lab, 'client', frames, name as Class);
+        assert.deepEqual(owned, { both: 0, kernelOnly: 0, engineOnly: 0 }, name);
+        assert.ok(neither >= frames.length, name);
+      }
+    });
+  }
+});
