@@ -1,6 +1,7 @@
 /*
  * npm run test:vm: boots a Debian kernel 6.1 in a virtual machine. Its target CLUSTERIP is the judge of the
- * policy clusterip, and its nft has the queue statement. Needs root and the packages of Debian 12. See test/vm.
+ * policy clusterip, its nft has the queue
+ * statement, and its queues tell the connection. Needs root and the packages of Debian 12. See test/vm.
  * `npm run test:vm -- WORD` runs the files with WORD in their path.
  */
 import { spawnSync } from 'node:child_process';
@@ -16,6 +17,8 @@ const TESTS = [
   'test/e2e/setup-traffic.test.ts',
   'test/e2e/setup-leaks.test.ts',
   'test/e2e/mixed.test.ts',
+  'test/e2e/connections.test.ts',
+  'test/e2e/connections-protocols.test.ts',
 ];
 
 function prepareKernel() {

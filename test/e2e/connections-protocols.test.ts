@@ -62,6 +62,25 @@ async function framesFor({ gateway: node }: Gateway): Promise<Frames> {
   };
 }
 
+/** Moves the judge behind what was put before it. */
+async function toTheEnd(node: Namespace): Promise<void> {
+  const move = '*mangle\n-D PREROUTING -j judge\n-A PREROUTING -j judge\nCOMMIT\n';
+  for (const program of ['iptables-restore', 'ip6tables-restore']) {
+    await node.run(program, ['--noflush', '-w', '10'], move);
+  }
+}
+
+/** Sends what begins connections from the server, and waits until as many more were judged. */
+async function sent(lab: Gateway, frames: readonly Buffer[]): Promise<Record<Class, Judgement>> {
+  const begun = seen((await lab.judged()).new);
+  await inject(lab.server, 'eth0', frames, { rate: 5000 });
+  await waitFor('all are judged', async () => {
+    const { new: fresh, related } = await lab.judged();
+    return seen(fresh) + seen(related) >= begun + frames.length;
+  });
+  return lab.judged();
+}
+
 const seen = ({ both, neither, kernelOnly, engineOnly }: Judgement): number =>
   both + neither + kernelOnly + engineOnly;
 
@@ -144,6 +163,40 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
       assertShared(await send(lab, 'client', calls, 'new'));
       const media = back(udp, { sport: 6000, dport: MEDIA });
       assertShared(await send(lab, 'server', media, 'related'));
+    });
+
+    test(`media that no helper was told of: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
+        sport: SIP,
+        dport: SIP,
+      });
+      const before = await send(lab, 'client', calls, 'new');
+      assertShared(before);
+      const { related, ...others } = await sent(lab, back(udp, { sport: 6000, dport: MEDIA }));
+      assert.equal(seen(related), 0);
+      // One server begins them all, so that they are of one node.
+      const [shared, alone] = [others.new.both - before.both, others.new.neither - before.neither];
+      assert.equal(shared + alone, 2 * COUNT);
+      assert.deepEqual([others.new.kernelOnly, others.new.engineOnly], [0, 0]);
+    });
+
+    test(`connections older than the engine: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await lab.gateway.run('nft', [
+        'add table inet t; add chain inet t c { type filter hook prerouting priority 0; ct state new; }',
+      ]);
+      const { there, back } = await framesFor(lab);
+      await lab.judge();
+      const begun = there(udp, { sport: 5000, dport: 9 });
+      await send(lab, 'client', begun, 'new');
+      await using engine = await engineOn(lab, conntrack);
+      await toTheEnd(lab.gateway);
+      assertShared(await send(lab, 'server', back(udp, { sport: 9, dport: 5000 }), 'reply'));
+      assert.equal(engine.stats().unknown, 0);
     });
 
     test(`no connection, which nobody owns: conntrack ${conntrack}`, async () => {

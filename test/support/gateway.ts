@@ -30,7 +30,8 @@ const CLASSES = {
   related: '--ctstate RELATED --ctdir ORIGINAL',
   'related-reply': '--ctstate RELATED --ctdir REPLY',
   invalid: '--ctstate INVALID',
-  untracked: '--ctstate UNTRACKED',
+  // But neighbour discovery, which the rules leave alone.
+  untracked: '--ctstate UNTRACKED ! -p 58',
 } as const;
 export type Class = keyof typeof CLASSES;
 

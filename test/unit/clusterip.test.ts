@@ -255,7 +255,7 @@ describe('the command line', () => {
     assert.deepEqual(cli(`explain ${two} --src 10.0.0.1 --proto 6`), {
       status: 2,
       stdout: '',
-      stderr: 'nfq-cluster: --proto, --sport and --dport belong to --policy clusterip\n',
+      stderr: 'nfq-cluster: --proto, --sport and --dport belong to --dst or --policy clusterip\n',
     });
     assert.equal(
       cli(`explain --policy clusterip ${two} --src ::1`).stderr,
