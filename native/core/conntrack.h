@@ -41,7 +41,8 @@ struct Connection {
   }
 };
 
-/** A flow that a helper awaits. Its destination is exact; its source counts as far as the mask goes. */
+/** A flow that a helper awaits. Its destination is exact; its source counts as far as the mask
+ * goes. */
 struct Expectation {
   Tuple tuple;
   Tuple mask;

@@ -19,18 +19,18 @@ namespace nfqc {
 
 /** Slots that hold one number each, and the names by which JavaScript knows them. */
 enum class Counter : std::size_t {
-  kReceived,       ///< packets taken from the queue
-  kOwned,          ///< packets whose bucket was owned
-  kForeign,        ///< packets whose bucket was not
-  kUnknown,        ///< packets whose connection was not known; treated as foreign
-  kMalformed,      ///< packets or messages that could not be read; treated as foreign
-  kFixups,         ///< packets sent on to have their pkt_type set to HOST
-  kVerdictErrors,  ///< verdicts that the kernel refused, or that could not be sent
-  kBatches,        ///< sends of verdicts
-  kReceiveErrors,  ///< receive calls that failed for want of memory or buffer
-  kQueueDropped,   ///< the kernel's: the queue was full
-  kUserDropped,    ///< the kernel's: the socket's receive buffer was full
-  kReceiveBuffer,  ///< bytes of receive buffer that the kernel granted
+  kReceived,          ///< packets taken from the queue
+  kOwned,             ///< packets whose bucket was owned
+  kForeign,           ///< packets whose bucket was not
+  kUnknown,           ///< packets whose connection was not known; treated as foreign
+  kMalformed,         ///< packets or messages that could not be read; treated as foreign
+  kFixups,            ///< packets sent on to have their pkt_type set to HOST
+  kVerdictErrors,     ///< verdicts that the kernel refused, or that could not be sent
+  kBatches,           ///< sends of verdicts
+  kReceiveErrors,     ///< receive calls that failed for want of memory or buffer
+  kQueueDropped,      ///< the kernel's: the queue was full
+  kUserDropped,       ///< the kernel's: the socket's receive buffer was full
+  kReceiveBuffer,     ///< bytes of receive buffer that the kernel granted
   kFlowHits,          ///< packets whose connection this thread knew from an earlier one
   kLookups,           ///< packets that ctnetlink was asked about
   kLookupHits,        ///< those whose connection it knew
@@ -42,11 +42,10 @@ enum class Counter : std::size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
-    kCounterNames{"received",      "owned",        "foreign",          "unknown",
-                  "malformed",     "fixups",       "verdictErrors",    "batches",
-                  "receiveErrors", "queueDropped", "userDropped",      "receiveBuffer",
-                  "flowHits",      "lookups",      "lookupHits",       "expected",
-                  "lookupTime",    "expectations", "expectationsLost"};
+    kCounterNames{"received",    "owned",         "foreign",      "unknown",         "malformed",
+                  "fixups",      "verdictErrors", "batches",      "receiveErrors",   "queueDropped",
+                  "userDropped", "receiveBuffer", "flowHits",     "lookups",         "lookupHits",
+                  "expected",    "lookupTime",    "expectations", "expectationsLost"};
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {

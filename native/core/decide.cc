@@ -24,7 +24,8 @@ std::uint32_t marked_bucket(const DecisionConfig& config, const Packet& packet) 
   return number >= 1 && number <= config.hashing.buckets ? number - 1 : kNoBucket;
 }
 
-/** The key of the packet's connection, as the queue's message tells it; of count 0 if it does not. */
+/** The key of the packet's connection, as the queue's message tells it; of count 0 if it does not.
+ */
 Key queued_key(const Packet& packet) noexcept {
   Connection connection;
   if (packet.conntrack == nullptr) return {};

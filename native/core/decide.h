@@ -63,7 +63,8 @@ struct DecisionConfig {
   return config.hashing.policy == Policy::kClusterip ? kClusteripCopyRange : 40;
 }
 
-/** Whether the packet's connection must be looked up: neither its mark nor its message tells the key. */
+/** Whether the packet's connection must be looked up: neither its mark nor its message tells the
+ * key. */
 [[nodiscard]] constexpr bool needs_lookup(const DecisionConfig& config,
                                           const Packet& packet) noexcept {
   if (config.connections != Connections::kLookup) return false;
@@ -89,10 +90,10 @@ struct Decision {
 };
 
 /**
- * Decides one packet. `now_ns` is on the clock of the ownership's deadline; `looked_up` the key of a
- * packet that needs_lookup(), of count 0 if it was not found. A packet without
- * readable addresses, or from an interface that is not in the config, is malformed: foreign,
- * whatever is owned. So is IPv6 under kClusterip.
+ * Decides one packet. `now_ns` is on the clock of the ownership's deadline; `looked_up` the key of
+ * a packet that needs_lookup(), of count 0 if it was not found. A packet without readable
+ * addresses, or from an interface that is not in the config, is malformed: foreign, whatever is
+ * owned. So is IPv6 under kClusterip.
  */
 [[nodiscard]] Decision decide(const DecisionConfig& config, const Ownership& ownership,
                               std::uint64_t now_ns, const Packet& packet,

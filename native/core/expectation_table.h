@@ -12,13 +12,14 @@
 namespace nfqc {
 
 /**
- * The flows that helpers await, as the kernel announced them. Of fixed size: when it is full, the one
- * that was announced first is forgotten.
+ * The flows that helpers await, as the kernel announced them. Of fixed size: when it is full, the
+ * one that was announced first is forgotten.
  */
 class ExpectationTable {
  public:
   static constexpr std::size_t kCapacity = 4096;
-  /** The kernel forgets an expectation when its packet arrives; that packet may still wait in the queue. */
+  /** The kernel forgets an expectation when its packet arrives; that packet may still wait in the
+   * queue. */
   static constexpr std::uint64_t kLingerNs = 10'000'000'000;
 
   explicit ExpectationTable(std::uint32_t seed) : entries_(kCapacity), seed_(seed) {

@@ -119,10 +119,9 @@ bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
 /** The ICMP type of the answer, or of what is answered. */
 std::optional<std::uint8_t> opposite(bool ipv6, std::uint8_t type) noexcept {
   using Pair = std::pair<std::uint8_t, std::uint8_t>;
-  constexpr std::array kIpv4{Pair{ICMP_ECHO, ICMP_ECHOREPLY},
-                             Pair{ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY},
-                             Pair{ICMP_INFO_REQUEST, ICMP_INFO_REPLY},
-                             Pair{ICMP_ADDRESS, ICMP_ADDRESSREPLY}};
+  constexpr std::array kIpv4{
+      Pair{ICMP_ECHO, ICMP_ECHOREPLY}, Pair{ICMP_TIMESTAMP, ICMP_TIMESTAMPREPLY},
+      Pair{ICMP_INFO_REQUEST, ICMP_INFO_REPLY}, Pair{ICMP_ADDRESS, ICMP_ADDRESSREPLY}};
   constexpr std::array kIpv6{Pair{ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY},
                              Pair{ICMPV6_NI_QUERY, ICMPV6_NI_REPLY}};
   const auto find = [type](const auto& pairs) -> std::optional<std::uint8_t> {
@@ -143,8 +142,8 @@ Tuple inverted(const Tuple& tuple) noexcept {
     std::swap(other.source_port, other.destination_port);
     return other;
   }
-  const auto type = opposite(tuple.source.count == 4,
-                             static_cast<std::uint8_t>(tuple.destination_port >> 8));
+  const auto type =
+      opposite(tuple.source.count == 4, static_cast<std::uint8_t>(tuple.destination_port >> 8));
   if (!type) return {};
   other.destination_port =
       static_cast<std::uint16_t>(*type << 8 | (tuple.destination_port & 0xffU));

@@ -8,12 +8,14 @@
 /* Which flow a packet is of, read as conntrack reads it. */
 namespace nfqc {
 
-/** Bytes of a packet that are read: two IP headers with options or extensions, and an ICMP header. */
+/** Bytes of a packet that are read: two IP headers with options or extensions, and an ICMP header.
+ */
 inline constexpr std::uint32_t kFlowCopyRange = 256;
 
 struct Flow {
-  Tuple tuple;         ///< not valid if the packet does not tell it
-  bool error = false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
+  Tuple tuple;  ///< not valid if the packet does not tell it
+  bool error =
+      false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
 };
 
 /**

@@ -11,7 +11,8 @@
 
 namespace nfqc {
 
-/** A hash of a tuple, or of a part of one. The seed is secret, lest somebody fill one set on purpose. */
+/** A hash of a tuple, or of a part of one. The seed is secret, lest somebody fill one set on
+ * purpose. */
 [[nodiscard]] inline std::uint32_t hash_tuple(const Tuple& tuple, std::uint32_t seed) noexcept {
   std::array<std::uint32_t, 10> words{};
   std::copy_n(tuple.source.words.begin(), 4, words.begin());
@@ -22,9 +23,9 @@ namespace nfqc {
 }
 
 /**
- * The keys of flows, by the tuple of either direction. Of fixed size: a flow that finds its set full
- * takes the place of the one that ends first. Each is forgotten after a while, as a tuple may come
- * to mean another flow.
+ * The keys of flows, by the tuple of either direction. Of fixed size: a flow that finds its set
+ * full takes the place of the one that ends first. Each is forgotten after a while, as a tuple may
+ * come to mean another flow.
  */
 class FlowTable {
  public:

@@ -57,7 +57,8 @@ void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
 void ConnectionLookup::find(std::uint64_t now) {
   if (asked_ == 0) return;
   const std::uint64_t started = now_ns();
-  /* Before the question: a flow that is confirmed in between is then found by the one or the other. */
+  /* Before the question: a flow that is confirmed in between is then found by the one or the other.
+   */
   drain(now);
   const int error = conntrack_.ask(
       {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection& connection) {

@@ -83,9 +83,8 @@ void put_protocol(nlmsghdr* message, const Tuple& tuple, bool ipv6) noexcept {
 /** Writes the question for a tuple: its length in bytes. */
 std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t sequence) {
   const bool ipv6 = tuple.source.count == 4;
-  nlmsghdr* message =
-      put_header(bytes, message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET), 0,
-                 ipv6 ? AF_INET6 : AF_INET);
+  nlmsghdr* message = put_header(bytes, message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET), 0,
+                                 ipv6 ? AF_INET6 : AF_INET);
   message->nlmsg_seq = sequence;
   nlattr* nest = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
   nlattr* addresses = mnl_attr_nest_start(message, CTA_TUPLE_IP);
@@ -140,7 +139,8 @@ void ConntrackSocket::require_answers() {
     if (error != 0) throw conntrack_fault("sendto", error);
     if (receive() < 1 || lengths_[0] < NLMSG_HDRLEN + 4) throw conntrack_fault("recvmmsg", EINVAL);
     const bool is_error = load<std::uint16_t>(answers_.data() + 4) == NLMSG_ERROR;
-    error = is_error ? static_cast<int>(0U - load<std::uint32_t>(answers_.data() + NLMSG_HDRLEN)) : 0;
+    error =
+        is_error ? static_cast<int>(0U - load<std::uint32_t>(answers_.data() + NLMSG_HDRLEN)) : 0;
   }
   if (error != 0 && error != ENOENT) throw conntrack_fault("sendto", error);
 }
@@ -219,7 +219,8 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
   }
   std::vector<unsigned char> buffer(kDatagram);
   for (;;) {
-    /* A dump goes on while it is read: each part is there before recv() returns the one before it. */
+    /* A dump goes on while it is read: each part is there before recv() returns the one before it.
+     */
     const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw conntrack_fault("recv", errno);
@@ -231,10 +232,9 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
       const auto code = load<std::uint32_t>(buffer.data() + NLMSG_HDRLEN);
       throw conntrack_fault("recv", static_cast<int>(0U - code));
     }
-    for_each_expectation(buffer.data(), length,
-                         [&each](ExpectationSocket::Event, const Expectation& expectation) {
-                           each(expectation);
-                         });
+    for_each_expectation(
+        buffer.data(), length,
+        [&each](ExpectationSocket::Event, const Expectation& expectation) { each(expectation); });
   }
 }
 

@@ -28,8 +28,8 @@ class ConntrackSocket {
   ConntrackSocket();
 
   /**
-   * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called for
-   * those that the kernel knows. 0, or an errno if the question could not be sent.
+   * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called
+   * for those that the kernel knows. 0, or an errno if the question could not be sent.
    */
   template <typename Answer>
   [[nodiscard]] int ask(std::span<const Tuple> tuples, Answer&& answer) noexcept {

@@ -106,7 +106,8 @@ int QueueSocket::set_flag(std::uint32_t flag) {
 
 bool QueueSocket::attach_connections() {
   int error = EAGAIN; /* the kernel has just loaded the module */
-  for (int i = 0; error == EAGAIN && i < kModuleRetries; ++i) error = set_flag(NFQA_CFG_F_CONNTRACK);
+  for (int i = 0; error == EAGAIN && i < kModuleRetries; ++i)
+    error = set_flag(NFQA_CFG_F_CONNTRACK);
   if (error == 0) return true;
   if (error == EOPNOTSUPP || error == EAGAIN) return false;
   throw Fault(FaultKind::kSystem, "sendto", error, "cannot ask for connections in the queue");

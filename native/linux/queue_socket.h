@@ -41,8 +41,8 @@ class QueueSocket {
   [[nodiscard]] bool attach_connections();
 
   /**
-   * Asks the kernel for packets, and `copy_range` bytes of each. It confirms by an error message with code 0 and kStartSequence,
-   * which can stand behind the first packets.
+   * Asks the kernel for packets, and `copy_range` bytes of each. It confirms by an error message
+   * with code 0 and kStartSequence, which can stand behind the first packets.
    */
   void start(std::uint32_t copy_range);
   static constexpr std::uint32_t kStartSequence = 0x51;

@@ -166,8 +166,7 @@ void QueueWorker::decide_all(int datagrams) {
   const std::uint64_t received_at = now_ns();
   if (lookup_) look_up(datagrams, received_at);
   std::size_t packets = 0;
-  for_each_message(datagrams,
-                   [&](const Message& message) { take(message, received_at, packets); });
+  for_each_message(datagrams, [&](const Message& message) { take(message, received_at, packets); });
   answer(received_at);
 }
 

@@ -52,7 +52,8 @@ function program(): Command {
       'read addresses, one a line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
     );
   withHashing(hashes).action((flags: Flags) => hash(flags));
-  for (const add of [addExplain, addControlCommands, addSetup, addDoctor, addRuleCommands]) add(top);
+  for (const add of [addExplain, addControlCommands, addSetup, addDoctor, addRuleCommands])
+    add(top);
   return top;
 }
 

@@ -67,7 +67,7 @@ export function checkConntrackGlue({ probe: { bind, conntrack } }: DoctorFacts):
   return [
     warning(check, 'The kernel does not tell the flow of a queued packet', {
       remedy:
-        'Use a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, where flows that belong to others (FTP data) are to follow them',
+        'Nothing, if ctnetlink may be asked instead; a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, saves these questions',
     }),
   ];
 }

@@ -50,6 +50,7 @@ describe('exports', () => {
       'NfqClusterError',
       ...[
         'apply',
+        'doctor',
         'exportRules',
         'findConnection',
         'importRules',

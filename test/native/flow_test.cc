@@ -61,8 +61,7 @@ TEST(FlowOf, IsBehindOptionsAndExtensions) {
   options[0] = 0x47;
   test::append(options, Bytes(8, 1));
   test::append(options, ports(5, 6));
-  EXPECT_EQ(flow_of(Made(options).packet).tuple,
-            tuple("10.0.0.1", "10.0.0.2", IPPROTO_UDP, 5, 6));
+  EXPECT_EQ(flow_of(Made(options).packet).tuple, tuple("10.0.0.1", "10.0.0.2", IPPROTO_UDP, 5, 6));
 
   Bytes payload{IPPROTO_DSTOPTS, 1};
   payload.resize(16);
@@ -91,7 +90,8 @@ TEST(FlowOf, AnIcmpErrorIsThatOfTheAnswersToTheLostPacket) {
   EXPECT_EQ(flow_of(made.packet).tuple, tuple("192.0.2.9", "10.0.0.1", IPPROTO_UDP, 53, 1000));
 
   Bytes message6{1, 4, 0, 0, 0, 0, 0, 0};
-  test::append(message6, ip("2001:db8::1", "2001:db8::9", IPPROTO_ICMPV6, {128, 0, 0, 0, 0, 7, 0, 1}));
+  test::append(message6,
+               ip("2001:db8::1", "2001:db8::9", IPPROTO_ICMPV6, {128, 0, 0, 0, 0, 7, 0, 1}));
   const Made made6(ip("2001:db8::5", "2001:db8::1", IPPROTO_ICMPV6, message6));
   EXPECT_TRUE(flow_of(made6.packet).error);
   EXPECT_EQ(flow_of(made6.packet).tuple,
@@ -100,8 +100,7 @@ TEST(FlowOf, AnIcmpErrorIsThatOfTheAnswersToTheLostPacket) {
 
 TEST(FlowOf, APingsIdAndTypeAreItsPorts) {
   const Made made(ip("10.0.0.1", "10.0.0.2", IPPROTO_ICMP, {0, 0, 0, 0, 0x12, 0x34, 0, 1}));
-  EXPECT_EQ(flow_of(made.packet).tuple,
-            tuple("10.0.0.1", "10.0.0.2", IPPROTO_ICMP, 0x1234, 0));
+  EXPECT_EQ(flow_of(made.packet).tuple, tuple("10.0.0.1", "10.0.0.2", IPPROTO_ICMP, 0x1234, 0));
 }
 
 TEST(FlowOf, CutAnywhereIsNoneAndNeverReadBeyond) {
@@ -213,9 +212,7 @@ TEST(ExpectationTable, KeepsAnEndedOneForAWhileAndTheNewestFirst) {
 
 TEST(ExpectationTable, ForgetsTheFirstWhenItIsFull) {
   ExpectationTable table(1);
-  const auto packet = [](std::uint16_t port) {
-    return tuple("10.0.0.1", "10.0.0.2", 6, 1, port);
-  };
+  const auto packet = [](std::uint16_t port) { return tuple("10.0.0.1", "10.0.0.2", 6, 1, port); };
   constexpr std::uint16_t kMore = 100;
   constexpr std::uint16_t kAll = ExpectationTable::kCapacity + kMore;
   for (std::uint16_t port = 0; port < kAll; ++port) {
