@@ -17,7 +17,7 @@ import {
   type Gateway,
   type Judgement,
 } from '../support/gateway.js';
-import { root } from '../support/processes.js';
+import { cli, root } from '../support/processes.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');
@@ -205,5 +205,22 @@ describe('an engine', { skip }, () => {
     await assert.rejects(engine.conntrack.originalOf({ ...reply, dst: '::1' }), {
       code: 'ERR_INVALID_OPTION',
     });
+    const hashing = ['--cluster-total-nodes', '2', '--cluster-hash-seed', '7'];
+    const explained = async (src: string, ...packet: string[]): Promise<unknown> => {
+      const args = ['explain', '--src', src, '--netns', lab.gateway.path, '--json', ...packet];
+      const { status, stdout, stderr } = await cli([...args, ...hashing]).outcome;
+      assert.equal(status, 0, stderr);
+      return JSON.parse(stdout);
+    };
+    const ports = ['--proto', '17', '--sport', String(PORT), '--dport', String(sport)];
+    const of = (await explained(reply.src, '--dst', reply.dst, ...ports)) as {
+      key: unknown;
+      node: number;
+    };
+    const alone = (await explained(original.src)) as { node: number };
+    assert.deepEqual(of.key, { address: original.src, by: 'original' });
+    assert.equal(of.node, alone.node);
+    const unheard = await explained(reply.src, '--dst', reply.dst, '--proto', '17');
+    assert.deepEqual((unheard as { key: unknown }).key, { address: reply.src, by: 'packet' });
   });
 });
