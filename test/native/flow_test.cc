@@ -44,8 +44,8 @@ Tuple tuple(const std::string& source, const std::string& destination, std::uint
 }
 
 TEST(FlowOf, IsThePacketsOwnTuple) {
-  for (const std::uint8_t protocol :
-       {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE}) {
+  for (const int number : {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE}) {
+    const auto protocol = static_cast<std::uint8_t>(number);
     const Made v4(ip("10.0.0.1", "10.0.0.2", protocol, ports(1000, 53)));
     EXPECT_EQ(flow_of(v4.packet).tuple, tuple("10.0.0.1", "10.0.0.2", protocol, 1000, 53));
     const Made v6(ip("2001:db8::1", "2001:db8::2", protocol, ports(1000, 53)));
