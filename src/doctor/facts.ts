@@ -40,6 +40,8 @@ export interface Subject {
   shared: readonly { address: string; mac: string; on: string }[];
   /** The priority of its first chain, in prerouting. */
   priority: number;
+  /** Whether it decides without connections, by each packet's own header. */
+  stateless: boolean;
   action: ResolvedOptions['action'];
   marks: ResolvedOptions['marks'];
 }

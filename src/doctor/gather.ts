@@ -63,10 +63,10 @@ const sysctlsOfAll = (subjects: DoctorFacts['subjects']): string[] =>
         changes.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on),
       );
 
-/** Options by which to ask what the kernel can do, where none are given. */
+/** Options by which to ask what the kernel can do, where none are given; they ask for no connections. */
 const anything = (netns: string | undefined): ResolvedOptions =>
   resolveOptions({
-    interfaces: ['lo'],
+    interfaces: [{ name: 'lo', key: 'destination' }],
     hashSeed: 0,
     totalNodes: 1,
     localNode: 1,

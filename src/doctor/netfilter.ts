@@ -136,7 +136,7 @@ function judgeRule(
   const before = (chain.prio ?? 0) < subject.priority;
   const text = JSON.stringify(rule.expr);
   const remedy = { command: deleting(rule) };
-  if (text.includes('{"notrack":null}')) {
+  if (!subject.stateless && text.includes('{"notrack":null}')) {
     return [
       error(
         'notrack',

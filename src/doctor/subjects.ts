@@ -5,6 +5,7 @@ import { rulesAreWanted } from '../setup/compare.js';
 import type { Facts } from '../setup/facts.js';
 import { digest, parseMarkers } from '../setup/markers.js';
 import { chainNames, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
+import { needsConntrack } from '../setup/connections.js';
 import { setups, status, type SetupStatus } from '../setup/setup.js';
 import { isClean } from '../setup/traces.js';
 import type { Subject } from './facts.js';
@@ -39,6 +40,7 @@ export async function subjectOf(
       mac === undefined ? [] : addresses.map(({ address }) => ({ address, mac, on })),
     ),
     priority: CHAIN_PRIORITY[mechanism?.kind ?? 'nft'],
+    stateless: !needsConntrack(options),
     action,
     marks,
   };
@@ -92,6 +94,7 @@ function ofStatus(
       return mac === undefined ? [] : [{ address: alone!, mac, on: change.on }];
     }),
     priority: CHAIN_PRIORITY[kind],
+    stateless: !rulesOf(name, nft).some(asksForState),
     // What the options would be if none of these were given.
     action: 'drop',
     marks: resolveMarks(undefined, {
@@ -103,12 +106,21 @@ function ofStatus(
   };
 }
 
+const asksForState = (rule: Rule): boolean =>
+  JSON.stringify(rule.expr).includes('{"ct":{"key":"state"}}');
+
+type Rule = NonNullable<Netfilter['rule']>;
+
+/** The rules of a setup before the queue. */
+const rulesOf = (name: string, nft: readonly Netfilter[]): Rule[] =>
+  nft.flatMap(({ rule }) =>
+    rule?.table === rulesName({ name }) && rule.chain.startsWith('before-') ? [rule] : [],
+  );
+
 /** The interfaces that the first rule of a setup names. */
 function entering(name: string, nft: readonly Netfilter[]): string[] {
-  const first = nft.find(
-    ({ rule }) => rule?.table === rulesName({ name }) && rule.chain.startsWith('before-'),
-  )?.rule;
-  const right = (first?.expr[0]?.['match'] as { right?: unknown } | undefined)?.right;
+  const first = rulesOf(name, nft)[0]?.expr[0];
+  const right = (first?.['match'] as { right?: unknown } | undefined)?.right;
   if (typeof right === 'string') return [right];
   return (right as { set?: string[] } | undefined)?.set ?? [];
 }

@@ -99,21 +99,23 @@ export const checkJhash = ({ jhash }: DoctorFacts): Finding[] =>
         }),
   ]);
 
-/** Whether there are connections at all: without them nothing is decided. */
-export const checkConntrack = ({ system, netns }: DoctorFacts): Finding[] =>
-  given('conntrack', system, ({ sysctls }) => [
-    sysctls[CONNTRACK] === undefined
-      ? error(
-          'conntrack',
-          'The kernel tracks no connections: /proc/sys/net/netfilter/nf_conntrack_max is not there',
-          {
-            remedy: 'Load the module; for a network namespace of its own, reading it needs no more',
-            command: 'modprobe nf_conntrack',
-          },
-          netns,
-        )
-      : ok('conntrack', 'The kernel tracks connections'),
-  ]);
+/** Whether there are connections, where they are asked for. */
+export const checkConntrack = ({ system, subjects }: DoctorFacts): Finding[] =>
+  given('conntrack', subjects, (all) =>
+    given('conntrack', system, ({ sysctls }) => {
+      if (sysctls[CONNTRACK] !== undefined) {
+        return [ok('conntrack', 'The kernel tracks connections')];
+      }
+      if (all.every(({ stateless, rules }) => stateless || !rules)) {
+        return [skipped('conntrack', 'The kernel tracks no connections; rules that need it ask')];
+      }
+      return [
+        error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {
+          command: 'modprobe nf_conntrack',
+        }),
+      ];
+    }),
+  );
 
 /** Below /proc/sys/net, and there only where connections are tracked. */
 export const CONNTRACK = 'netfilter/nf_conntrack_max';

@@ -78,7 +78,7 @@ function judge(
   if (!concerned || rule.chain === 'OUTPUT') return [];
   return [
     ...judgeQueue(subject, rule, netns),
-    ...judgeNotrack(rule, netns),
+    ...(subject.stateless ? [] : judgeNotrack(rule, netns)),
     ...judgeOrder(subject, rule, all, netns),
     ...judgeMarks(subject, rule, all),
   ];

@@ -2,6 +2,7 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
+import { needsConntrack } from './connections.js';
 import { hasIpv6, hasLegacyMangle } from './traces.js';
 import { inTrial } from './trial.js';
 
@@ -9,21 +10,33 @@ import { inTrial } from './trial.js';
  * Checked and not committed. In a chain without a hook, because even to try a base chain would drop all
  * packets that the namespace holds.
  */
-const NFT_BASE = `add table inet nfq-cluster-probe
-add chain inet nfq-cluster-probe probe
-add rule inet nfq-cluster-probe probe ct state invalid meta pkttype multicast meta pkttype set host
-`;
-const NFT_QUEUE = `${NFT_BASE}add rule inet nfq-cluster-probe probe queue num 0\n`;
+const nftChain = (...rules: string[]): string =>
+  [
+    'add table inet nfq-cluster-probe',
+    'add chain inet nfq-cluster-probe probe',
+    ...rules.map((rule) => `add rule inet nfq-cluster-probe probe ${rule}`),
+    '',
+  ].join('\n');
+
+const FOR_HOST = 'meta pkttype multicast meta pkttype set host';
+
+/**
+ * What both mechanisms need of nft. Where no connections are tracked, even to try a rule that asks for them
+ * would add and remove hooks, and the kernel would drop what queues hold.
+ */
+const baseOf = (options: ResolvedOptions): string[] =>
+  needsConntrack(options) ? [`ct state invalid ${FOR_HOST}`] : [FOR_HOST];
 
 /**
  * Asks the running kernel by what its packets can be queued, and changes nothing in the namespace.
  * @throws NfqClusterError `ERR_NO_NFQUEUE`, `ERR_NO_TOOL`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_RULES`
  */
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
-  await checkNft(options.netns);
+  const base = baseOf(options);
+  await checkNft(base, options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   const queue = await run('nft', ['--check', '-f', '-'], {
-    input: NFT_QUEUE,
+    input: nftChain(...base, 'queue num 0'),
     netns: options.netns,
   });
   if (queue.status === 0) return { kind: 'nft' };
@@ -42,9 +55,9 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
  * @throws NfqClusterError what `chooseMechanism` throws
  */
 export async function hasJhash(netns: string | undefined): Promise<boolean> {
-  await checkNft(netns);
+  await checkNft([FOR_HOST], netns);
   const rule = 'meta mark set jhash ip saddr mod 2 seed 0x1';
-  const input = `${NFT_BASE}add rule inet nfq-cluster-probe probe ${rule}\n`;
+  const input = nftChain(rule);
   return (await run('nft', ['--check', '-f', '-'], { input, netns })).status === 0;
 }
 
@@ -53,9 +66,9 @@ export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
   mechanism.kind === 'nft' ? 'accept' : 'repeat';
 
 /** Both mechanisms need nft, as only it can set a packet's pkt_type. */
-async function checkNft(netns: string | undefined): Promise<void> {
+async function checkNft(base: readonly string[], netns: string | undefined): Promise<void> {
   await runOrThrow('check a rule by nft', 'nft', ['--check', '-f', '-'], {
-    input: NFT_BASE,
+    input: nftChain(...base),
     netns,
   });
 }

@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NET_ADMIN_ALONE } from '../support/capabilities.js';
+import { heldPackets } from '../../src/setup/held.js';
 import { diagnosis, doctorLab, SETUP, type DoctorLab } from '../support/doctor.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
 import { cli, waitFor } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
-import { CLUSTER } from '../support/wire.js';
+import { CLUSTER, NODE, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -118,6 +121,39 @@ describe('doctor', { skip }, () => {
     const rule = 'iptables-legacy -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack';
     await mended(at, rule, 'notrack', /iptables-legacy, table raw, PREROUTING 1/);
   });
+
+  for (const key of ['source', 'destination']) {
+    test(`lets the packets be that a queue holds, where the ${key} is hashed`, async () => {
+      await using at = await wire();
+      const options = [
+        '-i',
+        `eth0:${key}`,
+        '--cluster-total-nodes',
+        '1',
+        '--cluster-hash-seed',
+        '0',
+      ];
+      const setup = [...options, '--cluster-local-node', '1'];
+      const run = ['run', ...setup, '--control', 'none', '--json'];
+      const engine = cli(run, { namespace: at.node });
+      await engine.event('ready');
+      engine.child.kill('SIGSTOP');
+      const frames = Array.from({ length: 5 }, (_, index) =>
+        udp({ src: SENDER.ipv4, dst: NODE.ipv4, sport: 5000 + index }),
+      );
+      await inject(at.sender, 'eth0', frames);
+      const held = async (): Promise<number> =>
+        heldPackets(await at.node.run('cat', ['/proc/net/netfilter/nfnetlink_queue']));
+      await waitFor('the queue holds them', async () => (await held()) === 5);
+      await diagnosis(at, setup);
+      await diagnosis(at, []);
+      engine.child.kill('SIGCONT');
+      engine.child.kill('SIGINT');
+      const { owned } = await engine.event('closed');
+      assert.equal(owned, 5);
+      assert.equal((await engine.outcome).status, 0);
+    });
+  }
 
   test('sees another program on the queue, and then nobody', async () => {
     await using at = await doctorLab({ running: false });

@@ -18,6 +18,7 @@ const SUBJECT: Subject = {
   changes: [{ kind: 'mac', on: 'eth0', value: MAC }],
   shared: [{ address: '192.0.2.10', mac: MAC, on: 'eth0' }],
   priority: -152,
+  stateless: false,
   action: 'drop',
   marks: {
     owned: { value: 0xffff, mask: 0xffff },
@@ -122,6 +123,15 @@ describe('doctor', () => {
     assert.deepEqual(named(wrong({ system: { known: { ...system.known, sysctls: {} } } })), [
       'error conntrack',
     ]);
+  });
+
+  it('asks a stateless setup for no connections', () => {
+    const stateless = { subjects: { known: [{ ...SUBJECT, stateless: true }] } };
+    const interfaces = { eth0: { mac: '', addresses: [], macs: [MAC] } };
+    const system = { known: { interfaces, sysctls: {} } };
+    assert.deepEqual(named(wrong({ ...stateless, system })), ['skipped conntrack']);
+    const nft = { known: [chain('prerouting'), rule([{ notrack: null }])] };
+    assert.deepEqual(wrong({ ...stateless, nft }), []);
   });
 
   it('asks for the capability that is missing', () => {
