@@ -3,6 +3,7 @@
 #include <random>
 
 #include "clock.h"
+#include "fault.h"
 
 namespace nfqc {
 
@@ -27,11 +28,18 @@ void ConnectionLookup::drain(std::uint64_t now) {
         if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
         expectations_.end(expectation, now);
       });
-  if (!complete) {
-    counters_.add(Counter::kExpectationsLost);
-    learn_all(now);
-  }
+  if (!complete) relearn(now);
   if (changed || !complete) counters_.set(Counter::kExpectations, expectations_.held(now));
+}
+
+/** After a loss. Where the list cannot be read either, what is missing is unknown, and dropped. */
+void ConnectionLookup::relearn(std::uint64_t now) {
+  counters_.add(Counter::kExpectationsLost);
+  try {
+    learn_all(now);
+  } catch (const Fault&) {
+    counters_.add(Counter::kReceiveErrors);
+  }
 }
 
 void ConnectionLookup::begin() noexcept {

@@ -23,7 +23,7 @@ class ConnectionLookup {
   static constexpr std::uint64_t kFlowLifetimeNs = 1'000'000'000;
 
   /**
-   * Must be made before the queue is bound: an expectation is announced only to those who listen.
+   * Must be made before packets are asked for: an expectation is announced only to those who listen.
    * @throws Fault kPrivilege, kNoConntrack, kSystem
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
@@ -46,6 +46,7 @@ class ConnectionLookup {
   static constexpr std::size_t kPackets = ConntrackSocket::kQuestions;
 
   void learn_all(std::uint64_t now);
+  void relearn(std::uint64_t now);
   void find_without_flow(std::size_t question, std::uint64_t now) noexcept;
 
   const DecisionConfig& config_;

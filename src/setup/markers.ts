@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ResolvedOptions } from '../options.js';
+import { isClusterip } from './clusterip.js';
+import { knownRules, needsConntrack } from './connections.js';
 
 /*
  * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
@@ -42,7 +44,10 @@ export function parseMarkers(chains: readonly string[]): Markers {
 }
 
 /** Equal for options that lead to the same setup. */
-export function digest({ interfaces, queues, action, marks }: ResolvedOptions): string {
-  const setup = JSON.stringify({ interfaces, queues, action, marks });
+export function digest(options: ResolvedOptions): string {
+  const { interfaces, queues, action, marks } = options;
+  const connections = needsConntrack(options) && knownRules(options);
+  const clusterip = isClusterip(options);
+  const setup = JSON.stringify({ interfaces, queues, action, marks, connections, clusterip });
   return createHash('sha256').update(setup).digest('hex').slice(0, 12);
 }

@@ -246,6 +246,11 @@ test('what is remembered is read again', () => {
   });
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));
+  assert.notEqual(digest(options({})), digest(options({}, { policy: 'clusterip' })));
+  const ruled = (conntrack: 'queue' | 'netlink' | 'mark' | 'off'): string =>
+    digest(options({}, { rules: 'nft', conntrack }));
+  assert.equal(new Set([ruled('netlink'), ruled('mark'), ruled('off')]).size, 3);
+  assert.equal(ruled('netlink'), ruled('queue'));
 });
 
 test('the packets that queues hold are counted', () => {
