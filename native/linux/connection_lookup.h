@@ -23,7 +23,8 @@ class ConnectionLookup {
   static constexpr std::uint64_t kFlowLifetimeNs = 1'000'000'000;
 
   /**
-   * Must be made before packets are asked for: an expectation is announced only to those who listen.
+   * Must be made before packets are asked for: an expectation is announced only to those who
+   * listen.
    * @throws Fault kPrivilege, kNoConntrack, kSystem
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
