@@ -22,6 +22,15 @@ export const oneOf = <T extends string>(...names: readonly T[]) =>
     (names as readonly unknown[]).includes(value),
   );
 
+export const distinct = <T extends string>(...names: readonly T[]) =>
+  check<readonly T[]>(
+    `a list of ${names.map((name) => `"${name}"`).join(' and ')}, each at most once`,
+    (value) =>
+      Array.isArray(value) &&
+      [...(value as unknown[])].every((entry) => (names as readonly unknown[]).includes(entry)) &&
+      new Set(value).size === value.length,
+  );
+
 export const oneBit = check<number>(
   'a single bit, such as 0x40000000',
   (value) => isInteger(value, 1, U32) && Number.isInteger(Math.log2(value)),

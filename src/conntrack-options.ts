@@ -4,34 +4,52 @@ import type { Policy, ResolvedInterface, Rules } from './options.js';
 /** What tells the original direction of a packet's connection, and its master. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';
 
+/** What the kernel decides by itself: packets of known connections, and new ones of known sources. */
+export type Offload = 'flows' | 'sources';
+
+interface Given {
+  conntrack?: 'auto' | ConntrackSource | undefined;
+  offload?: readonly Offload[] | undefined;
+}
+
 interface Surroundings {
   policy: Policy;
   interfaces: readonly ResolvedInterface[];
   rules: Rules;
 }
 
+interface ResolvedConntrack {
+  conntrack: 'auto' | ConntrackSource;
+  offload: readonly Offload[];
+}
+
 /**
- * How connections are followed; `off` where a packet is decided by its own header alone.
+ * How connections are followed, `off` where a packet is decided by its own header alone; and what of them
+ * is left to the kernel.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
-export function resolveConntrack(
-  conntrack: 'auto' | ConntrackSource = 'auto',
-  around: Surroundings,
-): 'auto' | ConntrackSource {
+export function resolveConntrack(given: Given, around: Surroundings): ResolvedConntrack {
+  const { conntrack = 'auto', offload = [] } = given;
   const stateless = statelessness(around);
   if (stateless !== undefined && conntrack !== 'auto' && conntrack !== 'off') {
     throw invalidOption('conntrack', '"auto" or "off"', conntrack, stateless);
   }
-  if (around.rules === 'none' && conntrack === 'mark') {
+  const resolved = stateless === undefined ? conntrack : 'off';
+  if (offload.length > 0 && resolved === 'off') {
     throw invalidOption(
-      'conntrack',
-      'another than "mark" where rules is "none"',
-      'mark',
-      "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.",
+      'offload',
+      'an empty list where conntrack is off',
+      offload,
+      stateless ?? "Set conntrack to 'auto'.",
     );
   }
-  return stateless === undefined ? conntrack : 'off';
+  if (around.rules === 'none') refuseWithoutRules(conntrack, offload);
+  return { conntrack: resolved, offload };
 }
+
+/** Whether the rules keep a connection's bucket in its connmark. */
+export const keepsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean =>
+  conntrack === 'mark' || offload.length > 0;
 
 /** Why the packet's own header alone gives the key; undefined if its connection does. */
 function statelessness({ policy, interfaces }: Surroundings): string | undefined {
@@ -39,4 +57,15 @@ function statelessness({ policy, interfaces }: Surroundings): string | undefined
   const inside = interfaces.find(({ key }) => key === 'destination');
   if (inside === undefined) return undefined;
   return `A gateway with key 'destination' (${inside.name}) hashes every packet by its own header.`;
+}
+
+/** Both live by rules that no user could keep equal to the engine's. */
+function refuseWithoutRules(conntrack: string, offload: readonly Offload[]): void {
+  const remedy = "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.";
+  if (conntrack === 'mark') {
+    throw invalidOption('conntrack', 'another than "mark" where rules is "none"', 'mark', remedy);
+  }
+  if (offload.length > 0) {
+    throw invalidOption('offload', 'an empty list where rules is "none"', offload, remedy);
+  }
 }

@@ -7,6 +7,7 @@ import type { Request } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
+import { keepsBucket } from './conntrack-options.js';
 import { fromNative, native, type NativeEngine } from './native.js';
 import {
   resolveOptions,
@@ -23,6 +24,8 @@ import {
   type Mechanism,
 } from './setup/index.js';
 import { netnsPath } from './setup/exec.js';
+import { learnsForeign } from './setup/offload.js';
+import { rulesName } from './setup/ruleset.js';
 import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
@@ -73,8 +76,9 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   readonly conntrack: Conntrack;
   /**
    * Replaces what is owned, at once and as a whole. When the promise resolves, no packet is decided
-   * by the old ownership any more, so that another node may take over.
-   * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`
+   * by the old ownership any more, so that another node may take over. With `offload` the kernel's set
+   * comes first, and if it cannot be changed nothing is.
+   * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`; with `offload` also `ERR_RULES`
    */
   setOwnership(ownership: OwnershipInput): Promise<void>;
   /**
@@ -116,6 +120,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
+  /** The changes of what the kernel decides by itself, one after the other. */
+  #changes: Promise<unknown> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
 
   constructor(options: ResolvedOptions) {
@@ -123,7 +129,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.options = options;
     this.#owned = options.owned;
     this.#native = new native.NativeEngine(
-      { ...options, netns: options.netns === undefined ? '' : netnsPath(options.netns) },
+      {
+        ...options,
+        netns: options.netns === undefined ? '' : netnsPath(options.netns),
+        learnForeign: learnsForeign(options),
+        keepsBucket: keepsBucket(options),
+        table: options.offload.length > 0 ? rulesName(options) : '',
+      },
       options.owned,
       options.validFor,
       (error) => this.emit('fault', fromNative(error) as NfqClusterError),
@@ -142,13 +154,26 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     try {
       await this.#listen();
       this.mechanism = mechanism;
-      if (mechanism !== undefined) this.#rules = await install(this.options, mechanism);
+      if (mechanism !== undefined) await this.#inOrder(() => this.#install(mechanism));
     } catch (error) {
       await this.#control?.close();
       await this.#native.close(0);
       throw error;
     }
     this.#watchLoss();
+  }
+
+  async #install(mechanism: Mechanism): Promise<void> {
+    const owning = { owned: this.#owned, remaining: () => this.#native.remaining() };
+    this.#rules = await install(this.options, mechanism, { owning });
+    // By now the timeouts may be late.
+    if (this.#offloads && owning.remaining() !== Infinity) await this.#rules.setOwned(owning);
+  }
+
+  #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#changes.then(change);
+    this.#changes = done.catch(() => undefined);
+    return done;
   }
 
   async #listen(): Promise<void> {
@@ -174,8 +199,35 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     return { buckets: this.#owned, validFor: this.#native.remaining() };
   }
 
-  async setOwnership(input: OwnershipInput): Promise<void> {
-    const { owned, validFor } = resolveOwnership(input, this.options.buckets, this.options.classic);
+  setOwnership(input: OwnershipInput): Promise<void> {
+    return this.#change(() => input);
+  }
+
+  own(change: string, { validFor }: { validFor?: number } = {}): Promise<void> {
+    return this.#change(() => changed(change, this.ownership, this.options, validFor));
+  }
+
+  async #change(wanted: () => OwnershipInput): Promise<void> {
+    const called = this.#native.now();
+    const resolve = () => resolveOwnership(wanted(), this.options.buckets, this.options.classic);
+    if (!this.#offloads) {
+      const { owned, validFor } = resolve();
+      return this.#adopt(owned, validFor);
+    }
+    return this.#inOrder(async () => {
+      const { owned, validFor } = resolve();
+      const remaining = (): number => Math.max(0, called + validFor - this.#native.now());
+      if (this.#closing !== undefined) throw closed();
+      await this.#rules?.setOwned({ owned, remaining });
+      await this.#adopt(owned, remaining());
+    });
+  }
+
+  get #offloads(): boolean {
+    return this.options.offload.length > 0;
+  }
+
+  async #adopt(owned: readonly number[], validFor: number): Promise<void> {
     if (this.#closing !== undefined) throw closed();
     try {
       const adopted = this.#native.setOwnership(owned, validFor);
@@ -186,12 +238,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
   }
 
-  async own(change: string, { validFor }: { validFor?: number } = {}): Promise<void> {
-    await this.setOwnership(changed(change, this.ownership, this.options, validFor));
-  }
-
   stats(): Stats {
-    this.#native.readDrops();
+    this.#native.readCounts();
     return this.#stats.stats(this.#stats.snapshot());
   }
 
@@ -207,7 +255,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       })) {
         /* Intervals that passed while the consumer was busy come all the same. */
         if (this.#ending.signal.aborted) return;
-        this.#native.readDrops();
+        this.#native.readCounts();
         const now = this.#stats.snapshot();
         yield this.#stats.stats(now, before);
         before = now;
@@ -228,6 +276,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #close(deadline: number): Promise<void> {
     clearInterval(this.#lossCheck);
     await this.#control?.close();
+    await this.#changes;
     try {
       await this.#rules?.stopQueueing();
     } finally {

@@ -2,7 +2,7 @@ export { Control, type ControlTarget } from './control/client.js';
 export type { Counts, Status, Summary } from './control/status.js';
 export { doctor, type Diagnosis, type Finding, type Level } from './doctor/index.js';
 export { findConnection, type Conntrack, type Connection, type Tuple } from './conntrack.js';
-export type { ConntrackSource } from './conntrack-options.js';
+export type { ConntrackSource, Offload } from './conntrack-options.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
 export {

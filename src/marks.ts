@@ -1,15 +1,16 @@
+import { keepsBucket } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import type { MarkOptions, ResolvedOptions } from './options.js';
 
 /** What the marks are used for. */
-type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack'>;
+type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 'offload'>;
 
 /**
  * The bits of a mark that are ours.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function resolveMarks(given: Given | undefined, use: Use): ResolvedOptions['marks'] {
-  const carried = use.policy === 'clusterip' || use.conntrack === 'mark';
+  const carried = use.policy === 'clusterip' || keepsBucket(use);
   if (!carried) refuse('marks.bucket', given?.bucket, CARRIED);
   if (use.conntrack === 'off') refuse('marks.direct', given?.direct, FOLLOWED);
   const marks = {
@@ -36,7 +37,7 @@ export function resolveMarks(given: Given | undefined, use: Use): ResolvedOption
   return marks;
 }
 
-const CARRIED = "It belongs to policy 'clusterip' and conntrack 'mark'.";
+const CARRIED = "It belongs to policy 'clusterip', conntrack 'mark' and offload.";
 const FOLLOWED = 'It belongs to a conntrack that is not off.';
 
 /** A rule of the user's own that sets the bit is not to be presumed. */

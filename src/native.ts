@@ -31,12 +31,14 @@ export interface NativeEngine {
   setOwnership(owned: readonly number[], validForMs: number): Promise<void>;
   /** Milliseconds until nothing is owned; Infinity if that never comes. */
   remaining(): number;
+  /** Milliseconds on the clock of deadlines, which runs on through suspend. */
+  now(): number;
   /** Which way connections are followed, once it is open. */
   connections(): 'off' | 'queue' | 'lookup';
   /** The memory that the queue threads write. Called once. */
   counters(): ArrayBuffer;
-  /** Takes the kernel's drop counts into the counters. */
-  readDrops(): void;
+  /** Takes the kernel's counts into the counters. */
+  readCounts(): void;
   close(deadlineMs: number): Promise<void>;
   ref(): void;
   unref(): void;
@@ -67,7 +69,9 @@ export type CounterName =
   | 'expected'
   | 'lookupTime'
   | 'expectations'
-  | 'expectationsLost';
+  | 'expectationsLost'
+  | 'offloadedOwned'
+  | 'offloadedForeign';
 
 export interface Layout {
   /** 64-bit slots from one queue thread's to the next one's. */
@@ -82,6 +86,12 @@ export interface Layout {
 export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
   /** A path, or '' for the process's own namespace. */
   netns: string;
+  /** Whether foreign packets pass too, with the mark `direct`, for rules to learn their source. */
+  learnForeign: boolean;
+  /** Whether the rules keep the bucket in the connmark, where an earlier engine's are then cleared. */
+  keepsBucket: boolean;
+  /** The nft table whose counters tell what the kernel decided by itself; '' if it decides nothing. */
+  table: string;
 }
 
 export interface NativeTuple {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   adjacentBits,
   check,
+  distinct,
   integer,
   integers,
   interfaceName,
@@ -14,7 +15,7 @@ import {
   U32,
 } from './checks.js';
 import { ascending, inverted, localBuckets } from './buckets.js';
-import { resolveConntrack, type ConntrackSource } from './conntrack-options.js';
+import { resolveConntrack, type ConntrackSource, type Offload } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
 import { resolveMarks } from './marks.js';
@@ -92,14 +93,15 @@ export interface MarkOptions {
   decided?: number;
   /**
    * One bit. Before the queue: the packet goes in its connection's original direction, has no master and
-   * is no ICMP error, so that its own source is the key.
+   * is no ICMP error, so that its own source is the key. After it, with offload `sources`: the packet is
+   * foreign, and comes by for its source to be learned before it is dropped.
    * @default 0x20000000; 0 where `rules` is `none`, until you write such a rule
    */
   direct?: number;
   /**
    * Adjacent bits. The packet's bucket plus 1 (CLUSTERIP's node number): after the queue, for a rule to
    * store in the same bits of the connmark; before it, what the connmark holds. Only with policy
-   * `clusterip` and conntrack `mark`.
+   * `clusterip`, conntrack `mark` and offload.
    * @default 0x03ff0000
    */
   bucket?: number;
@@ -170,6 +172,14 @@ export interface Options {
    * @default 'auto'
    */
   conntrack?: 'auto' | ConntrackSource;
+  /**
+   * What the kernel decides by itself, without the queue. `flows`: packets of connections whose bucket is
+   * known, kept in the connmark. `sources`: also new connections of sources whose bucket is known. What is
+   * owned is then a set of the nft table, whose elements end with the ownership. Needs `rules`, and a
+   * conntrack that is not off. docs/connections.md says what it costs.
+   * @default []
+   */
+  offload?: readonly Offload[];
   /**
    * How a packet that passes returns to the kernel: `accept` goes on at the next hook, `repeat`
    * runs the queueing hook again with `marks.decided` set, so that xtables rules behind the queue
@@ -246,6 +256,7 @@ export interface ResolvedOptions {
   /** `direct` and `bucket` are 0 where nothing uses them. */
   marks: { owned: MaskedMark; multicast: number; decided: number; direct: number; bucket: number };
   conntrack: 'auto' | ConntrackSource;
+  offload: readonly Offload[];
   reinject: 'accept' | 'repeat';
   rules: Rules;
   name: string;
@@ -329,6 +340,7 @@ const schema = z.strictObject(
       )
       .optional(),
     conntrack: oneOf('auto', 'queue', 'netlink', 'mark', 'off').optional(),
+    offload: distinct<Offload>('flows', 'sources').optional(),
     reinject: oneOf('accept', 'repeat').optional(),
     rules: oneOf('none', 'auto', 'nft', 'xtables').optional(),
     name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
@@ -369,11 +381,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
   const interfaces = resolveInterfaces(options);
   const hashing = resolveHashing(options);
   const rules = options.rules ?? 'none';
-  const conntrack = resolveConntrack(options.conntrack, {
-    policy: hashing.policy,
-    interfaces,
-    rules,
-  });
+  const followed = resolveConntrack(options, { policy: hashing.policy, interfaces, rules });
   return {
     queues,
     interfaces,
@@ -386,9 +394,9 @@ export function resolveOptions(input: unknown): ResolvedOptions {
       policy: hashing.policy,
       rules,
       buckets: share.buckets,
-      conntrack,
+      ...followed,
     }),
-    conntrack,
+    ...followed,
     reinject: options.reinject ?? 'accept',
     rules,
     name: options.name ?? `q${queues[0]!}`,

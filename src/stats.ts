@@ -51,6 +51,10 @@ export interface Stats {
   expectations: number;
   /** Times that the kernel could not tell a queue thread of every expectation. */
   expectationsLost: number;
+  /** Owned packets that the kernel passed by itself; not among `received`. Only with `offload`. */
+  offloadedOwned: number;
+  /** Foreign ones that it dropped, or under action `mark` passed unmarked. */
+  offloadedForeign: number;
   /** Packets per bucket. */
   buckets: number[];
   /** Batches by their number of packets: index 0 to 64. */

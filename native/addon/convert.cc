@@ -115,6 +115,7 @@ DecisionConfig to_decision_config(const Napi::Object& object) {
   config.marks = to_mark_bits(object, config.action, config.pass_verdict);
   config.marks.bucket_in = text(object, "conntrack") != "off" && config.marks.bucket_mask != 0;
   config.strict = boolean(object, "strict");
+  config.learn_foreign = boolean(object, "learnForeign");
   return config;
 }
 
@@ -163,6 +164,8 @@ EngineConfig to_engine_config(const Napi::Object& object) {
   config.worker.decision = to_decision_config(object);
   config.worker.conntrack = to_conntrack_choice(text(object, "conntrack"));
   config.worker.netns = text(object, "netns");
+  config.worker.table = text(object, "table");
+  if (boolean(object, "keepsBucket")) config.worker.connmarks = config.worker.decision.marks.bucket_mask;
   config.worker.queue_length = u32(object, "queueLength");
   config.worker.receive_buffer = u32(object, "receiveBuffer");
   config.worker.gather_us = u32(object, "gather");

@@ -27,9 +27,10 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
         {InstanceMethod<&EngineWrap::open>("open"),
          InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
          InstanceMethod<&EngineWrap::remaining>("remaining"),
+         InstanceMethod<&EngineWrap::now>("now"),
          InstanceMethod<&EngineWrap::connections>("connections"),
          InstanceMethod<&EngineWrap::counters>("counters"),
-         InstanceMethod<&EngineWrap::read_drops>("readDrops"),
+         InstanceMethod<&EngineWrap::read_counts>("readCounts"),
          InstanceMethod<&EngineWrap::close>("close"), InstanceMethod<&EngineWrap::ref>("ref"),
          InstanceMethod<&EngineWrap::unref>("unref")});
   }
@@ -94,6 +95,11 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     return Napi::Number::New(info.Env(), ms);
   }
 
+  /** Milliseconds on the clock of the deadlines. */
+  Napi::Value now(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), static_cast<double>(now_ns()) / 1e6);
+  }
+
   /** Which way connections are followed: "off", "queue" or "lookup". */
   Napi::Value connections(const Napi::CallbackInfo& info) {
     switch (engine_->connections()) {
@@ -112,7 +118,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
         [](Napi::Env, void*, std::shared_ptr<CounterBlock>* block) { delete block; }, keep);
   }
 
-  void read_drops(const Napi::CallbackInfo&) { engine_->read_drops(); }
+  void read_counts(const Napi::CallbackInfo&) { engine_->read_counts(); }
 
   void ref(const Napi::CallbackInfo& info) {
     if (is_open()) faults_.Ref(info.Env());

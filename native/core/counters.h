@@ -38,6 +38,8 @@ enum class Counter : std::size_t {
   kLookupNs,          ///< nanoseconds that all this took
   kExpectations,      ///< flows that helpers await now
   kExpectationsLost,  ///< times that the kernel could not tell of all of them
+  kOffloadedOwned,    ///< the kernel's: passed by itself
+  kOffloadedForeign,  ///< the kernel's: dropped by itself
   kCount,
 };
 
@@ -45,7 +47,7 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::
     kCounterNames{"received",    "owned",         "foreign",      "unknown",         "malformed",
                   "fixups",      "verdictErrors", "batches",      "receiveErrors",   "queueDropped",
                   "userDropped", "receiveBuffer", "flowHits",     "lookups",         "lookupHits",
-                  "expected",    "lookupTime",    "expectations", "expectationsLost"};
+                  "expected",    "lookupTime",    "expectations", "expectationsLost", "offloadedOwned", "offloadedForeign"};
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {

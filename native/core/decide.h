@@ -42,7 +42,8 @@ struct MarkBits {
   std::uint32_t decided = 0;      ///< 0 unless packets are reinjected by NF_REPEAT
   std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: not said
   bool bucket_in = false;         ///< the rules bring the bucket in the same bits, if they know it
-  std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key
+  std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key; out:
+                                  ///< foreign, see learn_foreign
 };
 
 /** All that a decision depends on besides the packet and the ownership. */
@@ -54,6 +55,8 @@ struct DecisionConfig {
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
   Connections connections = Connections::kOff;
+  /** Foreign packets whose source is the key pass, with `marks.direct`, for rules to learn. */
+  bool learn_foreign = false;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
 

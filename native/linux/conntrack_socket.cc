@@ -208,12 +208,14 @@ bool ExpectationSocket::drain(const OnEvent& on_event) {
   }
 }
 
-void list_expectations(const std::function<void(const Expectation&)>& each) {
+namespace {
+
+/** Calls `take` with each datagram of the kernel's list of a kind, without its end. */
+template <typename Take>
+void list_all(std::uint16_t type, Take&& take) {
   const MnlSocket socket = open_socket();
   alignas(nlmsghdr) std::array<unsigned char, 64> question{};
-  const nlmsghdr* message =
-      put_header(question.data(), message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_GET),
-                 NLM_F_DUMP, AF_UNSPEC);
+  const nlmsghdr* message = put_header(question.data(), type, NLM_F_DUMP, AF_UNSPEC);
   if (mnl_socket_sendto(socket.get(), message, message->nlmsg_len) < 0) {
     throw conntrack_fault("sendto", errno);
   }
@@ -226,16 +228,71 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
     if (n < 0) throw conntrack_fault("recv", errno);
     const auto length = static_cast<std::size_t>(n);
     if (length < NLMSG_HDRLEN) throw conntrack_fault("recv", EBADMSG);
-    const std::uint16_t type = load<std::uint16_t>(buffer.data() + 4);
-    if (type == NLMSG_DONE) return;
-    if (type == NLMSG_ERROR && length >= NLMSG_HDRLEN + 4) {
+    const std::uint16_t answer = load<std::uint16_t>(buffer.data() + 4);
+    if (answer == NLMSG_DONE) return;
+    if (answer == NLMSG_ERROR && length >= NLMSG_HDRLEN + 4) {
       const auto code = load<std::uint32_t>(buffer.data() + NLMSG_HDRLEN);
       throw conntrack_fault("recv", static_cast<int>(0U - code));
     }
-    for_each_expectation(
-        buffer.data(), length,
-        [&each](ExpectationSocket::Event, const Expectation& expectation) { each(expectation); });
+    take(buffer.data(), length);
   }
+}
+
+/** Sends, if any of these bits is set in the connmark of a listed flow, the order to clear them. */
+void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t length,
+                    std::uint32_t mask) {
+  Attribute original{};
+  Attribute zone{};
+  std::uint32_t mark = 0;
+  const auto* attributes = listed + kHeaders;
+  for_each_attribute(attributes, length - kHeaders, [&](const Attribute& attribute) {
+    if (attribute.type == CTA_TUPLE_ORIG) original = attribute;
+    if (attribute.type == CTA_ZONE) zone = attribute;
+    if (attribute.type == CTA_MARK && attribute.length == 4) {
+      mark = __builtin_bswap32(load<std::uint32_t>(attribute.value));
+    }
+    return true;
+  });
+  if ((mark & mask) == 0 || original.value == nullptr || original.length > 256) return;
+  alignas(nlmsghdr) std::array<unsigned char, 512> order{};
+  nlmsghdr* message =
+      put_header(order.data(), message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW), 0,
+                 listed[NLMSG_HDRLEN]);
+  mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, original.length, original.value);
+  if (zone.length == 2) mnl_attr_put(message, CTA_ZONE, zone.length, zone.value);
+  mnl_attr_put_u32(message, CTA_MARK, 0);
+  mnl_attr_put_u32(message, CTA_MARK_MASK, __builtin_bswap32(mask));
+  if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0) {
+    throw conntrack_fault("sendto", errno);
+  }
+}
+
+}  // namespace
+
+void list_expectations(const std::function<void(const Expectation&)>& each) {
+  list_all(message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_GET),
+           [&each](const unsigned char* bytes, std::size_t length) {
+             for_each_expectation(bytes, length,
+                                  [&each](ExpectationSocket::Event, const Expectation& expectation) {
+                                    each(expectation);
+                                  });
+           });
+}
+
+void clear_connmarks(std::uint32_t mask) {
+  /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
+  const MnlSocket orders = open_socket();
+  list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
+           [&](const unsigned char* bytes, std::size_t length) {
+             while (length >= kHeaders) {
+               const std::size_t size = load<std::uint32_t>(bytes);
+               if (size < kHeaders || size > length) return;
+               clear_connmark(orders.get(), bytes, size, mask);
+               const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(size), length);
+               bytes += step;
+               length -= step;
+             }
+           });
 }
 
 }  // namespace nfqc

@@ -88,4 +88,11 @@ class ExpectationSocket {
  */
 void list_expectations(const std::function<void(const Expectation&)>& each);
 
+/**
+ * Clears these bits in the connmarks of all flows: the buckets of an earlier engine, perhaps by
+ * another seed.
+ * @throws Fault kPrivilege, kNoConntrack, kSystem
+ */
+void clear_connmarks(std::uint32_t mask);
+
 }  // namespace nfqc

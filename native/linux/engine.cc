@@ -20,7 +20,12 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
   const std::lock_guard lock(workers_mutex_);
   try {
     for (std::size_t i = 0; i < config_.queues.size(); ++i) {
-      workers_.push_back(std::make_unique<QueueWorker>(config_.worker, config_.queues[i], table_,
+      WorkerConfig worker = config_.worker;
+      if (i != 0) { /* what concerns all queues is the first one's to do */
+        worker.table.clear();
+        worker.connmarks = 0;
+      }
+      workers_.push_back(std::make_unique<QueueWorker>(worker, config_.queues[i], table_,
                                                        table_.reader(i), counters_->thread(i),
                                                        on_fault));
       workers_.back()->started().get();
@@ -51,9 +56,9 @@ Connections Engine::connections() {
   return workers_.empty() ? Connections::kOff : workers_.front()->connections();
 }
 
-void Engine::read_drops() {
+void Engine::read_counts() {
   const std::lock_guard lock(workers_mutex_);
-  for (const auto& worker : workers_) worker->read_drops();
+  for (const auto& worker : workers_) worker->read_counts();
 }
 
 }  // namespace nfqc

@@ -73,7 +73,7 @@ class Engine {
   [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }
 
   /** Takes the kernel's drop counts into the slots. */
-  void read_drops();
+  void read_counts();
 
  private:
   EngineConfig config_;

@@ -60,7 +60,11 @@ void QueueWorker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-void QueueWorker::read_drops() {
+void QueueWorker::read_counts() {
+  if (rules_) {
+    counters_.set(Counter::kOffloadedOwned, rules_->owned());
+    counters_.set(Counter::kOffloadedForeign, rules_->foreign());
+  }
   if (!status_) return;
   const std::optional<QueueStatus> status = status_->read(queue_);
   if (!status) return;
@@ -74,7 +78,7 @@ void QueueWorker::run() noexcept {
   try {
     set_up();
     loop();
-    read_drops();
+    read_counts();
     if (!confirmed_) throw Fault(FaultKind::kSystem, "recvmsg", ECANCELED, "stopped while opening");
   } catch (const Fault& fault) {
     fail(fault);
@@ -102,6 +106,8 @@ void QueueWorker::set_up() {
                                                        interface.field};
   }
   socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
+  if (config_.connmarks != 0) clear_connmarks(config_.connmarks);
+  if (!config_.table.empty()) rules_.emplace(config_.table);
   follow_connections();
   status_.emplace();
   static_cast<void>(last_id());

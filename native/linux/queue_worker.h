@@ -18,6 +18,7 @@
 #include "ownership_table.h"
 #include "queue_socket.h"
 #include "queue_status.h"
+#include "rule_counters.h"
 
 namespace nfqc {
 
@@ -36,6 +37,8 @@ struct WorkerConfig {
   std::vector<NamedInterface> interfaces;
   ConntrackChoice conntrack = ConntrackChoice::kOff;
   std::string netns;  ///< a path, or empty
+  std::string table;  ///< an nft table with counters of offloaded packets, or empty
+  std::uint32_t connmarks = 0;  ///< bits to clear in the connmarks of all flows before the start
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;  ///< to wait for more packets after the first
@@ -72,8 +75,8 @@ class QueueWorker {
    */
   [[nodiscard]] std::optional<std::uint32_t> last_id() const;
 
-  /** Takes the kernel's count of drops into the slots. Not concurrently with itself. */
-  void read_drops();
+  /** Takes the kernel's counts into the slots. Not concurrently with itself. */
+  void read_counts();
 
  private:
   void run() noexcept;
@@ -102,6 +105,7 @@ class QueueWorker {
   std::optional<QueueSocket> socket_;
   std::optional<ConnectionLookup> lookup_;
   std::optional<QueueStatusFile> status_;
+  std::optional<RuleCounters> rules_;
   OwnershipInForce in_force_;
   VerdictBatch batch_;
   Descriptor wake_;

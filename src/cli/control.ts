@@ -77,6 +77,11 @@ function asText(status: Status): string {
     queues: status.queues.join(', '),
     action,
     rules: status.rules === null ? 'not ours' : `by ${status.rules.by}, ${status.rules.name}`,
+    ...(status.offload.length === 0
+      ? {}
+      : {
+          'in kernel': `${counts.offloadedOwned} owned, ${counts.offloadedForeign} foreign (offload ${status.offload.join(', ')})`,
+        }),
     packets: `${counts.received} received: ${counts.owned} owned, ${counts.foreign} foreign, ${counts.malformed} malformed`,
     lost: `${counts.queueDropped} to a full queue, ${counts.userDropped} to a full receive buffer`,
   };

@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import type { Offload } from '../conntrack-options.js';
 import type { InterfaceOptions, MaskedMark, Options } from '../options.js';
 import {
   assignment,
@@ -8,6 +9,7 @@ import {
   numberList,
   numberRange,
   u32,
+  words,
   type Assignment,
 } from './values.js';
 
@@ -28,7 +30,6 @@ export interface Flags {
   address?: Assignment[];
   mac?: Assignment[];
   group?: Assignment[];
-
   destinations?: Assignment[];
   queue?: number[];
   action?: Options['action'];
@@ -38,6 +39,7 @@ export interface Flags {
   directBit?: number;
   bucketBits?: number;
   conntrack?: Options['conntrack'];
+  offload?: Options['offload'];
   netns?: string;
   name?: string;
   queueLength?: number;
@@ -186,17 +188,23 @@ export const withRules = (command: Command): Command =>
 
 /** The flag that says how connections are followed. */
 export const withConntrack = (command: Command): Command =>
-  command.addOption(
-    choice(
-      '--conntrack',
-      "what tells a connection's original direction and master (default: auto)",
-      'auto',
-      'queue',
-      'netlink',
-      'mark',
-      'off',
-    ),
-  );
+  command
+    .addOption(
+      choice(
+        '--conntrack',
+        "what tells a connection's original direction and master (default: auto)",
+        'auto',
+        'queue',
+        'netlink',
+        'mark',
+        'off',
+      ),
+    )
+    .option(
+      '--offload <what>',
+      'what the kernel decides by itself: flows, sources, or flows,sources (default: nothing)',
+      words<Offload>,
+    );
 
 const choice = (flag: string, description: string, ...choices: string[]): Option =>
   new Option(`${flag} <which>`, description).choices(choices);

@@ -52,10 +52,16 @@ export const text: Format = {
       verdictErrors,
       queueDropped,
       userDropped,
+      offloadedOwned,
+      offloadedForeign,
     } = total;
+    const offloaded =
+      offloadedOwned + offloadedForeign === 0
+        ? ''
+        : `, decided in the kernel ${offloadedOwned} owned and ${offloadedForeign} foreign`;
     return `total: received ${received}, owned ${owned}, foreign ${foreign}, malformed ${malformed}, \
 pkt_type fixed ${fixups}, verdict errors ${verdictErrors}, lost to a full queue ${queueDropped}, \
-lost to a full receive buffer ${userDropped}\n`;
+lost to a full receive buffer ${userDropped}${offloaded}\n`;
   },
 };
 

@@ -68,6 +68,9 @@ export function assignment(text: string, before: Assignment[] | undefined): Assi
   return [...(before ?? []), { on, value }];
 }
 
+/** `flows,sources`; which words there are, the options' own check knows. */
+export const words = <T extends string>(text: string): T[] => text.split(',') as T[];
+
 /** `VALUE/MASK`; without a mask, the bits of the value alone. */
 export function maskedMark(text: string): MaskedMark {
   const [value, mask = value, ...more] = text.split('/').map(u32);

@@ -1,4 +1,4 @@
-import type { ConntrackSource } from '../conntrack-options.js';
+import type { ConntrackSource, Offload } from '../conntrack-options.js';
 import type { Engine } from '../engine.js';
 import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../options.js';
 import type { Mechanism } from '../setup/index.js';
@@ -20,6 +20,8 @@ export interface Summary {
   netns: string | null;
   /** What tells the original direction of a connection, and why that. */
   conntrack: { source: ConntrackSource; why: string };
+  /** What the kernel decides by itself; how much of it, `counts` says. */
+  offload: readonly Offload[];
   /** Bytes. */
   receiveBuffer: number;
 }
@@ -74,6 +76,7 @@ export function summary(engine: Engine): Summary {
         : { by: mechanismName(mechanism), name: `nfq-cluster-${name}` },
     netns: netns ?? null,
     conntrack: { source: engine.conntrack.source, why: engine.conntrack.why },
+    offload: options.offload,
     receiveBuffer: engine.stats().receiveBuffer,
   };
 }

@@ -102,6 +102,7 @@ function ofStatus(
       rules: 'auto',
       buckets: 1,
       conntrack: 'auto',
+      offload: [],
     }),
   };
 }

@@ -52,7 +52,7 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
   return [
     ...tables.map((table) => ({
       load,
-      list: ['nft', 'list', 'table', ...table.split(' ')],
+      list: ['nft', '-t', 'list', 'table', ...table.split(' ')],
       only: filledChains,
     })),
     ...xtables.map(({ program, input }) => ({
@@ -67,7 +67,7 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
 export const filledChains = (text: string): string =>
   text
     .split(/^(?=\tchain )/m)
-    .filter((chain) => /^\t\ttype .*\n\t\t\S/m.test(chain))
+    .filter((part) => /^\tchain .*\n\t\ttype .*\n\t\t\S/.test(part))
     .map((chain) => chain.replace(/^\}$/m, '').trimEnd())
     .sort()
     .join('\n');

@@ -1,12 +1,14 @@
+import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
+import { DIRECT } from './offload.js';
 
 /*
  * What the rules tell the engine of a packet's connection before the queue, and keep for the connection's
  * later packets behind it.
  */
 
-type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack'>;
+type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack' | 'offload'>;
 
 /** Whether a packet must be of a connection to be owned; a rule that says so makes the kernel track all. */
 export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'policy'>): boolean =>
@@ -19,10 +21,9 @@ export function knownRules(options: Options): string[] {
     ...(direct === 0
       ? []
       : // Neither a reply, nor an ICMP error, nor of a helper's connection: its own source is the key.
-        [
-          `ct direction original ct state { new, established } ct status & expected == 0 meta mark set meta mark | ${hex(direct)}`,
-        ]),
-    ...bucketBits(options).map(
+        [`${DIRECT} meta mark set meta mark | ${hex(direct)}`]),
+    // What is offloaded does not come here once its bucket is known.
+    ...(options.offload.length > 0 ? [] : bucketBits(options)).map(
       (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,
     ),
   ];
@@ -35,8 +36,9 @@ export const keptRules = (options: Options): string[] =>
   );
 
 /** One rule for each bit, as nft cannot set a part of one mark from a part of the other. */
-function bucketBits({ marks, buckets, conntrack }: Options): number[] {
-  if (conntrack !== 'mark') return [];
+function bucketBits(options: Options): number[] {
+  if (!keepsBucket(options)) return [];
+  const { marks, buckets } = options;
   const lowest = (marks.bucket & -marks.bucket) >>> 0;
   const width = Math.floor(Math.log2(buckets)) + 1;
   return Array.from({ length: width }, (_, bit) => lowest * 2 ** bit);

@@ -45,9 +45,17 @@ export function parseMarkers(chains: readonly string[]): Markers {
 
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
-  const { interfaces, queues, action, marks } = options;
+  const { interfaces, queues, action, marks, offload } = options;
   const connections = needsConntrack(options) && knownRules(options);
   const clusterip = isClusterip(options);
-  const setup = JSON.stringify({ interfaces, queues, action, marks, connections, clusterip });
+  const setup = JSON.stringify({
+    interfaces,
+    queues,
+    action,
+    marks,
+    connections,
+    offload,
+    clusterip,
+  });
   return createHash('sha256').update(setup).digest('hex').slice(0, 12);
 }

@@ -14,6 +14,7 @@ import type { Command } from './exec.js';
 import type { Facts } from './facts.js';
 import { isMarker, markersOf, UNDO } from './markers.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
+import type { Owning } from './offload.js';
 import {
   chainNames,
   nftTable,
@@ -41,12 +42,14 @@ export interface Step extends Command {
  * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
  * lies between in which a foreign packet gets in, or the node tells its own MAC for a cluster address.
  * @param standing whether the setup is to stand until it is reverted, beyond the process that made it
+ * @param owning what the engine owns that is to decide
  */
 export function installation(
   options: ResolvedOptions,
   mechanism: Mechanism,
   facts: Facts,
   standing: boolean,
+  owning?: Owning,
 ): Step[] {
   const wanted = wantedChanges(options, facts);
   const obsolete = facts.journal.filter(
@@ -55,7 +58,7 @@ export function installation(
   const journal = nextJournal(wanted, facts);
   return [
     ...undoing(obsolete, facts),
-    ...rules(options, mechanism, facts, standing, journal),
+    ...rules(options, mechanism, facts, standing, journal, owning),
     ...wanted.map(({ change, why }) => doing(change, why, facts, journal)),
   ];
 }
@@ -83,7 +86,7 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
   const table =
     traces.nftChains === undefined
       ? []
-      : [nft('stop queueing by nft', nftTable(options, mechanism.kind, phase))];
+      : [nft('stop queueing by nft', nftTable(options, mechanism.kind, phase, NOTHING))];
   return [
     ...table,
     ...used.map((variant) =>
@@ -91,6 +94,8 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
     ),
   ];
 }
+
+const NOTHING: Owning = { owned: [], remaining: () => Infinity };
 
 /** The steps that take changes back, the last first, as far as they are still so. */
 export function undoing(journal: readonly Change[], facts: SystemFacts): Step[] {
@@ -185,6 +190,7 @@ function rules(
   facts: Facts,
   standing: boolean,
   journal: readonly Change[],
+  owning: Owning | undefined,
 ): Step[] {
   const { traces } = facts;
   const name = rulesName(options);
@@ -193,7 +199,7 @@ function rules(
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, standing);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue'),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', owning),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...obsoleteChains(name, mechanism, markers, traces),

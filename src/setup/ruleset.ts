@@ -3,6 +3,16 @@ import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import { keptRules, knownRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
+import {
+  forgetSources,
+  learningRules,
+  learnsForeign,
+  marginOf,
+  offloadObjects,
+  offloadRules,
+  ownedLines,
+  type Owning,
+} from './offload.js';
 
 /** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
 export type Mechanism =
@@ -57,9 +67,15 @@ export const chainNames = (kind: Mechanism['kind']): ChainNames => ({
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
  * to delete a base chain would drop every packet held for any queue of the namespace.
+ * @param owning what the engine owns; where there is none, the set of owned buckets is left as it is
  */
-export function nftTable(options: ResolvedOptions, kind: Mechanism['kind'], phase: Phase): string {
-  const table = `inet ${rulesName(options)}`;
+export function nftTable(
+  options: ResolvedOptions,
+  kind: Mechanism['kind'],
+  phase: Phase,
+  owning?: Owning,
+): string {
+  const table = tableName(options);
   const { before, after } = CHAINS[kind];
   const filled = [
     { ...before, rules: beforeRules(options, kind, phase) },
@@ -67,12 +83,26 @@ export function nftTable(options: ResolvedOptions, kind: Mechanism['kind'], phas
   ];
   return lines([
     `add table ${table}`,
+    ...offloadObjects(options, table),
+    ...(owning === undefined ? [] : ownershipLines(options, table, owning)),
     ...filled.flatMap(({ name, priority, rules }) => [
       `add chain ${table} ${name} { type filter hook prerouting priority ${priority}; policy accept; }`,
       `flush chain ${table} ${name}`,
       ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
     ]),
   ]);
+}
+
+/** The nft table, as nft's commands name it. */
+export const tableName = (options: Pick<ResolvedOptions, 'name'>): string =>
+  `inet ${rulesName(options)}`;
+
+function ownershipLines(options: ResolvedOptions, table: string, owning: Owning): string[] {
+  const remaining = owning.remaining();
+  return [
+    ...forgetSources(options, table),
+    ...ownedLines(options, table, owning.owned, remaining - marginOf(remaining)),
+  ];
 }
 
 /**
@@ -82,7 +112,7 @@ export function nftTable(options: ResolvedOptions, kind: Mechanism['kind'], phas
 export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boolean): string {
   const chain = rulesName(options);
   const target = xtablesTarget(options, phase);
-  const { decided, multicast } = options.marks;
+  const { decided, direct, multicast } = options.marks;
   const undecided = `-m mark ! --mark ${hex(decided)}/${hex(decided)}`;
   return lines([
     '*mangle',
@@ -90,6 +120,10 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
     ...(jump ? [`-I PREROUTING 1 -j ${chain}`] : []),
     ...names(options).flatMap((name) => [
       ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
+      // It ends behind mangle, and is not for the user's rules to see.
+      ...(learnsForeign(options)
+        ? [`-A ${chain} -i ${name} -m mark --mark ${hex(direct)}/${hex(direct)} -j ACCEPT`]
+        : []),
       // A decided packet comes by again, and the user's next rule shall see no bit of ours but what is needed.
       `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(isClusterip(options) ? decided : decided | multicast)}`,
     ]),
@@ -120,14 +154,19 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
       'ip protocol igmp',
       ...elsewhere(options.interfaces),
     ].map((every) => join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return')),
+    ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
+    ...(phase === 'queue'
+      ? offloadRules(options, {
+          pass: join(setMark(keep, decided | (marking ? owned.value : 0)), 'return'),
+          refuse: marking ? join(setMark(keep, decided), 'return') : 'drop',
+        })
+      : []),
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
-    ...(needsConntrack(options)
-      ? [withoutConnection(marking, decided), ...knownRules(options)]
-      : []),
+    ...(needsConntrack(options) ? knownRules(options) : []),
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
   if (phase === 'closed' && !marking) rules.push('drop');
@@ -135,20 +174,23 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
 }
 
 /** They are nobody's, whatever their header says; to ask for the state is to have the kernel track. */
-const withoutConnection = (marking: boolean, decided: number): string =>
-  marking
-    ? join('ct state invalid,untracked', setMark(~0, decided), 'return')
-    : 'ct state invalid,untracked drop';
+const withoutConnection = (marking: boolean, mark: string): string =>
+  marking ? join('ct state invalid,untracked', mark, 'return') : 'ct state invalid,untracked drop';
 
 function afterRules(options: ResolvedOptions): string[] {
   const { multicast, decided, bucket, direct } = options.marks;
+  const clear = setMark(~(multicast | decided | bucket | direct), 0);
   return [
     `iifname != { ${names(options)
       .map((name) => `"${name}"`)
       .join(', ')} } return`,
     ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
+    ...(bucket === 0 || isClusterip(options)
+      ? []
+      : [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')]),
+    ...learningRules(options),
     ...keptRules(options),
-    setMark(~(multicast | decided | bucket | direct), 0),
+    clear,
   ];
 }
 

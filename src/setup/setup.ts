@@ -15,14 +15,20 @@ import {
   type Step,
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
-import { names, rulesName, type Mechanism } from './ruleset.js';
+import { setOwned, type Owning } from './offload.js';
+import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';
 
-/** A setup that stands. Both methods may be called again, also after a failure. */
+/** A setup that stands. Its methods may be called again, also after a failure. */
 export interface Installed {
   /** What was done, and in place before. */
   readonly steps: readonly Step[];
+  /**
+   * Makes what the kernel decides by itself what is owned, in one transaction.
+   * @throws NfqClusterError `ERR_RULES`; then nothing has changed
+   */
+  setOwned(owning: Owning): Promise<void>;
   /** From now on nothing is queued; under action `drop` every packet that was to be decided is dropped. */
   stopQueueing(): Promise<void>;
   /**
@@ -44,6 +50,8 @@ export interface Installing {
    * @default false
    */
   replace?: boolean;
+  /** What the engine owns that is to decide; none unless given. */
+  owning?: Owning;
 }
 
 /** What of a setup is in place. */
@@ -74,13 +82,14 @@ export async function planned(
 async function prepared(
   options: ResolvedOptions,
   mechanism: Mechanism,
-  { standing = false, replace = false }: Installing,
+  { standing = false, replace = false, owning }: Installing,
 ): Promise<{ steps: Step[]; facts: Facts }> {
   names(options);
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
   checkInterfaces(options, facts);
   checkOthers(options, facts, replace);
-  const steps = installation(options, mechanism, facts, standing || stands(options, facts));
+  const lasts = standing || stands(options, facts);
+  const steps = installation(options, mechanism, facts, lasts, owning);
   return { steps, facts };
 }
 
@@ -109,6 +118,7 @@ export async function install(
   const read = (): Promise<Facts> => readFacts(name, sysctlsOf(options), netns);
   return {
     steps,
+    setOwned: (owning) => setOwned(options, tableName(options), owning),
     stopQueueing: async () => take(closing(options, mechanism, (await read()).traces), netns),
     remove: async () => {
       const facts = await read();

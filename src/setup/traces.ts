@@ -117,7 +117,7 @@ export const parseChains = (text: string): string[] =>
 
 async function readChains(table: string, netns: string | undefined): Promise<string[]> {
   // Another engine may remove its table at this moment.
-  return parseChains((await run('nft', ['list', 'table', 'inet', table], { netns })).stdout);
+  return parseChains((await run('nft', ['-t', 'list', 'table', 'inet', table], { netns })).stdout);
 }
 
 async function readXtables(

@@ -34,7 +34,7 @@ describe('exports', () => {
       'constructor',
       'counters',
       'open',
-      'readDrops',
+      'readCounts',
       'ref',
       'remaining',
       'setOwnership',

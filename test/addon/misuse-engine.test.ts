@@ -82,7 +82,7 @@ describe('NativeEngine', () => {
       'remaining',
       'counters',
       'setOwnership',
-      'readDrops',
+      'readCounts',
       'ref',
       'unref',
     ]) {
@@ -98,7 +98,7 @@ describe('NativeEngine', () => {
     assert.equal(engine.remaining(), Infinity);
     assert.equal(engine.counters().byteLength, native.layout.stride * 8);
     assert.equal(engine.counters().byteLength, native.layout.stride * 8);
-    engine.readDrops();
+    engine.readCounts();
     engine.ref();
     engine.unref();
     assert.throws(() => engine.setOwnership([0], 1), /not open/);
@@ -157,7 +157,7 @@ describe('NativeEngine, open', { skip }, () => {
     await engine.open();
     await Promise.all([engine.close(1000), engine.close(0), engine.close(1e300)]);
     await engine.close(0);
-    engine.readDrops();
+    engine.readCounts();
     engine.ref();
     engine.unref();
     assert.ok(engine.counters().byteLength > 0);

@@ -32,7 +32,13 @@ const SOURCES = {
 
 /** A kernel has the one or the other. */
 const attaches = skip === false && native.probeQueue().conntrack === 0;
-const WAYS: Options['conntrack'][] = attaches ? ['queue', 'netlink', 'mark'] : ['netlink', 'mark'];
+const WAYS: Pick<Options, 'conntrack' | 'offload'>[] = [
+  ...(attaches ? [{ conntrack: 'queue' } as const] : []),
+  { conntrack: 'netlink' },
+  { conntrack: 'mark' },
+  { offload: ['flows'] },
+  { offload: ['sources'] },
+];
 
 async function listen(at: Namespace, address: string, port = PORT): Promise<void> {
   const server = at.spawn(process.execPath, [PROGRAM, 'server', address, String(port)], {
@@ -55,7 +61,7 @@ const ask = (
 ): Promise<string> =>
   from.run(process.execPath, [PROGRAM, how, to, String(port), String(bytes), ...sources]);
 
-const engineOn = (at: Gateway, conntrack: Options['conntrack']): Promise<Engine> =>
+const engineOn = (at: Gateway, way: Pick<Options, 'conntrack' | 'offload'>): Promise<Engine> =>
   open({
     ...SHARE,
     interfaces: ['outside', 'inside'],
@@ -63,7 +69,7 @@ const engineOn = (at: Gateway, conntrack: Options['conntrack']): Promise<Engine>
     rules: 'auto',
     action: 'mark',
     marks: { owned: { value: ENGINE, mask: ENGINE } },
-    ...(conntrack === undefined ? {} : { conntrack }),
+    ...way,
     control: 'none',
   });
 
@@ -80,11 +86,11 @@ function assertAgreed(judged: Record<Class, Judgement>, classes: readonly Class[
 }
 
 describe('the engine agrees with the kernel on', { skip }, () => {
-  for (const conntrack of WAYS) {
-    describe(`conntrack ${conntrack!}`, () => {
+  for (const way of WAYS) {
+    describe(JSON.stringify(way), () => {
       test('connections by TCP and UDP, and their replies', async () => {
         await using lab = await gateway();
-        await using _engine = await engineOn(lab, conntrack);
+        await using _engine = await engineOn(lab, way);
         await lab.judge();
         for (const family of FAMILIES) {
           const to = SERVER[family];
@@ -97,7 +103,7 @@ describe('the engine agrees with the kernel on', { skip }, () => {
 
       test('connections of the gateway itself', async () => {
         await using lab = await gateway();
-        await using engine = await engineOn(lab, conntrack);
+        await using engine = await engineOn(lab, way);
         await lab.judge();
         const locals = Array.from({ length: COUNT }, (_, index) => `10.94.0.${index + 1}`);
         await lab.gateway.ip('route add local 10.94.0.0/24 dev lo');
@@ -111,7 +117,7 @@ describe('the engine agrees with the kernel on', { skip }, () => {
 
       test('ICMP errors, in both directions', async () => {
         await using lab = await gateway();
-        await using _engine = await engineOn(lab, conntrack);
+        await using _engine = await engineOn(lab, way);
         await lab.judge();
         for (const family of FAMILIES) {
           await ask(lab.client, 'lost', SERVER[family], {
@@ -127,7 +133,7 @@ describe('the engine agrees with the kernel on', { skip }, () => {
 
       test('pings, and fragments of large datagrams', async () => {
         await using lab = await gateway();
-        await using _engine = await engineOn(lab, conntrack);
+        await using _engine = await engineOn(lab, way);
         await lab.judge();
         for (const family of FAMILIES) {
           const to = SERVER[family];
@@ -152,7 +158,7 @@ describe('the engine agrees with the kernel on', { skip }, () => {
              chain out { type nat hook postrouting priority srcnat; oifname inside meta l4proto tcp masquerade; oifname inside ip6 daddr ${SERVER[6]} meta l4proto udp snat ip6 to fd92::77; }
            }`,
         );
-        await using _engine = await engineOn(lab, conntrack);
+        await using _engine = await engineOn(lab, way);
         await lab.judge();
         await lab.gateway.ip('address add fd92::77/128 dev inside nodad');
         for (const family of FAMILIES) {
@@ -177,14 +183,17 @@ describe('the engine agrees with the kernel on', { skip }, () => {
 describe('an engine', { skip }, () => {
   test('says which way it follows connections, and why', async () => {
     await using lab = await gateway();
-    await using engine = await engineOn(lab, 'auto');
+    await using engine = await engineOn(lab, {});
     assert.equal(engine.conntrack.source, attaches ? 'queue' : 'netlink');
     assert.match(engine.conntrack.why, /attache?s? the connection/);
   });
 
   test('refuses what the kernel has not', { skip: attaches && 'this kernel has it' }, async () => {
     await using lab = await gateway();
-    await assert.rejects(engineOn(lab, 'queue'), { code: 'ERR_NO_CONNTRACK', errno: 95 });
+    await assert.rejects(engineOn(lab, { conntrack: 'queue' }), {
+      code: 'ERR_NO_CONNTRACK',
+      errno: 95,
+    });
   });
 
   test('finds the original direction of a reply, before NAT', async () => {
@@ -192,7 +201,7 @@ describe('an engine', { skip }, () => {
     const nat =
       'add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; oifname inside masquerade; }';
     await lab.gateway.run('nft', [nat]);
-    await using engine = await engineOn(lab, 'auto');
+    await using engine = await engineOn(lab, {});
     await listen(lab.server, SERVER[4]);
     const sport = 4321;
     await ask(lab.client, 'udp', SERVER[4], { sources: [`${SOURCES[4][0]!},${sport}`] });

@@ -1,0 +1,139 @@
+import type { ResolvedOptions } from '../options.js';
+import type { Command } from './exec.js';
+import { runOrThrow } from './exec.js';
+
+/*
+ * What the kernel decides by itself: a connection's bucket is kept in its connmark, and the buckets owned
+ * are a set, so that a change of ownership is one transaction on one set.
+ */
+
+type Options = Pick<ResolvedOptions, 'marks' | 'offload' | 'action' | 'name' | 'netns'>;
+
+/** What is owned, and the milliseconds until that ends: Infinity if never, 0 if it is over. */
+export interface Owning {
+  owned: readonly number[];
+  remaining: () => number;
+}
+
+/** Named counters of our nft table: packets that the kernel has decided by itself. */
+export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
+
+/** The packet goes in its connection's original direction, is no ICMP error, and has no master. */
+export const DIRECT =
+  'ct direction original ct state { new, established } ct status & expected == 0';
+
+const OWNED = 'owned';
+const FAMILIES = [
+  { map: 'sources4', type: 'ipv4_addr', saddr: 'ip saddr' },
+  { map: 'sources6', type: 'ipv6_addr', saddr: 'ip6 saddr' },
+] as const;
+
+/** A flood of invented sources fills the maps, and then passes by the queue as without them. */
+const MAX_SOURCES = 65_536;
+const SOURCE_TIMEOUT = '1m';
+
+/** Whether the engine is to pass foreign packets too, marked `direct`, for the rules to learn the source and drop. */
+export const learnsForeign = ({ offload, action }: Pick<Options, 'offload' | 'action'>): boolean =>
+  offload.includes('sources') && action === 'drop';
+
+/** What the rules refer to, as lines of the table's transaction. */
+export function offloadObjects({ offload }: Options, table: string): string[] {
+  if (offload.length === 0) return [];
+  return [
+    ...Object.values(OFFLOADED).map((counter) => `add counter ${table} ${counter}`),
+    `add set ${table} ${OWNED} { type mark; flags timeout; }`,
+    ...(offload.includes('sources')
+      ? FAMILIES.map(
+          ({ map, type }) =>
+            `add map ${table} ${map} { type ${type} : mark; flags dynamic,timeout; size ${MAX_SOURCES}; timeout ${SOURCE_TIMEOUT}; }`,
+        )
+      : []),
+  ];
+}
+
+/** Forgets the buckets of sources: those of another seed would be others. */
+export const forgetSources = ({ offload }: Options, table: string): string[] =>
+  offload.includes('sources') ? FAMILIES.map(({ map }) => `flush map ${table} ${map}`) : [];
+
+/**
+ * Rules before the queue, for packets that belong to a connection.
+ * @param pass the statement that a packet leaves by which is owned; `refuse`, which is foreign
+ */
+export function offloadRules(
+  { marks, offload }: Options,
+  { pass, refuse }: { pass: string; refuse: string },
+): string[] {
+  if (offload.length === 0) return [];
+  const bucket = `ct mark & ${hex(marks.bucket)}`;
+  return [
+    ...(offload.includes('sources')
+      ? // Only where the whole connmark is 0: nft before 1.1.2 cannot set a part of it from a map.
+        FAMILIES.map(({ map, saddr }) => `ct state new ct mark 0 ct mark set ${saddr} map @${map}`)
+      : []),
+    `${bucket} @${OWNED} counter name ${OFFLOADED.owned} ${pass}`,
+    `${bucket} != 0 counter name ${OFFLOADED.foreign} ${refuse}`,
+  ];
+}
+
+/** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
+export function learningRules(options: Options): string[] {
+  const { marks, offload } = options;
+  if (!offload.includes('sources')) return [];
+  const bucket = `meta mark & ${hex(marks.bucket)}`;
+  return [
+    ...FAMILIES.map(({ map, saddr }) => `${DIRECT} update @${map} { ${saddr} : ${bucket} }`),
+    ...(learnsForeign(options)
+      ? [`meta mark & ${hex(marks.direct)} == ${hex(marks.direct)} drop`]
+      : []),
+  ];
+}
+
+/** Lines of a transaction that make the set what is owned; the timeouts end before the ownership does. */
+export function ownedLines(
+  { marks, offload }: Options,
+  table: string,
+  owned: readonly number[],
+  timeout: number,
+): string[] {
+  if (offload.length === 0) return [];
+  const ending = timeout === Infinity ? '' : ` timeout ${Math.floor(timeout)}ms`;
+  const lowest = (marks.bucket & -marks.bucket) >>> 0;
+  const elements = owned.map((bucket) => `${hex((bucket + 1) * lowest)}${ending}`);
+  return [
+    `flush set ${table} ${OWNED}`,
+    ...(elements.length === 0 || timeout < 1
+      ? []
+      : [`add element ${table} ${OWNED} { ${elements.join(', ')} }`]),
+  ];
+}
+
+/**
+ * What the elements' timeouts are short of the ownership, in milliseconds: the kernel counts them from
+ * when it takes the transaction, a moment after they were calculated.
+ */
+export const marginOf = (remaining: number): number => Math.min(MARGIN_MS, remaining / 4);
+
+const MARGIN_MS = 100;
+
+/**
+ * Makes the set what is owned, in one transaction; again, where that took longer than the margin.
+ * @throws NfqClusterError what `runOrThrow` throws; then the set is as it was
+ */
+export async function setOwned(options: Options, table: string, owning: Owning): Promise<void> {
+  for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
+    const remaining = owning.remaining();
+    const lines = ownedLines(options, table, owning.owned, remaining - margin);
+    const { program, args, input } = transaction(lines);
+    await runOrThrow('change what is owned', program, args, { input, netns: options.netns });
+    if (remaining === Infinity || remaining <= margin) return;
+    if (remaining - owning.remaining() <= margin) return;
+  }
+}
+
+const transaction = (lines: readonly string[]): Command & { input: string } => ({
+  program: 'nft',
+  args: ['-f', '-'],
+  input: `${lines.join('\n')}\n`,
+});
+
+const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
