@@ -5,6 +5,7 @@ import {
   engine,
   kernelMatch,
   noRule,
+  offloaded,
   type Contender,
   type Running,
   type Task,
@@ -47,13 +48,14 @@ export async function run(report: Report, settings: Settings): Promise<void> {
     });
   }
   await belowTheKernel(report, settings);
+  await established(report, settings);
   await alternate(all.filter(isQueued), settings.rounds, (contender, round) => {
     report.progress(`held backlog: round ${round + 1}, ${contender.name}`);
     return backlog(report, contender);
   });
 }
 
-const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)/.test(name);
+const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)|offload/.test(name);
 
 const title = ({ family, size, sources, rate }: Condition): string =>
   `${size} B, IPv${family}, ${sources} sources, ${rate === 0 ? 'as fast as possible' : `${rate}/s`}`;
@@ -64,10 +66,11 @@ async function throughput(
   contender: Contender,
   load: Load,
   condition = title(load),
+  task = TASK,
 ): Promise<void> {
   await within(async (wire) => {
     const { sender, node } = wire;
-    const running = await contender.start(node, TASK);
+    const running = await contender.start(node, task);
     await establish(wire, load);
     const passedBefore = await passed(node);
     const before = counts(node);
@@ -91,6 +94,7 @@ async function throughput(
       verify(
         report,
         `${contender.name}, ${condition}`,
+        task,
         load,
         ((await passed(node)) - passedBefore) / decided,
       );
@@ -105,11 +109,19 @@ const adder =
     report.add({ bench: 'packets', condition, contender: name, metric, unit, better }, value);
 
 /** Notes it where the share of packets let through is not that of the sources that are owned. */
-function verify(report: Report, of: string, { sources }: Load, found: number): void {
-  const hasher = new Hasher({ hashSeed: 0xdeadbeef, totalNodes: TASK.totalNodes });
+function verify(
+  report: Report,
+  of: string,
+  { totalNodes, localNodes }: Task,
+  { sources }: Load,
+  found: number,
+): void {
+  const hasher = new Hasher({ hashSeed: 0xdeadbeef, totalNodes });
   const first = SOURCES[4].split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
   const addresses = Uint32Array.from({ length: sources }, (_, index) => first + index);
-  const owned = hasher.bucketsIpv4(addresses).filter((bucket) => bucket === 0).length / sources;
+  const owned =
+    hasher.bucketsIpv4(addresses).filter((bucket) => localNodes.includes(bucket + 1)).length /
+    sources;
   if (Math.abs(found - owned) < 0.03) return;
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   report.note(`${of}: passed ${percent(found)}, owned were ${percent(owned)}.`);
@@ -128,6 +140,16 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
   await alternate([engine('')], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
     return throughput(report, contender, { ...BASE, rate, seconds }, "0.9 of the kernel's rate");
+  });
+}
+
+/** Connections that are known to a node which owns all of them. */
+async function established(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  const task = { ...TASK, localNodes: [1, 2] };
+  const all = [noRule, kernelMatch, engine(''), offloaded('flows'), offloaded('sources')];
+  await alternate(all, rounds, (contender, round) => {
+    report.progress(`known connections: round ${round + 1}, ${contender.name}`);
+    return throughput(report, contender, { ...BASE, seconds }, 'all owned, all established', task);
   });
 }
 

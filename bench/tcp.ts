@@ -1,7 +1,14 @@
 /* TCP to the node: what a stream reaches whose packets are decided. */
 import { waitFor } from '../test/support/processes.js';
 import { NODE } from '../test/support/wire.js';
-import { engine, exampleLoop, kernelMatch, noRule, type Contender } from './support/contenders.js';
+import {
+  engine,
+  exampleLoop,
+  kernelMatch,
+  noRule,
+  offloaded,
+  type Contender,
+} from './support/contenders.js';
 import { stop } from './support/process.js';
 import { alternate, type Report, type Settings } from './support/results.js';
 import { within } from './support/traffic.js';
@@ -9,7 +16,7 @@ import { within } from './support/traffic.js';
 const PORT = 5201;
 
 export async function run(report: Report, settings: Settings): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine('')];
+  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), offloaded('flows')];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`tcp: round ${round + 1}, ${contender.name}`);
     return throughput(report, contender, settings.seconds);

@@ -19,6 +19,8 @@ const TESTS = [
   'test/e2e/mixed.test.ts',
   'test/e2e/connections.test.ts',
   'test/e2e/connections-protocols.test.ts',
+  'test/e2e/helpers.test.ts',
+  'test/e2e/offload.test.ts',
 ];
 
 function prepareKernel() {

@@ -150,6 +150,10 @@ export const engine = (name: string, flags: readonly string[] = [], queues = 1):
   },
 });
 
+/** With known connections, or also known sources, left to the kernel. */
+export const offloaded = (what: 'flows' | 'sources'): Contender =>
+  engine(`offload ${what}`, ['--offload', what]);
+
 const PEERS = ['nfqueue', 'nfqueue-ng', '@corellium/nfqueue'];
 
 /** Those of other npm packages that could be installed here. */
@@ -165,9 +169,6 @@ function peers(report: Report): Contender[] {
 
 /** Everybody who can be measured here. */
 export function contenders(report: Report): Contender[] {
-  report.note(
-    'nfq-cluster with offload (`flows`, `sources`) is not measured: the engine does not offload yet.',
-  );
   return [
     noRule,
     kernelMatch,
@@ -175,6 +176,8 @@ export function contenders(report: Report): Contender[] {
     exampleLoop,
     ...peers(report),
     engine(''),
+    offloaded('flows'),
+    offloaded('sources'),
     engine('2 queues', [], 2),
   ];
 }

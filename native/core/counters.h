@@ -44,10 +44,12 @@ enum class Counter : std::size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
-    kCounterNames{"received",    "owned",         "foreign",      "unknown",         "malformed",
-                  "fixups",      "verdictErrors", "batches",      "receiveErrors",   "queueDropped",
-                  "userDropped", "receiveBuffer", "flowHits",     "lookups",         "lookupHits",
-                  "expected",    "lookupTime",    "expectations", "expectationsLost", "offloadedOwned", "offloadedForeign"};
+    kCounterNames{"received",        "owned",        "foreign",          "unknown",
+                  "malformed",       "fixups",       "verdictErrors",    "batches",
+                  "receiveErrors",   "queueDropped", "userDropped",      "receiveBuffer",
+                  "flowHits",        "lookups",      "lookupHits",       "expected",
+                  "lookupTime",      "expectations", "expectationsLost", "offloadedOwned",
+                  "offloadedForeign"};
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {

@@ -272,10 +272,10 @@ void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t
 void list_expectations(const std::function<void(const Expectation&)>& each) {
   list_all(message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_GET),
            [&each](const unsigned char* bytes, std::size_t length) {
-             for_each_expectation(bytes, length,
-                                  [&each](ExpectationSocket::Event, const Expectation& expectation) {
-                                    each(expectation);
-                                  });
+             for_each_expectation(
+                 bytes, length, [&each](ExpectationSocket::Event, const Expectation& expectation) {
+                   each(expectation);
+                 });
            });
 }
 

@@ -25,9 +25,8 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
         worker.table.clear();
         worker.connmarks = 0;
       }
-      workers_.push_back(std::make_unique<QueueWorker>(worker, config_.queues[i], table_,
-                                                       table_.reader(i), counters_->thread(i),
-                                                       on_fault));
+      workers_.push_back(std::make_unique<QueueWorker>(
+          worker, config_.queues[i], table_, table_.reader(i), counters_->thread(i), on_fault));
       workers_.back()->started().get();
     }
   } catch (...) {

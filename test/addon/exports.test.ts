@@ -33,6 +33,7 @@ describe('exports', () => {
       'connections',
       'constructor',
       'counters',
+      'now',
       'open',
       'readCounts',
       'ref',
@@ -90,6 +91,8 @@ describe('layout', () => {
       'lookupTime',
       'expectations',
       'expectationsLost',
+      'offloadedOwned',
+      'offloadedForeign',
     ]);
     assert.deepEqual(slots, [...slots.keys()]);
   });
@@ -99,7 +102,7 @@ describe('layout', () => {
     assert.deepEqual([buckets.length, batchSizes.length], [1023, 65]);
     assert.equal(latency.length, layout.latencyLowerBounds.length);
     const ends = [buckets, batchSizes, latency].map(({ offset, length }) => offset + length);
-    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [19, ends[0], ends[1]]);
+    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [21, ends[0], ends[1]]);
     assert.ok(ends[2]! <= stride);
     assert.equal((stride * 8) % 64, 0);
   });

@@ -48,6 +48,36 @@ describe('conntrack', () => {
   });
 });
 
+describe('offload', () => {
+  test('is nothing, or a list of its words', () => {
+    assert.deepEqual(resolve({ rules: 'auto' })().offload, []);
+    for (const offload of [['flows'], ['sources'], ['sources', 'flows']]) {
+      assert.deepEqual(resolve({ rules: 'auto', offload })().offload, offload);
+    }
+    const expected = 'a list of "flows" and "sources", each at most once';
+    for (const value of ['flows', ['flow'], ['flows', 'flows'], Array(1)]) {
+      refuses(resolve({ rules: 'auto', offload: value }), { name: 'offload', expected, value });
+    }
+  });
+
+  test('needs a conntrack, and rules', () => {
+    const value = ['flows'];
+    const expected = 'an empty list where conntrack is off';
+    const given = { rules: 'auto', offload: value };
+    const remedy = "Set conntrack to 'auto'.";
+    refuses(resolve({ ...given, conntrack: 'off' }), { name: 'offload', expected, value, remedy });
+    const refused = { name: 'offload', expected, value };
+    refuses(resolve({ ...given, policy: 'clusterip' }), { ...refused, remedy: CLUSTERIP });
+    refuses(resolve({ ...given, ...inside }), { ...refused, remedy: INSIDE });
+    refuses(resolve({ offload: value }), {
+      name: 'offload',
+      expected: 'an empty list where rules is "none"',
+      value,
+      remedy: "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.",
+    });
+  });
+});
+
 describe('the mark bits of a connection', () => {
   const marks = (options: object) => resolve(options)().marks;
 
@@ -59,6 +89,8 @@ describe('the mark bits of a connection', () => {
     const carried = [0x2000_0000, 0x03ff_0000];
     const { direct, bucket } = marks({ rules: 'auto', conntrack: 'mark' });
     assert.deepEqual([direct, bucket], carried);
+    const offloaded = marks({ rules: 'auto', offload: ['flows'] });
+    assert.deepEqual([offloaded.direct, offloaded.bucket], carried);
     assert.equal(marks({ rules: 'auto', conntrack: 'off' }).direct, 0);
     assert.equal(marks({ marks: { direct: 0x0100_0000 } }).direct, 0x0100_0000);
   });
@@ -69,7 +101,7 @@ describe('the mark bits of a connection', () => {
       name: 'marks.bucket',
       expected,
       value: 0x30000,
-      remedy: "It belongs to policy 'clusterip' and conntrack 'mark'.",
+      remedy: "It belongs to policy 'clusterip', conntrack 'mark' and offload.",
     });
     refuses(resolve({ conntrack: 'off', marks: { direct: 1 << 20 } }), {
       name: 'marks.direct',

@@ -96,7 +96,7 @@ describe('options as a whole', () => {
         bucket: 0,
       },
       conntrack: 'auto',
-
+      offload: [],
       reinject: 'accept',
       rules: 'none',
       name: 'q0',

@@ -71,9 +71,9 @@ flush chain inet nfq-cluster-q0 before-queue
 add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
 add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ip protocol igmp meta mark set meta mark & 0x3fffffff return
+add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
 add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x3fffffff
 add rule inet nfq-cluster-q0 before-queue meta pkttype multicast meta mark set meta mark | 0x40000000
-add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
 add rule inet nfq-cluster-q0 before-queue queue num 0-2
 add chain inet nfq-cluster-q0 after-queue { type filter hook prerouting priority -151; policy accept; }
 flush chain inet nfq-cluster-q0 after-queue
@@ -94,9 +94,9 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ip protocol igmp meta mark set meta mark & 0x3ffffffc | 0x1 return',
+      'ct state invalid,untracked meta mark set meta mark & 0x3ffffffc return',
       'meta mark set meta mark & 0x3ffffffc',
       'meta pkttype multicast meta mark set meta mark | 0x40000000',
-      'ct state invalid,untracked return',
       'queue num 0',
     ]);
   });
@@ -123,9 +123,9 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ip protocol igmp meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
+      'ct state invalid,untracked meta mark set meta mark & 0xcfff0000 | 0x20000000 return',
       'meta mark set meta mark & 0xcfff0000',
       'meta pkttype multicast meta mark set meta mark | 0x10000000',
-      'ct state invalid,untracked meta mark set meta mark | 0x20000000 return',
     ]);
     assert.equal(rulesOf(text, 'after-mangle').at(-1), 'meta mark set meta mark & 0xcfffffff');
   });
@@ -134,7 +134,7 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     assert.equal(rulesOf(nftTable(options(), 'nft', 'closed'), 'before-queue').at(-1), 'drop');
     assert.equal(
       rulesOf(nftTable(options({ action: 'mark' }), 'nft', 'closed'), 'before-queue').at(-1),
-      'ct state invalid,untracked return',
+      'meta pkttype multicast meta mark set meta mark | 0x40000000',
     );
   });
 });

@@ -1,0 +1,317 @@
+/* What the kernel decides by itself: that it does, and that it never does so longer or for more than the engine would. */
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { afterEach, describe, test } from 'node:test';
+import { range } from '../../src/buckets.js';
+import { findConnection, Hasher, open, type Engine, type Options } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { gateway, SERVER, source, type Gateway } from '../support/gateway.js';
+import {
+  ask as askAll,
+  facing,
+  gateways,
+  INSIDE,
+  OUTSIDE,
+  routes,
+  serve,
+  type Flow,
+} from '../support/gateways.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { cli, root, waitFor } from '../support/processes.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const PROGRAM = path.join(root, 'test/support/exchange.mjs');
+const PORT = 7007;
+const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;
+const WAYS = [['flows'], ['sources']] as const;
+const COUNT = 24;
+const SOURCES = range(COUNT).map((index) => source(4, index));
+
+type Way = (typeof WAYS)[number];
+
+const optionsOn = (at: Gateway, offload: Way, more: Partial<Options> = {}): Options => ({
+  ...HASHING,
+  ownership: { nodes: [1, 2] },
+  interfaces: ['outside', 'inside'],
+  netns: at.gateway.path,
+  rules: 'auto',
+  offload,
+  ...more,
+});
+
+/** Datagrams of the client that the gateway forwards. */
+async function watch(node: Namespace): Promise<() => Promise<number>> {
+  await node.run('nft', [
+    'add table inet seen; add counter inet seen passed; add chain inet seen c { type filter hook forward priority 0; }; add rule inet seen c iifname outside meta l4proto udp counter name passed',
+  ]);
+  return async () => {
+    const listed = await node.run('nft', ['list', 'counter', 'inet', 'seen', 'passed']);
+    return Number(/packets (\d+)/.exec(listed)![1]);
+  };
+}
+
+/** Datagrams of established connections: each source has one of a fixed port. */
+class Talk {
+  readonly #lab: Gateway;
+  constructor(lab: Gateway) {
+    this.#lab = lab;
+  }
+  async listen(): Promise<void> {
+    const args = [PROGRAM, 'server', SERVER[4], String(PORT)];
+    const server = this.#lab.server.spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    await once(server.stdout!, 'data');
+  }
+  /** One datagram from each source, and its answer. */
+  async exchange(): Promise<void> {
+    const from = SOURCES.map((address) => `${address},4321`);
+    await this.#lab.client.run(process.execPath, [
+      PROGRAM,
+      'udp',
+      SERVER[4],
+      String(PORT),
+      '10',
+      ...from,
+    ]);
+  }
+  /** One datagram from each source, which nobody waits for. */
+  async send(): Promise<void> {
+    const program = `
+      const dgram = require('node:dgram');
+      for (const address of process.argv.slice(1)) {
+        const socket = dgram.createSocket('udp4');
+        socket.bind(4321, address, () => socket.send('x', ${PORT}, '${SERVER[4]}', () => socket.close()));
+      }`;
+    await this.#lab.client.run(process.execPath, ['-e', program, ...SOURCES]);
+  }
+}
+
+const countsOf = (
+  engine: Engine,
+): { received: number; offloadedOwned: number; offloadedForeign: number } => {
+  const { received, offloadedOwned, offloadedForeign } = engine.stats();
+  return { received, offloadedOwned, offloadedForeign };
+};
+
+const children: ChildProcess[] = [];
+afterEach(() => children.splice(0).forEach((child) => child.kill('SIGKILL')));
+
+describe('offload', { skip }, () => {
+  for (const offload of WAYS) {
+    describe(offload[0], () => {
+      test('passes known connections without the queue, and drops them at once when they are moved', async () => {
+        await using lab = await gateway();
+        const passed = await watch(lab.gateway);
+        await using engine = await open(optionsOn(lab, offload));
+        const talk = new Talk(lab);
+        await talk.listen();
+        await talk.exchange();
+        const first = countsOf(engine);
+        assert.ok(first.received > 0);
+        await talk.exchange();
+        await talk.exchange();
+        const later = countsOf(engine);
+        assert.equal(later.received, first.received, 'a known connection came to the queue');
+        assert.ok(later.offloadedOwned - first.offloadedOwned >= 4 * COUNT);
+
+        const hasher = new Hasher(HASHING);
+        for (const node of [1, 2]) {
+          await engine.setOwnership({ nodes: [node] });
+          const before = { passed: await passed(), ...countsOf(engine) };
+          await talk.send();
+          const expected = SOURCES.filter((address) => hasher.node(address) === node).length;
+          await waitFor('all to be decided', () => {
+            const now = countsOf(engine);
+            const grown =
+              now.offloadedOwned +
+              now.offloadedForeign -
+              before.offloadedOwned -
+              before.offloadedForeign;
+            // Answers of the server come back, too.
+            return grown >= COUNT + expected;
+          });
+          assert.equal((await passed()) - before.passed, expected);
+          assert.equal(countsOf(engine).received, before.received);
+        }
+        await engine.own('none');
+        const before = await passed();
+        const foreign = countsOf(engine).offloadedForeign;
+        await talk.send();
+        await waitFor(
+          'all to be dropped',
+          () => countsOf(engine).offloadedForeign >= foreign + COUNT,
+        );
+        assert.equal(await passed(), before);
+        await engine.own('1,2');
+        await talk.exchange();
+        assert.ok((await passed()) > before);
+      });
+
+      for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
+        test(`ends with the ownership after ${signal}`, async () => {
+          await using lab = await gateway();
+          const passed = await watch(lab.gateway);
+          const talk = new Talk(lab);
+          await talk.listen();
+          const validFor = 6000;
+          const options = optionsOn(lab, offload, { ownership: { nodes: [1, 2], validFor } });
+          const file = path.join(import.meta.dirname, 'offload-child.ts');
+          const child = spawn(
+            process.execPath,
+            ['--import', 'tsx', file, JSON.stringify(options)],
+            { stdio: ['ignore', 'pipe', 'inherit'] },
+          );
+          children.push(child);
+          const [remaining] = (await once(child.stdout, 'data')) as [Buffer];
+          const deadline = performance.now() + Number(remaining);
+          await talk.exchange();
+          child.kill(signal);
+          const before = await passed();
+          await talk.send();
+          await waitFor(
+            'known connections to pass',
+            async () => (await passed()) === before + COUNT,
+          );
+          assert.ok(performance.now() < deadline, 'the machine is too slow for this test');
+          await waitFor('the deadline', () => performance.now() >= deadline);
+          const after = await passed();
+          await talk.send();
+          const dropped = await waitForDrops(lab.gateway);
+          assert.ok(dropped >= COUNT);
+          assert.equal(await passed(), after);
+        });
+      }
+
+      test("leaves the user's bits of the connmark, and forgets an earlier engine's", async () => {
+        await using lab = await gateway();
+        await lab.gateway.run('nft', [
+          'add table inet user; add chain inet user c { type filter hook forward priority 0; }; add rule inet user c ct mark set ct mark or 0x5',
+        ]);
+        const talk = new Talk(lab);
+        await talk.listen();
+        const tuple = { src: SOURCES[0]!, dst: SERVER[4], protocol: 17, sport: 4321, dport: PORT };
+        const mark = async (): Promise<number> =>
+          (await findConnection(tuple, lab.gateway.path))!.mark;
+        const node = new Hasher(HASHING).node(SOURCES[0]!);
+        {
+          await using _engine = await open(optionsOn(lab, offload));
+          await talk.exchange();
+          assert.equal(await mark(), ((node << 16) | 0x5) >>> 0);
+          await talk.exchange();
+          assert.equal(await mark(), ((node << 16) | 0x5) >>> 0);
+        }
+        const other = { ...HASHING, hashSeed: 8 };
+        await using engine = await open(optionsOn(lab, offload, other));
+        assert.equal(await mark(), 0x5);
+        await talk.exchange();
+        assert.ok(engine.stats().received > 0);
+        assert.equal(await mark(), ((new Hasher(other).node(SOURCES[0]!) << 16) | 0x5) >>> 0);
+      });
+    });
+  }
+
+  test('of sources leaves 98 of 100 packets to the kernel, on two gateways', async () => {
+    await using lab = await gateways(2);
+    const engines: Engine[] = [];
+    for (const [index, node] of lab.nodes.entries()) {
+      engines.push(
+        await open({
+          ...HASHING,
+          interfaces: [facing(OUTSIDE), facing(INSIDE)],
+          localNode: index + 1,
+          netns: node.path,
+          rules: 'auto',
+          offload: ['flows', 'sources'],
+        }),
+      );
+      await routes(node);
+    }
+    try {
+      const families = [4, 6] as const;
+      await serve(
+        lab.inside,
+        families.map((family) => INSIDE.address[family](1)),
+      );
+      const flows = range(40).flatMap((round) =>
+        families.flatMap((family) =>
+          range(8).flatMap((at) =>
+            (['tcp', 'udp'] as const).map((protocol): Flow => ({
+              protocol,
+              src: OUTSIDE.address[family](at + 10),
+              sport: 20_000 + round,
+              dst: INSIDE.address[family](1),
+              dport: 7,
+              size: protocol === 'tcp' ? 4000 : 100,
+            })),
+          ),
+        ),
+      );
+      assert.deepEqual(await askAll(lab.outside, flows), []);
+      for (const engine of engines) {
+        const { received, offloadedOwned, offloadedForeign } = engine.stats();
+        const share = received / (received + offloadedOwned + offloadedForeign);
+        assert.ok(share <= 0.02, `${received} of ${received / share} packets came to the queue`);
+      }
+    } finally {
+      await Promise.all(engines.map((engine) => engine.close()));
+    }
+  });
+
+  test('of sources stays bounded under a flood of invented ones', async () => {
+    await using lab = await gateway();
+    await using engine = await open(optionsOn(lab, ['sources'], { ownership: { nodes: [1] } }));
+    const links = JSON.parse(await lab.gateway.run('ip', ['-j', 'link', 'show', 'outside'])) as [
+      { address: string },
+    ];
+    const ends = { dst: SERVER[4], ethDst: links[0].address };
+    const frames = range(100_000).map((index) =>
+      udp({ ...ends, src: `10.${100 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}` }),
+    );
+    await inject(lab.client, 'eth0', frames, { rate: 50_000 });
+    await waitFor('the flood to be decided', () => engine.stats().received >= 80_000);
+    const listed = await lab.gateway.run('nft', [
+      'list',
+      'map',
+      'inet',
+      'nfq-cluster-q0',
+      'sources4',
+    ]);
+    const held = listed.split(' expires ').length - 1;
+    assert.ok(held > 60_000 && held <= 65_536, `${held} sources`);
+    const talk = new Talk(lab);
+    await talk.listen();
+    await engine.own('1,2');
+    await talk.exchange();
+  });
+
+  test('changes nothing where the kernel refuses the change', async () => {
+    await using lab = await gateway();
+    const engine = await open(optionsOn(lab, ['flows'], { ownership: { nodes: [1] } }));
+    await lab.gateway.run('nft', ['delete table inet nfq-cluster-q0']);
+    await assert.rejects(engine.setOwnership({ nodes: [1, 2] }), { code: 'ERR_RULES' });
+    assert.deepEqual(engine.ownership.buckets, [0]);
+    await engine.close();
+  });
+
+  test('is told by status', async () => {
+    await using lab = await gateway();
+    await using _engine = await open(optionsOn(lab, ['flows'], { control: 'auto' }));
+    const { stdout } = await cli(['status', '--netns', lab.gateway.path]).outcome;
+    assert.match(stdout, /^in kernel +0 owned, 0 foreign \(offload flows\)$/m);
+  });
+});
+
+/** Packets that our table dropped, once it has dropped those of every source. */
+async function waitForDrops(node: Namespace): Promise<number> {
+  const table = ['list', 'counter', 'inet', 'nfq-cluster-q0', 'offloaded-foreign'];
+  let dropped = 0;
+  await waitFor('drops', async () => {
+    dropped = Number(/packets (\d+)/.exec(await node.run('nft', table))![1]);
+    return dropped >= COUNT;
+  });
+  return dropped;
+}

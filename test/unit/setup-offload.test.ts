@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
+import { marginOf, ownedLines } from '../../src/setup/offload.js';
+import { nftTable, xtablesChain } from '../../src/setup/ruleset.js';
+
+const options = (more: Partial<Options> = {}): ResolvedOptions =>
+  resolveOptions({
+    interfaces: ['eth1'],
+    hashSeed: 1,
+    totalNodes: 2,
+    localNode: 1,
+    rules: 'auto',
+    offload: ['flows'],
+    ...more,
+  });
+
+const rulesOf = (text: string, chain: string): string[] =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('add rule ') && line.split(' ')[4] === chain)
+    .map((line) => line.split(' ').slice(5).join(' '));
+
+const INVALID = 'ct state invalid,untracked drop';
+const OWNED = 'ct mark & 0x3ff0000 @owned counter name offloaded-owned';
+const FOREIGN = 'ct mark & 0x3ff0000 != 0 counter name offloaded-foreign';
+
+describe('the rules of offload', () => {
+  test('decide known connections before the queue, behind what is INVALID', () => {
+    const rules = rulesOf(nftTable(options(), 'nft', 'queue'), 'before-queue');
+    const at = rules.indexOf(INVALID);
+    assert.deepEqual(rules.slice(at + 1, at + 3), [
+      `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
+      `${FOREIGN} drop`,
+    ]);
+    assert.equal(rules.at(-1), 'queue num 0');
+  });
+
+  test('mark what is owned, and tell xtables not to queue it', () => {
+    const given = { action: 'mark', marks: { owned: { value: 1, mask: 1 } } } as const;
+    const rules = rulesOf(nftTable(options(given), 'xtables', 'queue'), 'before-mangle').join('\n');
+    assert.ok(rules.includes(`${OWNED} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`));
+    assert.ok(
+      rules.includes(`${FOREIGN} meta mark set meta mark & 0x1c00fffe | 0x80000000 return`),
+    );
+  });
+
+  test('are none while closed', () => {
+    for (const kind of ['nft', 'xtables'] as const) {
+      const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
+      assert.doesNotMatch(text, /before-\w+ .*(@owned|@sources)/);
+    }
+  });
+
+  test('learn sources behind the queue, and drop there what is foreign, unseen by xtables', () => {
+    const sources = options({ offload: ['sources'] });
+    const rules = rulesOf(nftTable(sources, 'nft', 'queue'), 'after-queue');
+    const learning = rules.findIndex((rule) => rule.includes('update @sources4'));
+    assert.match(rules[learning + 1]!, /update @sources6/);
+    assert.equal(rules[learning + 2], 'meta mark & 0x20000000 == 0x20000000 drop');
+    const seen = '-A nfq-cluster-q0 -i eth1 -m mark --mark 0x20000000/0x20000000 -j ACCEPT';
+    assert.ok(xtablesChain(sources, 'queue', false).split('\n').includes(seen));
+    const marking = options({ offload: ['sources'], action: 'mark' });
+    assert.doesNotMatch(nftTable(marking, 'nft', 'queue'), /== 0x20000000 drop/);
+    assert.doesNotMatch(xtablesChain(marking, 'queue', false), /ACCEPT/);
+  });
+
+  test('leave what is owned alone unless an engine says it', () => {
+    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
+    const owning = { owned: [0, 1], remaining: () => 1000 };
+    const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', owning);
+    assert.match(
+      text,
+      /^flush set inet nfq-cluster-q0 owned\nadd element inet nfq-cluster-q0 owned \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,
+    );
+    assert.match(text, /^flush map inet nfq-cluster-q0 sources4$/m);
+  });
+});
+
+describe('the set of what is owned', () => {
+  const lines = (owned: readonly number[], timeout: number): string[] =>
+    ownedLines(options(), 'inet t', owned, timeout);
+
+  test('has no element where nothing is owned, or no time is left', () => {
+    assert.deepEqual(lines([], Infinity), ['flush set inet t owned']);
+    assert.deepEqual(lines([0], 0.9), ['flush set inet t owned']);
+    assert.deepEqual(lines([0], -5), ['flush set inet t owned']);
+  });
+
+  test('ends in whole milliseconds, or never', () => {
+    assert.equal(lines([1], 99.9)[1], 'add element inet t owned { 0x20000 timeout 99ms }');
+    assert.equal(lines([1], Infinity)[1], 'add element inet t owned { 0x20000 }');
+    const bits = options({ marks: { bucket: 0x300000 } });
+    assert.equal(
+      ownedLines(bits, 'inet t', [0, 1], Infinity)[1],
+      'add element inet t owned { 0x100000, 0x200000 }',
+    );
+  });
+
+  test('ends before the ownership', () => {
+    assert.equal(marginOf(10_000), 100);
+    assert.equal(marginOf(100), 25);
+    assert.equal(marginOf(0), 0);
+  });
+});
