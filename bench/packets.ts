@@ -69,23 +69,22 @@ async function throughput(
   task = TASK,
 ): Promise<void> {
   await within(async (wire) => {
-    const { sender, node } = wire;
+    const { node } = wire;
     const running = await contender.start(node, task);
     await establish(wire, load);
     const passedBefore = await passed(node);
     const before = counts(node);
     const spent = processorTimeOf(running);
     const started = performance.now();
-    await send(sender, load);
+    await send(wire.sender, load);
     await drained(node);
     const seconds = (performance.now() - started) / 1000;
     const after = counts(node);
-    const received = after.received - before.received;
     const lost = after.lost - before.lost;
-    const decided = received - lost;
+    const decided = after.received - before.received - lost;
     const add = adder(report, condition, contender);
     add('handled', '/s', 'higher', decided / seconds);
-    add('lost', '%', 'lower', (100 * lost) / received);
+    add('lost', '%', 'lower', (100 * lost) / (decided + lost));
     if (running.child !== undefined) {
       add('time per packet', 'µs', 'lower', (processorTimeOf(running) - spent) / decided / 1000);
       add('memory', 'MB', 'lower', residentMemory(running.child.pid!) / 1e6);

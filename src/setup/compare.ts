@@ -67,7 +67,7 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
 export const filledChains = (text: string): string =>
   text
     .split(/^(?=\tchain )/m)
-    .filter((part) => /^\tchain .*\n\t\ttype .*\n\t\t\S/.test(part))
+    .filter((part) => /^\tchain (known \{\n|.*\n\t\ttype .*\n)\t\t\S/.test(part))
     .map((chain) => chain.replace(/^\}$/m, '').trimEnd())
     .sort()
     .join('\n');

@@ -15,7 +15,7 @@ export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'pol
   options.conntrack !== 'off' || isClusterip(options);
 
 /** Rules before the queue; the bits that they set are clear. */
-export function knownRules(options: Options): string[] {
+export function directRules(options: Options): string[] {
   const { direct } = options.marks;
   return [
     ...(direct === 0

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { knownRules, needsConntrack } from './connections.js';
+import { directRules, needsConntrack } from './connections.js';
 
 /*
  * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
@@ -46,7 +46,7 @@ export function parseMarkers(chains: readonly string[]): Markers {
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
   const { interfaces, queues, action, marks, offload } = options;
-  const connections = needsConntrack(options) && knownRules(options);
+  const connections = needsConntrack(options) && directRules(options);
   const clusterip = isClusterip(options);
   const setup = JSON.stringify({
     interfaces,

@@ -55,25 +55,36 @@ export function offloadObjects({ offload }: Options, table: string): string[] {
 export const forgetSources = ({ offload }: Options, table: string): string[] =>
   offload.includes('sources') ? FAMILIES.map(({ map }) => `flush map ${table} ${map}`) : [];
 
+/** The chain that decides packets of connections whose bucket is known. */
+export const KNOWN = 'known';
+
+/** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
+export const knownConnections = ({ marks, offload }: Options): string[] =>
+  offload.length === 0 ? [] : [`ct mark & ${hex(marks.bucket)} != 0 goto ${KNOWN}`];
+
+/** Rules before the queue, for packets that belong to a connection. */
+export const knownSources = ({ offload }: Options): string[] =>
+  offload.includes('sources')
+    ? // Only where the whole connmark is 0: nft before 1.1.2 cannot set a part of it from a map.
+      FAMILIES.map(
+        ({ map, saddr }) => `ct state new ct mark 0 ct mark set ${saddr} map @${map} goto ${KNOWN}`,
+      )
+    : [];
+
 /**
- * Rules before the queue, for packets that belong to a connection.
+ * The rules of that chain.
  * @param pass the statement that a packet leaves by which is owned; `refuse`, which is foreign
  */
-export function offloadRules(
+export const knownRules = (
   { marks, offload }: Options,
   { pass, refuse }: { pass: string; refuse: string },
-): string[] {
-  if (offload.length === 0) return [];
-  const bucket = `ct mark & ${hex(marks.bucket)}`;
-  return [
-    ...(offload.includes('sources')
-      ? // Only where the whole connmark is 0: nft before 1.1.2 cannot set a part of it from a map.
-        FAMILIES.map(({ map, saddr }) => `ct state new ct mark 0 ct mark set ${saddr} map @${map}`)
-      : []),
-    `${bucket} @${OWNED} counter name ${OFFLOADED.owned} ${pass}`,
-    `${bucket} != 0 counter name ${OFFLOADED.foreign} ${refuse}`,
-  ];
-}
+): string[] =>
+  offload.length === 0
+    ? []
+    : [
+        `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned} ${pass}`,
+        `counter name ${OFFLOADED.foreign} ${refuse}`,
+      ];
 
 /** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
 export function learningRules(options: Options): string[] {

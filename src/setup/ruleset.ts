@@ -1,15 +1,18 @@
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
-import { keptRules, knownRules, needsConntrack } from './connections.js';
+import { directRules, keptRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import {
   forgetSources,
+  KNOWN,
+  knownConnections,
+  knownRules,
+  knownSources,
   learningRules,
   learnsForeign,
   marginOf,
   offloadObjects,
-  offloadRules,
   ownedLines,
   type Owning,
 } from './offload.js';
@@ -81,10 +84,18 @@ export function nftTable(
     { ...before, rules: beforeRules(options, kind, phase) },
     { ...after, rules: afterRules(options) },
   ];
+  const known = knownChain(options, kind);
   return lines([
     `add table ${table}`,
     ...offloadObjects(options, table),
     ...(owning === undefined ? [] : ownershipLines(options, table, owning)),
+    ...(known.length === 0
+      ? []
+      : [
+          `add chain ${table} ${KNOWN}`,
+          `flush chain ${table} ${KNOWN}`,
+          ...known.map((rule) => `add rule ${table} ${KNOWN} ${rule}`),
+        ]),
     ...filled.flatMap(({ name, priority, rules }) => [
       `add chain ${table} ${name} { type filter hook prerouting priority ${priority}; policy accept; }`,
       `flush chain ${table} ${name}`,
@@ -143,30 +154,25 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
   // What shall not be queued leaves here; xtables' rule must be told so.
   const decided = kind === 'xtables' ? options.marks.decided : 0;
   const keep = ~ourBits(options);
+  const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
-    `iifname != { ${names(options)
-      .map((name) => `"${name}"`)
-      .join(', ')} } return`,
-    // Neighbour discovery and multicast groups: every node answers for itself, so it is nobody's to drop.
-    // Nor is what is for an address that is not shared.
+    otherInterfaces(options),
+    // What is for an address that is not shared is nobody's to drop.
+    ...elsewhere(options.interfaces).map((match) => join(match, passing)),
+    ...(phase === 'queue' ? knownConnections(options) : []),
+    // Nor are neighbour discovery and multicast groups: every node answers for itself.
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
       'ip protocol igmp',
-      ...elsewhere(options.interfaces),
-    ].map((every) => join(every, setMark(keep, decided | (marking ? owned.value : 0)), 'return')),
+    ].map((match) => join(match, passing)),
     ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
-    ...(phase === 'queue'
-      ? offloadRules(options, {
-          pass: join(setMark(keep, decided | (marking ? owned.value : 0)), 'return'),
-          refuse: marking ? join(setMark(keep, decided), 'return') : 'drop',
-        })
-      : []),
+    ...(phase === 'queue' ? knownSources(options) : []),
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
-    ...(needsConntrack(options) ? knownRules(options) : []),
+    ...(needsConntrack(options) ? directRules(options) : []),
   ];
   if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
   if (phase === 'closed' && !marking) rules.push('drop');
@@ -181,17 +187,35 @@ function afterRules(options: ResolvedOptions): string[] {
   const { multicast, decided, bucket, direct } = options.marks;
   const clear = setMark(~(multicast | decided | bucket | direct), 0);
   return [
-    `iifname != { ${names(options)
-      .map((name) => `"${name}"`)
-      .join(', ')} } return`,
-    ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
-    ...(bucket === 0 || isClusterip(options)
+    // Most that the kernel has decided by itself is done with here.
+    ...(options.offload.length === 0
       ? []
-      : [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')]),
+      : [`meta pkttype != multicast meta mark & ${hex(ourBits(options))} == 0 return`]),
+    otherInterfaces(options),
+    ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
     ...learningRules(options),
     ...keptRules(options),
     clear,
   ];
+}
+
+/** The rules for packets whose connection's bucket is known. */
+function knownChain(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
+  const { marks, action } = options;
+  const decided = kind === 'xtables' ? marks.decided : 0;
+  const keep = ~ourBits(options);
+  return action === 'mark'
+    ? knownRules(options, {
+        pass: join(setMark(keep, decided | marks.owned.value), 'return'),
+        refuse: join(setMark(keep, decided), 'return'),
+      })
+    : knownRules(options, { pass: join(setMark(keep, decided), 'return'), refuse: 'drop' });
+}
+
+/** Leaves a chain; a name alone is compared faster than looked up in a set. */
+function otherInterfaces(options: ResolvedOptions): string {
+  const quoted = names(options).map((name) => `"${name}"`);
+  return `iifname != ${quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(', ')} }`} return`;
 }
 
 function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefined {

@@ -23,32 +23,35 @@ const rulesOf = (text: string, chain: string): string[] =>
 
 const INVALID = 'ct state invalid,untracked drop';
 const OWNED = 'ct mark & 0x3ff0000 @owned counter name offloaded-owned';
-const FOREIGN = 'ct mark & 0x3ff0000 != 0 counter name offloaded-foreign';
+const FOREIGN = 'counter name offloaded-foreign';
 
 describe('the rules of offload', () => {
-  test('decide known connections before the queue, behind what is INVALID', () => {
-    const rules = rulesOf(nftTable(options(), 'nft', 'queue'), 'before-queue');
-    const at = rules.indexOf(INVALID);
-    assert.deepEqual(rules.slice(at + 1, at + 3), [
+  test('decide known connections ahead of all else, and known sources behind what is INVALID', () => {
+    const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue');
+    const rules = rulesOf(text, 'before-queue');
+    assert.equal(rules[1], 'ct mark & 0x3ff0000 != 0 goto known');
+    const source = 'ct state new ct mark 0 ct mark set ip saddr map @sources4 goto known';
+    assert.equal(rules.indexOf(source), rules.indexOf(INVALID) + 1);
+    assert.equal(rules.at(-1), 'queue num 0');
+    assert.deepEqual(rulesOf(text, 'known'), [
       `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
       `${FOREIGN} drop`,
     ]);
-    assert.equal(rules.at(-1), 'queue num 0');
+    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /sources/);
   });
 
   test('mark what is owned, and tell xtables not to queue it', () => {
     const given = { action: 'mark', marks: { owned: { value: 1, mask: 1 } } } as const;
-    const rules = rulesOf(nftTable(options(given), 'xtables', 'queue'), 'before-mangle').join('\n');
-    assert.ok(rules.includes(`${OWNED} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`));
-    assert.ok(
-      rules.includes(`${FOREIGN} meta mark set meta mark & 0x1c00fffe | 0x80000000 return`),
-    );
+    assert.deepEqual(rulesOf(nftTable(options(given), 'xtables', 'queue'), 'known'), [
+      `${OWNED} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`,
+      `${FOREIGN} meta mark set meta mark & 0x1c00fffe | 0x80000000 return`,
+    ]);
   });
 
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
-      assert.doesNotMatch(text, /before-\w+ .*(@owned|@sources)/);
+      assert.doesNotMatch(text, /before-\w+ .*(goto|@sources)/);
     }
   });
 
