@@ -78,6 +78,7 @@ const NEEDS = {
     program('ping', 'iputils-ping', 'iputils', 'iputils-ping'),
     program('curl', 'curl', 'curl', 'curl'),
     program('vsftpd', 'vsftpd', 'vsftpd', 'vsftpd'),
+    program('sipp', 'sip-tester', 'sipp', 'sipp'),
     program('in.tftpd', 'tftpd-hpa', 'tftp-server', 'tftp-hpa'),
   ],
   lint: [program('clang-tidy', 'clang-tidy', 'clang-tools-extra', 'clang-extra-tools')],

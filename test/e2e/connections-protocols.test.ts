@@ -222,4 +222,42 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
       }
     });
   }
+
+  test('connections begun in mid-stream, where the kernel picks them up', async () => {
+    await using lab = await gateway();
+    await using _engine = await engineOn(lab);
+    await lab.gateway.sysctl({ 'netfilter/nf_conntrack_tcp_loose': 1 });
+    await lab.judge();
+    const { there } = await framesFor(lab);
+    const middle = there((ends) => tcp({ ...ends, flags: ['ack'], seq: 7, ack: 9 }), {
+      sport: 5000,
+      dport: 9,
+    });
+    assertShared(await send(lab, 'client', middle, 'new'));
+  });
+
+  test('media that the kernel does not announce, of which none is owned in error', async () => {
+    await using lab = await gateway();
+    await lab.gateway.sysctl({ 'netfilter/nf_conntrack_events': 0 });
+    for (const program of ['iptables', 'ip6tables']) {
+      const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
+      await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
+    }
+    await using engine = await engineOn(lab, 'netlink');
+    await lab.judge();
+    const { there, back } = await framesFor(lab);
+    const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
+      sport: SIP,
+      dport: SIP,
+    });
+    assertShared(await send(lab, 'client', calls, 'new'));
+    const { engineOnly } = await send(
+      lab,
+      'server',
+      back(udp, { sport: 6000, dport: MEDIA }),
+      'related',
+    );
+    assert.equal(engineOnly, 0);
+    assert.equal(engine.stats().unknown, 2 * COUNT, 'dropped, and counted');
+  });
 });

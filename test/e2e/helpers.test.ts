@@ -1,6 +1,6 @@
 /*
  * Connections that a helper awaits belong to their master's node: FTP by vsftpd and curl, TFTP by tftpd and
- * curl, against the kernel's own match. And none is missed, however soon it comes.
+ * curl, SIP by sipp, against the kernel's own match. And none is missed, however soon it comes.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -23,7 +23,11 @@ const WAYS: NonNullable<Options['conntrack']>[] = attaches
   ? ['queue', 'netlink', 'mark']
   : ['netlink', 'mark'];
 
-const engineOn = (at: Gateway, conntrack: Options['conntrack'] = 'auto'): Promise<Engine> =>
+const engineOn = (
+  at: Gateway,
+  conntrack: Options['conntrack'] = 'auto',
+  offload: Options['offload'] = [],
+): Promise<Engine> =>
   open({
     ...SHARE,
     interfaces: ['outside', 'inside'],
@@ -32,6 +36,7 @@ const engineOn = (at: Gateway, conntrack: Options['conntrack'] = 'auto'): Promis
     action: 'mark',
     marks: { owned: { value: ENGINE, mask: ENGINE } },
     conntrack,
+    offload,
     control: 'none',
   });
 
@@ -40,6 +45,7 @@ async function assignHelpers(node: Namespace): Promise<void> {
   const rules = `*raw
 -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
 -A PREROUTING -p udp --dport 69 -j CT --helper tftp
+-A PREROUTING -p udp --dport 5060 -j CT --helper sip
 COMMIT
 `;
   for (const program of ['iptables', 'ip6tables']) {
@@ -78,16 +84,50 @@ async function ftpServer(at: Namespace, content: string): Promise<void> {
   await rm(config);
 }
 
+const MEDIA = 6000;
+/** A datagram to each address, from a port that the call did not tell. */
+const SEND_MEDIA = `
+  const socket = require('node:dgram').createSocket('udp4');
+  let left = process.argv.length - 1;
+  for (const address of process.argv.slice(1)) {
+    socket.send('x', ${MEDIA}, address, () => { left -= 1; if (left === 0) socket.close(); });
+  }`;
+
+const sipp = (address: string): string[] => [
+  ...['-i', address, '-mi', address, '-p', '5060', '-mp', String(MEDIA), '-nostdin'],
+];
+
+async function sipServer(at: Namespace): Promise<void> {
+  const line = ['-sn', 'uas', ...sipp(SERVER[4])];
+  const server = at.spawn('sipp', line, { stdio: 'ignore', cwd: tmpdir() });
+  await waitFor('the SIP server', async () => {
+    assert.equal(server.exitCode, null, 'sipp ended');
+    return (await at.run('ss', ['-lnu', 'sport = :5060'])).includes(':5060');
+  });
+}
+
+/** A call of two seconds; fails unless it is answered and ended in order. */
+const call = (at: Namespace, from: string): Promise<string> =>
+  at.run('sipp', ['-sn', 'uac', ...sipp(from), '-m', '1', '-d', '2000', `${SERVER[4]}:5060`]);
+
 const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
   at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
 
 describe('connections that a helper awaits are their master’s', { skip }, () => {
-  for (const conntrack of WAYS) {
-    test(`FTP, active and passive, IPv4 and IPv6: conntrack ${conntrack}`, async () => {
+  const ways: [NonNullable<Options['conntrack']>, Options['offload']][] = [
+    ...WAYS.map((conntrack): [typeof conntrack, []] => [conntrack, []]),
+    ['auto', ['flows']],
+    ['auto', ['sources']],
+  ];
+  for (const [conntrack, offload = []] of ways) {
+    const title = [`conntrack ${conntrack}`, ...offload.map((what) => `offload ${what}`)].join(
+      ', ',
+    );
+    test(`FTP, active and passive, IPv4 and IPv6: ${title}`, async () => {
       await using lab = await gateway();
       await using content = await folder();
       await assignHelpers(lab.gateway);
-      await using engine = await engineOn(lab, conntrack);
+      await using engine = await engineOn(lab, conntrack, offload);
       await lab.judge();
       await ftpServer(lab.server, content.path);
       const get = async (url: string, from: string, ...options: string[]): Promise<void> => {
@@ -114,6 +154,32 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       const { expected, unknown } = engine.stats();
       assert.equal(unknown, 0);
       assert.equal(expected, conntrack === 'netlink' ? 6 * SOURCES.length : 0);
+    });
+  }
+
+  for (const conntrack of WAYS) {
+    test(`SIP, a call and its media: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, conntrack);
+      await lab.judge();
+      await sipServer(lab.server);
+      const calls = SOURCES.map((from) => call(lab.client, from));
+      for (const dst of SOURCES) {
+        const media = { src: SERVER[4], dst, protocol: 17, sport: MEDIA, dport: MEDIA };
+        await waitFor('an announcement', async () => {
+          return (await engine.conntrack.masterOf(media))?.src === dst;
+        });
+      }
+      await lab.server.run(process.execPath, ['-e', SEND_MEDIA, ...SOURCES]);
+      await Promise.all(calls);
+      const { related, ...others } = await lab.judged();
+      for (const [name, judged] of Object.entries({ related, ...others })) {
+        assert.equal(judged.kernelOnly + judged.engineOnly, 0, name);
+      }
+      assert.ok(related.both > 0 && related.neither > 0);
+      assert.equal(related.both + related.neither, SOURCES.length, 'one for each call');
+      assert.equal(engine.stats().unknown, 0);
     });
 
     test(`TFTP: conntrack ${conntrack}`, async () => {
