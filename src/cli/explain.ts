@@ -27,6 +27,8 @@ type Explained = { address: string; key?: Found } & Explanation & {
 interface Found {
   address: string;
   by: keyof typeof TOLD;
+  /** The bucket that the connmark holds, as conntrack mark and offload decide by it; null if none. */
+  kept: number | null;
 }
 
 const TOLD = {
@@ -66,18 +68,25 @@ export async function explain(flags: ExplainFlags): Promise<void> {
 /** The kernel's word on a packet's connection. */
 async function keyOf(
   hasher: Hasher,
-  { src, proto = 0, sport = 0, dport = 0, netns }: ExplainFlags,
+  { src, proto = 0, sport = 0, dport = 0, netns, bucketBits = 0x03ff_0000 }: ExplainFlags,
   dst: string,
 ): Promise<Found> {
   if (hasher.policy === 'clusterip') {
     throw new CommandError('--dst is not for --policy clusterip: a packet is hashed by itself', 2);
   }
   const found = await findConnection({ src, dst, protocol: proto, sport, dport }, netns);
-  if (found === null) return { address: src, by: 'packet' };
-  const { original, master } = found;
-  if (original === null) return { address: master!.src, by: 'expectation' };
-  if (master !== null) return { address: master.src, by: 'master' };
-  return { address: original.src, by: 'original' };
+  if (found === null) return { address: src, by: 'packet', kept: null };
+  const { original, master, mark } = found;
+  const kept = keptBucket(mark, bucketBits, hasher.buckets);
+  if (original === null) return { address: master!.src, by: 'expectation', kept };
+  if (master !== null) return { address: master.src, by: 'master', kept };
+  return { address: original.src, by: 'original', kept };
+}
+
+/** The number in these bits, less 1; null where it is none of the buckets. */
+function keptBucket(mark: number, bits: number, buckets: number): number | null {
+  const number = ((mark & bits) >>> 0) / ((bits & -bits) >>> 0);
+  return number >= 1 && number <= buckets ? number - 1 : null;
 }
 
 /** What shall be explained: an address or, for policy `clusterip`, a packet. */
@@ -120,6 +129,7 @@ function asText({
   const rows = {
     address: `${address} (IPv${family})`,
     ...(key === undefined ? {} : { key: `${key.address}: ${TOLD[key.by]}` }),
+    ...(typeof key?.kept === 'number' ? { connmark: `holds bucket ${key.kept}` } : {}),
     policy: hashMode === undefined ? policy : `${policy}, ${hashMode}`,
     words: words.map(hex).join(' '),
     seed: hex(hashSeed),

@@ -70,6 +70,11 @@ function addExplain(top: Command): void {
     .option('--proto <number>', "IP protocol's number, with --dst or policy clusterip", u32)
     .option('--sport <port>', 'source port, likewise (of a ping: its id)', u32)
     .option('--dport <port>', 'destination port, likewise (of a ping: type * 256 + code)', u32)
+    .option(
+      '--bucket-bits <mask>',
+      'with --dst: where the connmark holds it (default: 0x03ff0000)',
+      u32,
+    )
     .option('--json', 'as JSON')
     .action((flags: ExplainFlags) => explain(flags));
 }

@@ -128,7 +128,7 @@ async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
 }
 
 async function readNft(netns: string | undefined): Promise<Netfilter[]> {
-  const { stdout } = await runOrThrow('list the nft rules', 'nft', ['-j', 'list', 'ruleset'], {
+  const { stdout } = await runOrThrow('list the nft rules', 'nft', ['-j', '-t', 'list', 'ruleset'], {
     netns,
   });
   return (JSON.parse(stdout) as { nftables: Netfilter[] }).nftables;

@@ -227,9 +227,13 @@ describe('an engine', { skip }, () => {
       node: number;
     };
     const alone = (await explained(original.src)) as { node: number };
-    assert.deepEqual(of.key, { address: original.src, by: 'original' });
+    assert.deepEqual(of.key, { address: original.src, by: 'original', kept: null });
     assert.equal(of.node, alone.node);
     const unheard = await explained(reply.src, '--dst', reply.dst, '--proto', '17');
-    assert.deepEqual((unheard as { key: unknown }).key, { address: reply.src, by: 'packet' });
+    assert.deepEqual((unheard as { key: unknown }).key, {
+      address: reply.src,
+      by: 'packet',
+      kept: null,
+    });
   });
 });

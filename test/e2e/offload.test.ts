@@ -5,7 +5,14 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { findConnection, Hasher, open, type Engine, type Options } from '../../src/index.js';
+import {
+  findConnection,
+  Hasher,
+  open,
+  type Engine,
+  type Options,
+  type Tuple,
+} from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, source, type Gateway } from '../support/gateway.js';
 import {
@@ -203,6 +210,10 @@ describe('offload', { skip }, () => {
           assert.equal(await mark(), ((node << 16) | 0x5) >>> 0);
           await talk.exchange();
           assert.equal(await mark(), ((node << 16) | 0x5) >>> 0);
+          assert.match(
+            await explained(lab.gateway, tuple),
+            new RegExp(`^connmark +holds bucket ${node - 1}$`, 'm'),
+          );
         }
         const other = { ...HASHING, hashSeed: 8 };
         await using engine = await open(optionsOn(lab, offload, other));
@@ -304,6 +315,19 @@ describe('offload', { skip }, () => {
     assert.match(stdout, /^in kernel +0 owned, 0 foreign \(offload flows\)$/m);
   });
 });
+
+async function explained(
+  node: Namespace,
+  { src, dst, ...packet }: Required<Tuple>,
+): Promise<string> {
+  const { protocol, sport, dport } = packet;
+  const ports = ['--proto', protocol, '--sport', sport, '--dport', dport].map(String);
+  const hashing = ['--cluster-total-nodes', '2', '--cluster-hash-seed', '7'];
+  const line = ['explain', '--src', src, '--dst', dst, '--netns', node.path, ...ports, ...hashing];
+  const { status, stdout, stderr } = await cli(line).outcome;
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
 
 /** Packets that our table dropped, once it has dropped those of every source. */
 async function waitForDrops(node: Namespace): Promise<number> {
