@@ -35,7 +35,7 @@ function prepareKernel() {
 }
 
 await main(async () => {
-  setUp('compile', 'node-gyp', 'cmake', 'run');
+  setUp('compile', 'node-gyp', 'cmake', 'run', 'test');
   await buildAddon();
   await buildWithCMake();
   await buildTypeScript();
