@@ -49,6 +49,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
   }
   await belowTheKernel(report, settings);
   await established(report, settings);
+  if (!settings.quick) await scale(report, settings);
   await alternate(all.filter(isQueued), settings.rounds, (contender, round) => {
     report.progress(`held backlog: round ${round + 1}, ${contender.name}`);
     return backlog(report, contender);
@@ -150,6 +151,24 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
     report.progress(`known connections: round ${round + 1}, ${contender.name}`);
     return throughput(report, contender, { ...BASE, seconds }, 'all owned, all established', task);
   });
+}
+
+/** Whether the cost grows with the buckets, and the memory with the packets. */
+async function scale(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  const task = { totalNodes: 1, localNodes: [1] };
+  const all = [1, 32, 1023].map((count) =>
+    engine(count === 1 ? '1 bucket' : `${count} buckets`, [], 1, () => [
+      ...['--buckets', String(count), '--own', count === 1 ? '0' : `0-${count - 1}`],
+    ]),
+  );
+  await alternate(all, rounds, (contender, round) => {
+    report.progress(`buckets: round ${round + 1}, ${contender.name}`);
+    const load = { ...BASE, rate: FIXED_RATE, seconds };
+    return throughput(report, contender, load, `${FIXED_RATE}/s, all owned, by buckets`, task);
+  });
+  report.progress('ten million packets');
+  const load = { ...BASE, rate: 200_000, seconds: 50 };
+  await throughput(report, engine(''), load, 'ten million packets');
 }
 
 /** One round: a program that was stopped finds a full queue, and empties it. */

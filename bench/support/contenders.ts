@@ -123,8 +123,17 @@ const peer = (name: string): Contender =>
     ...(task.backlog === true ? [BACKLOG.receiveBuffer] : []),
   ]);
 
+const shareFlags = (task: Task): string[] => [
+  ...['--cluster-total-nodes', String(task.totalNodes), '--cluster-local-nodemask', mask(task)],
+];
+
 /** This package, by its command line, with rules of its own. */
-export const engine = (name: string, flags: readonly string[] = [], queues = 1): Contender => ({
+export const engine = (
+  name: string,
+  flags: readonly string[] = [],
+  queues = 1,
+  share = shareFlags,
+): Contender => ({
   name: `nfq-cluster${name === '' ? '' : `: ${name}`}`,
   async start(node, task) {
     const { processors = PROCESSOR.contender } = task;
@@ -139,7 +148,7 @@ export const engine = (name: string, flags: readonly string[] = [], queues = 1):
         '--queue',
         queues === 1 ? '0' : `0-${queues - 1}`,
       ],
-      ...['--cluster-total-nodes', String(task.totalNodes), '--cluster-local-nodemask', mask(task)],
+      ...share(task),
       ...['--cluster-hash-seed', SEED],
       ...(task.backlog === true
         ? ['--queue-length', BACKLOG.queueLength, '--receive-buffer', BACKLOG.receiveBuffer]

@@ -105,11 +105,20 @@ describe('the engine agrees with the kernel on', { skip }, () => {
         await using lab = await gateway();
         await using engine = await engineOn(lab, way);
         await lab.judge();
-        const locals = Array.from({ length: COUNT }, (_, index) => `10.94.0.${index + 1}`);
-        await lab.gateway.ip('route add local 10.94.0.0/24 dev lo');
-        await listen(lab.server, SERVER[4]);
-        await ask(lab.gateway, 'tcp', SERVER[4], { sources: locals });
-        await ask(lab.gateway, 'udp', SERVER[4], { sources: locals });
+        const locals = {
+          4: Array.from({ length: COUNT }, (_, index) => `10.94.0.${index + 1}`),
+          6: Array.from({ length: COUNT }, (_, index) => `fd94::${(index + 1).toString(16)}`),
+        };
+        await lab.gateway.sysctl({ 'ipv6/ip_nonlocal_bind': 1 });
+        await lab.gateway.ip(
+          'route add local 10.94.0.0/24 dev lo',
+          'route add local fd94::/64 dev lo',
+        );
+        for (const family of FAMILIES) {
+          await listen(lab.server, SERVER[family]);
+          await ask(lab.gateway, 'tcp', SERVER[family], { sources: locals[family] });
+          await ask(lab.gateway, 'udp', SERVER[family], { sources: locals[family] });
+        }
         const judged = await lab.judged();
         assertAgreed(judged, ['reply']);
         assert.equal(engine.stats().unknown, 0);

@@ -100,3 +100,59 @@ test('each flow passes one stateless gateway, both ways', { skip }, async () => 
   }
   for (const engine of [engine1, engine2]) assert.equal(engine.stats().malformed, 0);
 });
+
+test(
+  'translated flows, of which the outer address stays, pass one stateless gateway',
+  { skip },
+  async () => {
+    await using lab = await gateways(2);
+    const [first, second] = lab.nodes as [Namespace, Namespace];
+    const shared = OUTSIDE.gateway[4];
+    const server = INSIDE.address[4](1);
+    for (const node of lab.nodes) {
+      await node.run(
+        'nft',
+        ['-f', '-'],
+        `table ip nat {
+         chain out { type nat hook postrouting priority srcnat; oifname ${OUTSIDE.name} snat to ${shared}; }
+         chain in { type nat hook prerouting priority dstnat; iifname ${OUTSIDE.name} ip daddr ${shared} tcp dport 80 dnat to ${server}:7; }
+       }`,
+      );
+    }
+    await using _engine1 = await startGateway(first, 1);
+    await using _engine2 = await startGateway(second, 2);
+    await serve(lab.inside, [server]);
+    await serve(lab.outside, addresses(OUTSIDE, ENDS, 10));
+    const protocols = ['tcp', 'udp'] as const;
+    const masqueraded = range(ENDS).flatMap((index) =>
+      protocols.map((protocol): Flow => ({
+        protocol,
+        src: INSIDE.address[4](2),
+        dst: OUTSIDE.address[4](index + 10),
+        sport: 21_000 + index,
+        dport: 7,
+        size: 100,
+      })),
+    );
+    const toService = range(ENDS).map((index): Flow => ({
+      protocol: 'tcp',
+      src: OUTSIDE.address[4](index + 10),
+      dst: shared,
+      sport: 22_000 + index,
+      dport: 80,
+      size: 100,
+    }));
+    assert.deepEqual(await ask(lab.inside, masqueraded), []);
+    assert.deepEqual(await ask(lab.outside, toService), []);
+    const hasher = new Hasher(HASHING);
+    const seen = [await forwarded(first), await forwarded(second)] as const;
+    const translated = toService.map((flow) => ({ ...flow, dst: server, dport: 7 }));
+    for (const flow of [...masqueraded, ...translated]) {
+      const owner = hasher.node(isOuter(flow.src) ? flow.src : flow.dst) - 1;
+      for (const packet of packetsOf(flow)) {
+        const by = [0, 1].filter((index) => seen[index]!.packets.has(packet));
+        assert.deepEqual(by, [owner], packet);
+      }
+    }
+  },
+);

@@ -67,6 +67,7 @@ background=NO
 anonymous_enable=YES
 local_enable=NO
 anon_root=${content}
+secure_chroot_dir=${content}
 connect_from_port_20=YES
 seccomp_sandbox=NO
 xferlog_enable=NO
@@ -106,9 +107,9 @@ async function sipServer(at: Namespace): Promise<void> {
   });
 }
 
-/** A call of two seconds; fails unless it is answered and ended in order. */
+/** A call of some seconds; fails unless it is answered and ended in order. */
 const call = (at: Namespace, from: string): Promise<string> =>
-  at.run('sipp', ['-sn', 'uac', ...sipp(from), '-m', '1', '-d', '2000', `${SERVER[4]}:5060`]);
+  at.run('sipp', ['-sn', 'uac', ...sipp(from), '-m', '1', '-d', '8000', `${SERVER[4]}:5060`]);
 
 const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
   at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
@@ -172,6 +173,10 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
         });
       }
       await lab.server.run(process.execPath, ['-e', SEND_MEDIA, ...SOURCES]);
+      await waitFor('the media', async () => {
+        const { both, neither } = (await lab.judged()).related;
+        return both + neither >= SOURCES.length;
+      });
       await Promise.all(calls);
       const { related, ...others } = await lab.judged();
       for (const [name, judged] of Object.entries({ related, ...others })) {
