@@ -1,15 +1,14 @@
 /* The kernel's match and the engine on frames made by hand: SCTP, SIP's media, and what has no connection. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { open, type Engine, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { native } from '../../src/native.js';
 import {
-  ENGINE,
+  engineOn,
   gateway,
   SERVER,
-  SHARE,
+  skip,
   source,
+  SOURCES_OF_TRUTH,
   type Class,
   type Gateway,
   type Judgement,
@@ -18,27 +17,10 @@ import { inject } from '../support/inject.js';
 import { sctp, tcp, udp, type Ports } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
 const COUNT = 24;
 const FAMILIES = [4, 6] as const;
 const SIP = 5060;
 const MEDIA = 4000;
-const attaches = skip === false && native.probeQueue().conntrack === 0;
-const WAYS: NonNullable<Options['conntrack']>[] = attaches
-  ? ['queue', 'netlink', 'mark']
-  : ['netlink', 'mark'];
-
-const engineOn = (at: Gateway, conntrack: Options['conntrack'] = 'auto'): Promise<Engine> =>
-  open({
-    ...SHARE,
-    interfaces: ['outside', 'inside'],
-    netns: at.gateway.path,
-    rules: 'auto',
-    action: 'mark',
-    marks: { owned: { value: ENGINE, mask: ENGINE } },
-    conntrack,
-    control: 'none',
-  });
 
 async function macOf(node: Namespace, name: string): Promise<string> {
   return /link\/ether (\S+)/.exec(await node.run('ip', ['link', 'show', name]))![1]!;
@@ -132,10 +114,10 @@ const invitation = ({ src, dst }: Ports): string => {
 };
 
 describe('the engine agrees with the kernel on frames of', { skip }, () => {
-  for (const conntrack of WAYS) {
+  for (const conntrack of SOURCES_OF_TRUTH) {
     test(`SCTP: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
-      await using _engine = await engineOn(lab, conntrack);
+      await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
       const { there, back } = await framesFor(lab);
       const inits = there((ends) => sctp({ ...ends, kind: 'init' }), { sport: 5000, dport: 9 });
@@ -153,7 +135,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
         const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
         await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
       }
-      await using _engine = await engineOn(lab, conntrack);
+      await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
       const { there, back } = await framesFor(lab);
       const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
@@ -167,7 +149,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
 
     test(`media that no helper was told of: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
-      await using _engine = await engineOn(lab, conntrack);
+      await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
       const { there, back } = await framesFor(lab);
       const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
@@ -193,7 +175,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
       await lab.judge();
       const begun = there(udp, { sport: 5000, dport: 9 });
       await send(lab, 'client', begun, 'new');
-      await using engine = await engineOn(lab, conntrack);
+      await using engine = await engineOn(lab, { conntrack });
       await toTheEnd(lab.gateway);
       assertShared(await send(lab, 'server', back(udp, { sport: 9, dport: 5000 }), 'reply'));
       assert.equal(engine.stats().unknown, 0);
@@ -206,7 +188,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
         ['-f', '-'],
         'table inet first { chain raw { type filter hook prerouting priority raw; udp dport 99 notrack; }; }',
       );
-      await using _engine = await engineOn(lab, conntrack);
+      await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
       const { there } = await framesFor(lab);
       const untracked = there(udp, { sport: 5000, dport: 99 });
@@ -243,7 +225,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
       const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
       await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
     }
-    await using engine = await engineOn(lab, 'netlink');
+    await using engine = await engineOn(lab, { conntrack: 'netlink' });
     await lab.judge();
     const { there, back } = await framesFor(lab);
     const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {

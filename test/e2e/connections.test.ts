@@ -3,23 +3,22 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { open, type Engine, type Options } from '../../src/index.js';
+import type { Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { native } from '../../src/native.js';
 import {
-  ENGINE,
+  attaches,
+  engineOn,
   GATEWAY,
   gateway,
   SERVER,
-  SHARE,
+  skip,
   source,
+  SOURCES_OF_TRUTH,
   type Class,
-  type Gateway,
   type Judgement,
 } from '../support/gateway.js';
 import { cli, root } from '../support/processes.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');
 const PORT = 7007;
 const CLOSED = 7008;
@@ -30,12 +29,8 @@ const SOURCES = {
   6: Array.from({ length: COUNT }, (_, index) => source(6, index)),
 };
 
-/** A kernel has the one or the other. */
-const attaches = skip === false && native.probeQueue().conntrack === 0;
 const WAYS: Pick<Options, 'conntrack' | 'offload'>[] = [
-  ...(attaches ? [{ conntrack: 'queue' } as const] : []),
-  { conntrack: 'netlink' },
-  { conntrack: 'mark' },
+  ...SOURCES_OF_TRUTH.map((conntrack) => ({ conntrack })),
   { offload: ['flows'] },
   { offload: ['sources'] },
 ];
@@ -60,18 +55,6 @@ const ask = (
   { port = PORT, bytes = 10, sources = [] }: Asked = {},
 ): Promise<string> =>
   from.run(process.execPath, [PROGRAM, how, to, String(port), String(bytes), ...sources]);
-
-const engineOn = (at: Gateway, way: Pick<Options, 'conntrack' | 'offload'>): Promise<Engine> =>
-  open({
-    ...SHARE,
-    interfaces: ['outside', 'inside'],
-    netns: at.gateway.path,
-    rules: 'auto',
-    action: 'mark',
-    marks: { owned: { value: ENGINE, mask: ENGINE } },
-    ...way,
-    control: 'none',
-  });
 
 /** All that the classes saw was judged alike, and each class saw packets of both kinds. */
 function assertAgreed(judged: Record<Class, Judgement>, classes: readonly Class[]): void {

@@ -8,37 +8,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { open, type Engine, type Options } from '../../src/index.js';
+import type { Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { native } from '../../src/native.js';
-import { ENGINE, gateway, SERVER, SHARE, source, type Gateway } from '../support/gateway.js';
+import { engineOn, gateway, SERVER, skip, source, SOURCES_OF_TRUTH } from '../support/gateway.js';
 import { root, waitFor } from '../support/processes.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
 const TFTP = path.join(root, 'test/support/tftp.mjs');
 const SOURCES = Array.from({ length: 12 }, (_, index) => source(4, index));
 const SOURCES6 = Array.from({ length: 12 }, (_, index) => source(6, index));
-const attaches = skip === false && native.probeQueue().conntrack === 0;
-const WAYS: NonNullable<Options['conntrack']>[] = attaches
-  ? ['queue', 'netlink', 'mark']
-  : ['netlink', 'mark'];
-
-const engineOn = (
-  at: Gateway,
-  conntrack: Options['conntrack'] = 'auto',
-  offload: Options['offload'] = [],
-): Promise<Engine> =>
-  open({
-    ...SHARE,
-    interfaces: ['outside', 'inside'],
-    netns: at.gateway.path,
-    rules: 'auto',
-    action: 'mark',
-    marks: { owned: { value: ENGINE, mask: ENGINE } },
-    conntrack,
-    offload,
-    control: 'none',
-  });
 
 /** Helpers follow only what a rule assigns to them. */
 async function assignHelpers(node: Namespace): Promise<void> {
@@ -116,7 +93,7 @@ const curl = (at: Namespace, url: string, ...options: string[]): Promise<string>
 
 describe('connections that a helper awaits are their master’s', { skip }, () => {
   const ways: [NonNullable<Options['conntrack']>, Options['offload']][] = [
-    ...WAYS.map((conntrack): [typeof conntrack, []] => [conntrack, []]),
+    ...SOURCES_OF_TRUTH.map((conntrack): [typeof conntrack, []] => [conntrack, []]),
     ['auto', ['flows']],
     ['auto', ['sources']],
   ];
@@ -128,7 +105,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await using lab = await gateway();
       await using content = await folder();
       await assignHelpers(lab.gateway);
-      await using engine = await engineOn(lab, conntrack, offload);
+      await using engine = await engineOn(lab, { conntrack, offload });
       await lab.judge();
       await ftpServer(lab.server, content.path);
       const get = async (url: string, from: string, ...options: string[]): Promise<void> => {
@@ -158,11 +135,11 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     });
   }
 
-  for (const conntrack of WAYS) {
+  for (const conntrack of SOURCES_OF_TRUTH) {
     test(`SIP, a call and its media: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
       await assignHelpers(lab.gateway);
-      await using engine = await engineOn(lab, conntrack);
+      await using engine = await engineOn(lab, { conntrack });
       await lab.judge();
       await sipServer(lab.server);
       const calls = SOURCES.map((from) => call(lab.client, from));
@@ -191,7 +168,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await using lab = await gateway();
       await using content = await folder();
       await assignHelpers(lab.gateway);
-      await using engine = await engineOn(lab, conntrack);
+      await using engine = await engineOn(lab, { conntrack });
       await lab.judge();
       await lab.server.run('chmod', ['755', content.path]);
       lab.server.spawn('in.tftpd', ['-L', '-s', content.path, '-a', `${SERVER[4]}:69`], {
@@ -216,7 +193,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       const count = 4000;
       await using lab = await gateway();
       await assignHelpers(lab.gateway);
-      await using engine = await engineOn(lab, conntrack);
+      await using engine = await engineOn(lab, { conntrack });
       await lab.judge();
       const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
         stdio: ['ignore', 'pipe', 'inherit'],
@@ -257,7 +234,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     const asked = once(server.stdout!, 'data');
     const client = lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], '1', SOURCES[0]!]);
     await asked;
-    await using engine = await engineOn(lab, 'netlink');
+    await using engine = await engineOn(lab, { conntrack: 'netlink' });
     await lab.judge();
     server.stdin!.write('go');
     await client;

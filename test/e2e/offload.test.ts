@@ -14,7 +14,7 @@ import {
   type Tuple,
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { gateway, SERVER, source, type Gateway } from '../support/gateway.js';
+import { gateway, SERVER, skip, source, type Gateway } from '../support/gateway.js';
 import {
   ask as askAll,
   facing,
@@ -29,7 +29,6 @@ import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { cli, root, waitFor } from '../support/processes.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');
 const PORT = 7007;
 const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;

@@ -2,12 +2,40 @@
  * A client, a gateway and a server on two wires, and a judge on the gateway: of each packet, whether the
  * kernel's own `-m cluster` match and an engine with action mark say the same.
  */
+import { open, type Engine, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
 
 export const SHARE = { policy: 'xt_cluster', totalNodes: 2, localNode: 1, hashSeed: 7 } as const;
 /** What the engine gives its packets; the kernel's match sets KERNEL. */
 export const ENGINE = 0x1;
 const KERNEL = 0x100;
+
+export const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+/** Whether the kernel attaches the connection to queued packets: it does, or it does not. */
+export const attaches = skip === false && native.probeQueue().conntrack === 0;
+
+/** The ways in which an engine can follow connections here. */
+export const SOURCES_OF_TRUTH: NonNullable<Options['conntrack']>[] = attaches
+  ? ['queue', 'netlink', 'mark']
+  : ['netlink', 'mark'];
+
+/** An engine on the gateway that marks what is its own. */
+export const engineOn = (
+  { gateway: node }: Pick<Gateway, 'gateway'>,
+  way: Pick<Options, 'conntrack' | 'offload'> = {},
+): Promise<Engine> =>
+  open({
+    ...SHARE,
+    interfaces: ['outside', 'inside'],
+    netns: node.path,
+    rules: 'auto',
+    action: 'mark',
+    marks: { owned: { value: ENGINE, mask: ENGINE } },
+    ...way,
+    control: 'none',
+  });
 
 export const SERVER = { 4: '10.92.0.2', 6: 'fd92::2' } as const;
 export const GATEWAY = { 4: '10.92.0.1', 6: 'fd92::1' } as const;
