@@ -144,7 +144,7 @@ export const withShared = (command: Command): Command =>
       assignment,
     );
 
-/** The flags that say how packets come to the queue and back. */
+/** The flags that say how packets come to the queue and back, and how connections are followed. */
 export const withRules = (command: Command): Command =>
   command
     .option('--mark <value/mask>', 'mark of an owned packet (default: 0xffff/0xffff)', maskedMark)
@@ -184,11 +184,7 @@ export const withRules = (command: Command): Command =>
       ),
     )
     .option('--name <name>', 'names the rules, nfq-cluster-NAME (default: q and the queue number)')
-    .option('--netns <name>', 'network namespace, by its name or path');
-
-/** The flag that says how connections are followed. */
-export const withConntrack = (command: Command): Command =>
-  command
+    .option('--netns <name>', 'network namespace, by its name or path')
     .addOption(
       choice(
         '--conntrack',

@@ -8,15 +8,7 @@ import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError, report } from './failure.js';
 import { hash } from './hash.js';
-import {
-  withConntrack,
-  withHashing,
-  withPackets,
-  withRules,
-  withShare,
-  withShared,
-  type Flags,
-} from './flags.js';
+import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
 import { addSetup, showSetup, type StatusFlags } from './setup.js';
@@ -39,7 +31,7 @@ function program(): Command {
   const runs = top
     .command('run')
     .description('decide packets until SIGINT or SIGTERM, with rules of its own');
-  withConntrack(withRules(withShared(withPackets(withShare(withHashing(runs))))))
+  withRules(withShared(withPackets(withShare(withHashing(runs)))))
     .option(
       '--control <path>',
       'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
@@ -98,8 +90,8 @@ function addRuleCommands(top: Command): void {
     .option('--ipv4', 'nft: rules for IPv4 alone')
     .option('--address <address>', 'pacemaker: the address that is shared')
     .option('--control <path>', "the engine's control socket, where it has not the default one");
-  withConntrack(withRules(withPackets(withShare(withHashing(exports))))).action(
-    (flags: ExportCommandFlags) => exportConfiguration(flags),
+  withRules(withPackets(withShare(withHashing(exports)))).action((flags: ExportCommandFlags) =>
+    exportConfiguration(flags),
   );
 }
 

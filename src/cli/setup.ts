@@ -5,15 +5,7 @@ import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
 import type { SetupStatus } from '../setup/setup.js';
 import { complain, print } from './failure.js';
-import {
-  withConntrack,
-  withHashing,
-  withPackets,
-  withRules,
-  withShare,
-  withShared,
-  type Flags,
-} from './flags.js';
+import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 
 interface SetupFlags extends Flags {
@@ -51,7 +43,7 @@ export function addSetup(top: Command): void {
 }
 
 const withSetup = (command: Command): Command =>
-  withConntrack(withRules(withShared(withPackets(withShare(withHashing(command))))))
+  withRules(withShared(withPackets(withShare(withHashing(command)))))
     .option('--replace', 'in the place of a setup of this name that stands with other options')
     .option('--json', 'the plan as JSON');
 

@@ -128,9 +128,14 @@ async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
 }
 
 async function readNft(netns: string | undefined): Promise<Netfilter[]> {
-  const { stdout } = await runOrThrow('list the nft rules', 'nft', ['-j', '-t', 'list', 'ruleset'], {
-    netns,
-  });
+  const { stdout } = await runOrThrow(
+    'list the nft rules',
+    'nft',
+    ['-j', '-t', 'list', 'ruleset'],
+    {
+      netns,
+    },
+  );
   return (JSON.parse(stdout) as { nftables: Netfilter[] }).nftables;
 }
 

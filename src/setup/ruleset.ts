@@ -1,3 +1,4 @@
+import { keepsBucket } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
@@ -193,6 +194,8 @@ function afterRules(options: ResolvedOptions): string[] {
       : [`meta pkttype != multicast meta mark & ${hex(ourBits(options))} == 0 return`]),
     otherInterfaces(options),
     ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
+    // Without a bucket there is nothing to learn, or to keep: the engine did not decide the packet.
+    ...(keepsBucket(options) ? [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')] : []),
     ...learningRules(options),
     ...keptRules(options),
     clear,

@@ -4,14 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { Command } from 'commander';
-import {
-  withConntrack,
-  withHashing,
-  withPackets,
-  withRules,
-  withShare,
-  type Flags,
-} from '../../src/cli/flags.js';
+import { withHashing, withPackets, withRules, withShare, type Flags } from '../../src/cli/flags.js';
 import { checkOptions, toOptions } from '../../src/cli/options.js';
 import {
   interfaceKey,
@@ -34,7 +27,7 @@ function config(content: unknown): string {
 }
 
 const flags = (line: string): Flags => {
-  const command = withConntrack(withRules(withPackets(withShare(withHashing(new Command('run'))))));
+  const command = withRules(withPackets(withShare(withHashing(new Command('run')))));
   return command
     .exitOverride()
     .configureOutput({ writeErr: () => undefined })

@@ -59,6 +59,10 @@ describe('the rules of offload', () => {
     const sources = options({ offload: ['sources'] });
     const rules = rulesOf(nftTable(sources, 'nft', 'queue'), 'after-queue');
     const learning = rules.findIndex((rule) => rule.includes('update @sources4'));
+    assert.equal(
+      rules[learning - 1],
+      'meta mark & 0x3ff0000 == 0 meta mark set meta mark & 0x1c00ffff return',
+    );
     assert.match(rules[learning + 1]!, /update @sources6/);
     assert.equal(rules[learning + 2], 'meta mark & 0x20000000 == 0x20000000 drop');
     const seen = '-A nfq-cluster-q0 -i eth1 -m mark --mark 0x20000000/0x20000000 -j ACCEPT';
