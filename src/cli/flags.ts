@@ -146,7 +146,7 @@ export const withShared = (command: Command): Command =>
 
 /** The flags that say how packets come to the queue and back, and how connections are followed. */
 export const withRules = (command: Command): Command =>
-  command
+  withConntrack(command)
     .option('--mark <value/mask>', 'mark of an owned packet (default: 0xffff/0xffff)', maskedMark)
     .option(
       '--multicast-bit <bit>',
@@ -184,7 +184,10 @@ export const withRules = (command: Command): Command =>
       ),
     )
     .option('--name <name>', 'names the rules, nfq-cluster-NAME (default: q and the queue number)')
-    .option('--netns <name>', 'network namespace, by its name or path')
+    .option('--netns <name>', 'network namespace, by its name or path');
+
+const withConntrack = (command: Command): Command =>
+  command
     .addOption(
       choice(
         '--conntrack',
