@@ -133,18 +133,21 @@ void QueueWorker::loop() {
   for (;;) {
     const int received = socket_->receive();
     if (received > 0) {
-      decide_all(received);
+      const bool changed = decide_all(received);
       if (stopped(false)) return;
+      /* Fewer than there is room for: the socket was empty behind them, and need not be asked again,
+         unless a change of ownership has since found packets there. */
+      if (changed || received == static_cast<int>(QueueSocket::kMessages)) continue;
     } else if (received == -EAGAIN) {
-      in_force_.drained();
       if (stopped(true)) return;
-      if (lookup_) lookup_->drain(now_ns());
-      wait();
     } else if (is_transient(-received)) {
       counters_.add(Counter::kReceiveErrors);
+      continue;
     } else {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
     }
+    in_force_.drained();
+    wait();
   }
 }
 
@@ -154,7 +157,7 @@ bool QueueWorker::stopped(bool drained) const noexcept {
   return deadline != UINT64_MAX && (drained || now_ns() >= deadline);
 }
 
-void QueueWorker::wait() const {
+void QueueWorker::wait() {
   /* A negative descriptor is passed over. */
   const int announcements = lookup_ ? lookup_->fd() : -1;
   pollfd descriptors[] = {
@@ -162,18 +165,21 @@ void QueueWorker::wait() const {
   while (::poll(descriptors, 3, -1) < 0) {
     if (errno != EINTR) throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
   }
+  if (descriptors[2].revents != 0) lookup_->drain(now_ns());
   if (config_.gather_us == 0 || descriptors[1].revents != 0) return;
   std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
 }
 
-void QueueWorker::decide_all(int datagrams) {
+bool QueueWorker::decide_all(int datagrams) {
   const OwnershipTable::Batch batch(table_, reader_);
-  if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
+  const bool changed = in_force_.changes_to(batch.version());
+  if (changed) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
   if (lookup_) look_up(datagrams, received_at);
   std::size_t packets = 0;
   for_each_message(datagrams, [&](const Message& message) { take(message, received_at, packets); });
   answer(received_at);
+  return changed;
 }
 
 template <typename Take>

@@ -84,9 +84,10 @@ class QueueWorker {
   void set_up();
   void follow_connections();
   void loop();
-  void wait() const;
+  void wait();
   [[nodiscard]] bool stopped(bool drained) const noexcept;
-  void decide_all(int datagrams);
+  /** Whether the ownership has changed since the batch before. */
+  bool decide_all(int datagrams);
   template <typename Take>
   void for_each_message(int datagrams, Take take);
   void look_up(int datagrams, std::uint64_t now);
