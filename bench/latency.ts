@@ -15,9 +15,10 @@ const RECEIVER = { ipv4: '10.2.0.2', mac: '02:00:00:00:00:03' };
 const PERCENTILES = [50, 90, 99] as const;
 
 /** Settings of the knob that trades latency for processor time. */
-const KNOB = [20, 50, 100, 200, 500].map((us) =>
-  engine(`gather ${us} µs`, ['--gather', String(us)]),
-);
+const KNOB = [
+  engine('busy poll 100 µs', ['--busy-poll', '100']),
+  ...[20, 50, 100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', String(us)])),
+];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
   const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...KNOB];

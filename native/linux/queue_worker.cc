@@ -162,8 +162,13 @@ void QueueWorker::wait() {
   const int announcements = lookup_ ? lookup_->fd() : -1;
   pollfd descriptors[] = {
       {socket_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {announcements, POLLIN, 0}};
-  while (::poll(descriptors, 3, -1) < 0) {
-    if (errno != EINTR) throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
+  const std::uint64_t awake_until =
+      config_.busy_poll_us == 0 ? 0 : now_ns() + config_.busy_poll_us * std::uint64_t{1000};
+  for (int ready = 0; ready <= 0;) {
+    const bool awake = awake_until != 0 && now_ns() < awake_until;
+    ready = ::poll(descriptors, 3, awake ? 0 : -1);
+    if (ready < 0 && errno != EINTR)
+      throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
   }
   if (descriptors[2].revents != 0) lookup_->drain(now_ns());
   if (config_.gather_us == 0 || descriptors[1].revents != 0) return;

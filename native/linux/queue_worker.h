@@ -41,7 +41,8 @@ struct WorkerConfig {
   std::uint32_t connmarks = 0;  ///< bits to clear in the connmarks of all flows before the start
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
-  std::uint32_t gather_us = 0;  ///< to wait for more packets after the first
+  std::uint32_t gather_us = 0;     ///< to wait for more packets after the first
+  std::uint32_t busy_poll_us = 0;  ///< to stay awake when no packet waits
 };
 
 /** One thread that receives a queue's packets, decides them and answers. */

@@ -30,6 +30,7 @@ const SPELLED: Readonly<Record<string, string>> = {
   queueLength: '--queue-length',
   receiveBuffer: '--receive-buffer',
   gather: '--gather',
+  busyPoll: '--busy-poll',
   netns: '--netns',
   name: '--name',
 };
@@ -160,6 +161,7 @@ function fromFlags(flags: Flags): Partial<Options> {
     queueLength: flags.queueLength,
     receiveBuffer: flags.receiveBuffer,
     gather: flags.gather,
+    busyPoll: flags.busyPoll,
     rules: flags.rules,
     reinject: flags.reinject,
     control: flags.control,

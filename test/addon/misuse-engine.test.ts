@@ -50,7 +50,7 @@ describe('NativeEngine', () => {
         'marks',
         'reinject',
       ],
-      ...['queueLength', 'receiveBuffer', 'gather', 'netns'],
+      ...['queueLength', 'receiveBuffer', 'gather', 'busyPoll', 'netns'],
     ];
     for (const name of needed) {
       for (const value of [undefined, null, true, Symbol('x'), 10n]) {

@@ -103,6 +103,7 @@ describe('options as a whole', () => {
       queueLength: 16_384,
       receiveBuffer: 33_554_432,
       gather: 0,
+      busyPoll: 0,
       netns: undefined,
       control: 'none',
     });

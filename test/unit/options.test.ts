@@ -147,6 +147,12 @@ const FIELDS: readonly Field[] = [
     bad: [-1, 0.5, 10_001, ...NO_NUMBERS],
   },
   {
+    name: 'busyPoll',
+    expected: integer(0, 10_000),
+    good: [0, 50, 10_000, undefined],
+    bad: [-1, 0.5, 10_001, ...NO_NUMBERS],
+  },
+  {
     name: 'netns',
     expected: 'a name under /run/netns, or an absolute path',
     good: ['blue', '/proc/1/ns/net', '/a b', undefined],
