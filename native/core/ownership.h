@@ -71,8 +71,13 @@ class OwnershipInForce {
     return newest_;
   }
 
-  /** The queue has been read empty: nothing waits any more that a change has found there. */
-  void drained() noexcept { has_waiting_ = false; }
+  /**
+   * The queue has been read empty, and all of it decided, since `version` was the newest: nothing
+   * waits any more that a change up to that version has found there.
+   */
+  void drained(std::uint64_t version) noexcept {
+    if (version >= version_) has_waiting_ = false;
+  }
 
  private:
   Ownership newest_;

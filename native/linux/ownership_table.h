@@ -63,6 +63,10 @@ class OwnershipTable {
     return newest_;
   }
 
+  [[nodiscard]] std::uint64_t version() const noexcept {
+    return version_.load(std::memory_order_seq_cst);
+  }
+
   /** What has changed since this reader asked last, for it alone to ask. */
   [[nodiscard]] OwnershipChange adopt(Reader& reader) {
     const std::lock_guard lock(mutex_);

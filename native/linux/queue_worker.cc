@@ -131,13 +131,13 @@ void QueueWorker::follow_connections() {
 
 void QueueWorker::loop() {
   for (;;) {
+    const std::uint64_t version = table_.version();
     const int received = socket_->receive();
     if (received > 0) {
-      const bool changed = decide_all(received);
+      decide_all(received);
       if (stopped(false)) return;
-      /* Fewer than there is room for: the socket was empty behind them, and need not be asked again,
-         unless a change of ownership has since found packets there. */
-      if (changed || received == static_cast<int>(QueueSocket::kMessages)) continue;
+      /* Fewer than there is room for: the socket was empty behind them, and need not be asked. */
+      if (received == static_cast<int>(QueueSocket::kMessages)) continue;
     } else if (received == -EAGAIN) {
       if (stopped(true)) return;
     } else if (is_transient(-received)) {
@@ -146,7 +146,7 @@ void QueueWorker::loop() {
     } else {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
     }
-    in_force_.drained();
+    in_force_.drained(version);
     wait();
   }
 }
@@ -175,16 +175,14 @@ void QueueWorker::wait() {
   std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
 }
 
-bool QueueWorker::decide_all(int datagrams) {
+void QueueWorker::decide_all(int datagrams) {
   const OwnershipTable::Batch batch(table_, reader_);
-  const bool changed = in_force_.changes_to(batch.version());
-  if (changed) in_force_.change(table_.adopt(reader_));
+  if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
   if (lookup_) look_up(datagrams, received_at);
   std::size_t packets = 0;
   for_each_message(datagrams, [&](const Message& message) { take(message, received_at, packets); });
   answer(received_at);
-  return changed;
 }
 
 template <typename Take>

@@ -87,8 +87,7 @@ class QueueWorker {
   void loop();
   void wait();
   [[nodiscard]] bool stopped(bool drained) const noexcept;
-  /** Whether the ownership has changed since the batch before. */
-  bool decide_all(int datagrams);
+  void decide_all(int datagrams);
   template <typename Take>
   void for_each_message(int datagrams, Take take);
   void look_up(int datagrams, std::uint64_t now);

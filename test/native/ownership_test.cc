@@ -111,8 +111,15 @@ TEST(OwnershipInForce, IsOfWhatWasOwnedThroughoutUntilTheQueueIsEmptyWhereTheLas
   change.last_id.reset();
   in_force.change(change);
   for (const std::uint32_t id : {1U, 900U}) EXPECT_FALSE(in_force.for_packet(id).has(2)) << id;
-  in_force.drained();
+  in_force.drained(change.version);
   EXPECT_TRUE(in_force.for_packet(901).has(2));
+}
+
+TEST(OwnershipInForce, IsNotEndedByAQueueThatWasReadEmptyBeforeTheChange) {
+  OwnershipInForce in_force(of({1}), 1);
+  in_force.change(to(of({2}), of({}), 10, 2));
+  in_force.drained(1);
+  EXPECT_FALSE(in_force.for_packet(10).has(2)) << "it came after the queue was found empty";
 }
 
 TEST(OwnershipInForce, FollowsIdsThatWrapAround) {
