@@ -39,10 +39,14 @@ const CONDITIONS: readonly Condition[] = [
   { ...BASE, family: 6 },
 ];
 
+/** Where packets come singly, what larger batches save. */
+const GATHERING = engine('gather 100 µs', ['--gather', '100']);
+
 export async function run(report: Report, settings: Settings): Promise<void> {
   const all = contenders(report);
   for (const condition of settings.quick ? CONDITIONS.slice(0, 2) : CONDITIONS) {
-    await alternate(all, settings.rounds, (contender, round) => {
+    const at = condition.rate === 0 ? all : [...all, GATHERING];
+    await alternate(at, settings.rounds, (contender, round) => {
       report.progress(`${title(condition)}: round ${round + 1}, ${contender.name}`);
       return throughput(report, contender, { ...condition, seconds: settings.seconds });
     });
