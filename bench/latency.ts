@@ -14,14 +14,14 @@ const PROBE = 100;
 const RECEIVER = { ipv4: '10.2.0.2', mac: '02:00:00:00:00:03' };
 const PERCENTILES = [50, 90, 99] as const;
 
-/** Settings of the knob that trades latency for processor time. */
-const KNOB = [
+/** Settings of the knobs that trade latency for processor time. */
+const KNOBS = [
   engine('busy poll 100 µs', ['--busy-poll', '100']),
   ...[20, 50, 100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', String(us)])),
 ];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...KNOB];
+  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...KNOBS];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);
     return latency(report, contender, settings.seconds);
@@ -76,11 +76,11 @@ async function behind({ node }: Wire): Promise<Namespace> {
   return receiver;
 }
 
-/** The knob's curve: what a packet costs against how late it is. */
+/** The knobs' curve: what a packet costs against how late it is. */
 function plot({ results }: Report, directory: string): void {
   const of = (name: string, metric: string): number =>
     median(results.find((r) => r.contender === name && r.metric === metric)?.values ?? [0]);
-  const points = [exampleLoop, engine(''), ...KNOB].map(({ name }) => ({
+  const points = [exampleLoop, engine(''), ...KNOBS].map(({ name }) => ({
     name,
     x: of(name, 'time per packet'),
     y: of(name, 'p50'),

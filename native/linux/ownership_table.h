@@ -51,6 +51,7 @@ class OwnershipTable {
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
+    /** The version of the ownership that was asked for last. */
     [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
    private:
