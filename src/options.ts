@@ -211,8 +211,8 @@ export interface Options {
    */
   receiveBuffer?: number;
   /**
-   * Microseconds that a queue thread, once a packet wakes it, waits for more of them: larger batches
-   * for later verdicts. 0 to 10,000.
+   * Microseconds that a queue thread sleeps once it has answered all that waited: larger batches for
+   * later verdicts. A packet that finds the thread waiting is still answered at once. 0 to 10,000.
    * @default 0
    */
   gather?: number;

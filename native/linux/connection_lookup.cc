@@ -21,6 +21,7 @@ void ConnectionLookup::learn_all(std::uint64_t now) {
 }
 
 void ConnectionLookup::drain(std::uint64_t now) {
+  drained_at_ = now;
   bool changed = false;
   const bool complete = announcements_.drain(
       [this, now, &changed](ExpectationSocket::Event event, const Expectation& expectation) {
@@ -42,7 +43,10 @@ void ConnectionLookup::relearn(std::uint64_t now) {
   }
 }
 
-void ConnectionLookup::begin() noexcept {
+void ConnectionLookup::begin(std::uint64_t now) {
+  constexpr auto kIntervalNs =
+      static_cast<std::uint64_t>(std::chrono::nanoseconds(kDrainInterval).count());
+  if (now - drained_at_ >= kIntervalNs) drain(now);
   added_ = 0;
   asked_ = 0;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,12 +30,13 @@ class ConnectionLookup {
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
 
-  /** Readable when expectations were announced; drain() takes them. */
-  [[nodiscard]] int fd() const noexcept { return announcements_.fd(); }
+  /** Announced expectations are to be taken so often, lest the kernel lose some of them. */
+  static constexpr std::chrono::milliseconds kDrainInterval{100};
   void drain(std::uint64_t now);
 
-  /** Begins a batch. Then add() takes each packet of it, and find() finds what add() did not. */
-  void begin() noexcept;
+  /** Begins a batch, and drains where it is time to. Then add() takes each packet of it, and find()
+   * finds what add() did not. */
+  void begin(std::uint64_t now);
   void add(const Packet& packet, std::uint64_t now) noexcept;
   void find(std::uint64_t now);
 
@@ -60,6 +62,7 @@ class ConnectionLookup {
   const Key unknown_{};
   std::array<Key, kPackets> keys_{};
   std::size_t added_ = 0;
+  std::uint64_t drained_at_ = 0;
 
   /** What add() did not find: the packet's place in the batch, and whether it is an ICMP error. */
   struct Question {

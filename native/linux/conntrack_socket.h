@@ -69,8 +69,6 @@ class ExpectationSocket {
   /** @throws Fault kPrivilege, kNoConntrack, kSystem */
   ExpectationSocket();
 
-  [[nodiscard]] int fd() const noexcept;
-
   enum class Event : std::uint8_t { kNew, kEnd };
   using OnEvent = std::function<void(Event, const Expectation&)>;
 
@@ -78,6 +76,8 @@ class ExpectationSocket {
   [[nodiscard]] bool drain(const OnEvent& on_event);
 
  private:
+  [[nodiscard]] int fd() const noexcept;
+
   MnlSocket socket_;
   std::vector<unsigned char> buffer_;
 };

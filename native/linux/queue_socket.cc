@@ -45,7 +45,7 @@ void QueueSocket::Close::operator()(mnl_socket* socket) const noexcept { mnl_soc
 
 QueueSocket::QueueSocket(const QueueSocketConfig& config)
     : config_(config),
-      socket_(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK)),
+      socket_(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC)),
       buffer_(kMessages * kMessageSize) {
   if (socket_ == nullptr) throw open_fault(errno);
   if (mnl_socket_bind(socket_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
@@ -138,9 +138,28 @@ std::uint32_t QueueSocket::receive_buffer() const {
   return static_cast<std::uint32_t>(size);
 }
 
-int QueueSocket::receive() noexcept {
-  const int n = ::recvmmsg(fd(), headers_.data(), kMessages, MSG_DONTWAIT, nullptr);
+void QueueSocket::wait_at_most(std::chrono::microseconds time) const {
+  const timeval timeout{.tv_sec = time.count() / 1'000'000, .tv_usec = time.count() % 1'000'000};
+  if (::setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0) {
+    throw Fault(FaultKind::kSystem, "setsockopt", errno, "cannot limit the wait for packets");
+  }
+}
+
+int QueueSocket::receive(Wait wait) noexcept {
+  const int flags = wait == Wait::kYes ? MSG_WAITFORONE : MSG_DONTWAIT;
+  const int n = ::recvmmsg(fd(), headers_.data(), kMessages, flags, nullptr);
   return n < 0 ? -errno : n;
+}
+
+/* A message that asks for nothing, and is answered also where the thread may no longer do anything.
+ */
+void QueueSocket::wake() noexcept {
+  const nlmsghdr nothing{.nlmsg_len = sizeof nothing,
+                         .nlmsg_type = NLMSG_NOOP,
+                         .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+                         .nlmsg_seq = kWakeSequence,
+                         .nlmsg_pid = 0};
+  static_cast<void>(send({reinterpret_cast<const unsigned char*>(&nothing), sizeof nothing}));
 }
 
 int QueueSocket::send(std::span<const unsigned char> bytes) noexcept {

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -47,7 +48,8 @@ class QueueSocket {
   void start(std::uint32_t copy_range);
   static constexpr std::uint32_t kStartSequence = 0x51;
 
-  [[nodiscard]] int fd() const noexcept;
+  /** From now on a receive() that waits returns -EAGAIN after so long without a datagram. */
+  void wait_at_most(std::chrono::microseconds time) const;
 
   /** Bytes of receive buffer that the kernel granted, its bookkeeping included. */
   [[nodiscard]] std::uint32_t receive_buffer() const;
@@ -58,8 +60,18 @@ class QueueSocket {
     std::size_t length;
   };
 
-  /** Takes what waits, up to kMessages datagrams, without waiting: their count, or -errno. */
-  [[nodiscard]] int receive() noexcept;
+  enum class Wait : std::uint8_t { kNo, kYes };
+
+  /** Takes what is there, up to kMessages datagrams: their count, or -errno. */
+  [[nodiscard]] int receive(Wait wait) noexcept;
+
+  /**
+   * Ends a receive() that waits, or the next one: the kernel answers by an error message with
+   * kWakeSequence. From any thread.
+   */
+  void wake() noexcept;
+  static constexpr std::uint32_t kWakeSequence = 0x52;
+
   [[nodiscard]] Datagram datagram(std::size_t index) const noexcept {
     return {buffer_.data() + index * kMessageSize, headers_[index].msg_len};
   }
@@ -72,6 +84,7 @@ class QueueSocket {
     void operator()(mnl_socket* socket) const noexcept;
   };
 
+  [[nodiscard]] int fd() const noexcept;
   void enlarge_receive_buffer(std::uint32_t bytes) const;
   void bind_queue();
   /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */

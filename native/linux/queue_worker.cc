@@ -1,9 +1,7 @@
 #include "queue_worker.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 
 #include <cerrno>
@@ -38,10 +36,7 @@ QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, Owners
       reader_(reader),
       counters_(slots),
       on_fault_(std::move(on_fault)),
-      in_force_(table.newest(), OwnershipTable::kFirstVersion),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (!wake_)
-    throw Fault(FaultKind::kSystem, "eventfd", errno, "cannot create an event descriptor");
+      in_force_(table.newest(), OwnershipTable::kFirstVersion) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -52,8 +47,13 @@ QueueWorker::~QueueWorker() {
 
 void QueueWorker::stop(std::uint64_t deadline_ns) noexcept {
   stop_at_.store(deadline_ns, std::memory_order_release);
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+  const std::lock_guard lock(waiting_mutex_);
+  if (waiting_ != nullptr) waiting_->wake();
+}
+
+void QueueWorker::set_waiting(QueueSocket* socket) {
+  const std::lock_guard lock(waiting_mutex_);
+  waiting_ = socket;
 }
 
 void QueueWorker::join() {
@@ -77,6 +77,7 @@ void QueueWorker::run() noexcept {
   ::pthread_setname_np(::pthread_self(), ("nfq-" + std::to_string(queue_)).c_str());
   try {
     set_up();
+    set_waiting(&*socket_);
     loop();
     read_counts();
     if (!confirmed_) throw Fault(FaultKind::kSystem, "recvmsg", ECANCELED, "stopped while opening");
@@ -85,6 +86,7 @@ void QueueWorker::run() noexcept {
   } catch (const std::exception& exception) {
     fail(Fault(FaultKind::kSystem, "", 0, exception.what()));
   }
+  set_waiting(nullptr);
   socket_.reset();
 }
 
@@ -126,20 +128,23 @@ void QueueWorker::follow_connections() {
   } else if (config_.conntrack != kOff) {
     config_.decision.connections = Connections::kLookup;
     lookup_.emplace(config_.decision, counters_);
+    socket_->wait_at_most(ConnectionLookup::kDrainInterval);
   }
 }
 
 void QueueWorker::loop() {
   for (;;) {
     const std::uint64_t version = table_.version();
-    const int received = socket_->receive();
+    const bool stopping = stop_at_.load(std::memory_order_acquire) != kNever;
+    const int received = stopping ? socket_->receive(QueueSocket::Wait::kNo) : receive();
     if (received > 0) {
       decide_all(received);
-      if (stopped(false)) return;
-      /* Fewer than there is room for: the socket was empty behind them, and need not be asked. */
+      if (now_ns() >= stop_at_.load(std::memory_order_acquire)) return;
+      /* Fewer than there is room for: the socket was empty behind them. */
       if (received == static_cast<int>(QueueSocket::kMessages)) continue;
     } else if (received == -EAGAIN) {
-      if (stopped(true)) return;
+      if (stopping) return;
+      if (lookup_) lookup_->drain(now_ns());
     } else if (is_transient(-received)) {
       counters_.add(Counter::kReceiveErrors);
       continue;
@@ -147,32 +152,20 @@ void QueueWorker::loop() {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
     }
     in_force_.drained(version);
-    wait();
+    if (received > 0 && config_.gather_us != 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
   }
 }
 
-/** Whether to end: asked to, and either nothing waits or the time is over. */
-bool QueueWorker::stopped(bool drained) const noexcept {
-  const std::uint64_t deadline = stop_at_.load(std::memory_order_acquire);
-  return deadline != UINT64_MAX && (drained || now_ns() >= deadline);
-}
-
-void QueueWorker::wait() {
-  /* A negative descriptor is passed over. */
-  const int announcements = lookup_ ? lookup_->fd() : -1;
-  pollfd descriptors[] = {
-      {socket_->fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}, {announcements, POLLIN, 0}};
-  const std::uint64_t awake_until =
-      config_.busy_poll_us == 0 ? 0 : now_ns() + config_.busy_poll_us * std::uint64_t{1000};
-  for (int ready = 0; ready <= 0;) {
-    const bool awake = awake_until != 0 && now_ns() < awake_until;
-    ready = ::poll(descriptors, 3, awake ? 0 : -1);
-    if (ready < 0 && errno != EINTR)
-      throw Fault(FaultKind::kSystem, "poll", errno, "cannot wait for packets");
+int QueueWorker::receive() noexcept {
+  if (config_.busy_poll_us != 0) {
+    const std::uint64_t awake_until = now_ns() + config_.busy_poll_us * std::uint64_t{1000};
+    do {
+      const int received = socket_->receive(QueueSocket::Wait::kNo);
+      if (received != -EAGAIN) return received;
+    } while (now_ns() < awake_until);
   }
-  if (descriptors[2].revents != 0) lookup_->drain(now_ns());
-  if (config_.gather_us == 0 || descriptors[1].revents != 0) return;
-  std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
+  return socket_->receive(QueueSocket::Wait::kYes);
 }
 
 void QueueWorker::decide_all(int datagrams) {
@@ -200,7 +193,7 @@ void QueueWorker::for_each_message(int datagrams, Take take) {
 
 /** Before the first packet is decided, so that all of a batch are asked for in one call. */
 void QueueWorker::look_up(int datagrams, std::uint64_t now) {
-  lookup_->begin();
+  lookup_->begin(now);
   for_each_message(datagrams, [this, now](const Message& message) {
     if (message.kind == MessageKind::kPacket) lookup_->add(message.packet, now);
   });
@@ -232,6 +225,7 @@ void QueueWorker::take(const Message& message, std::uint64_t now, std::size_t& p
 }
 
 void QueueWorker::take_error(const Message& message) {
+  if (message.seq == QueueSocket::kWakeSequence) return;
   if (message.seq != QueueSocket::kStartSequence) {
     if (message.error != 0) counters_.add(Counter::kVerdictErrors);
     return;

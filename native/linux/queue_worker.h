@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,7 +14,6 @@
 #include "../core/decide.h"
 #include "../core/verdict_batch.h"
 #include "connection_lookup.h"
-#include "descriptor.h"
 #include "fault.h"
 #include "ownership_table.h"
 #include "queue_socket.h"
@@ -41,7 +41,7 @@ struct WorkerConfig {
   std::uint32_t connmarks = 0;  ///< bits to clear in the connmarks of all flows before the start
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
-  std::uint32_t gather_us = 0;     ///< to wait for more packets after the first
+  std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket
   std::uint32_t busy_poll_us = 0;  ///< to stay awake when no packet waits
 };
 
@@ -85,8 +85,10 @@ class QueueWorker {
   void set_up();
   void follow_connections();
   void loop();
-  void wait();
-  [[nodiscard]] bool stopped(bool drained) const noexcept;
+  /** Waits for packets; -EAGAIN when none came for as long as the socket waits. */
+  [[nodiscard]] int receive() noexcept;
+  /** The socket that stop() wakes, if any. */
+  void set_waiting(QueueSocket* socket);
   void decide_all(int datagrams);
   template <typename Take>
   void for_each_message(int datagrams, Take take);
@@ -109,8 +111,10 @@ class QueueWorker {
   std::optional<RuleCounters> rules_;
   OwnershipInForce in_force_;
   VerdictBatch batch_;
-  Descriptor wake_;
-  std::atomic<std::uint64_t> stop_at_{UINT64_MAX};
+  static constexpr std::uint64_t kNever = UINT64_MAX;
+  std::atomic<std::uint64_t> stop_at_{kNever};
+  std::mutex waiting_mutex_;
+  QueueSocket* waiting_ = nullptr;
   bool confirmed_ = false;
   std::promise<void> started_;
   std::thread thread_;

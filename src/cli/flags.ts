@@ -115,7 +115,7 @@ export const withPackets = (command: Command): Command =>
     )
     .option('--queue-length <packets>', 'packets the kernel holds per queue (default: 16384)', u32)
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)
-    .option('--gather <us>', 'wait for more packets after the first (default: 0)', u32)
+    .option('--gather <us>', 'sleep after each batch, for larger ones (default: 0)', u32)
     .option('--busy-poll <us>', 'stay awake when no packet waits (default: 0)', u32)
     .addOption(
       choice(
