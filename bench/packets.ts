@@ -40,12 +40,12 @@ const CONDITIONS: readonly Condition[] = [
 ];
 
 /** Where packets come singly, what larger batches save. */
-const GATHERING = engine('gather 100 µs', ['--gather', '100']);
+const GATHERING = [100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', `${us}`]));
 
 export async function run(report: Report, settings: Settings): Promise<void> {
   const all = contenders(report);
   for (const condition of settings.quick ? CONDITIONS.slice(0, 2) : CONDITIONS) {
-    const at = condition.rate === 0 ? all : [...all, GATHERING];
+    const at = condition.rate === 0 ? all : [...all, ...GATHERING];
     await alternate(at, settings.rounds, (contender, round) => {
       report.progress(`${title(condition)}: round ${round + 1}, ${contender.name}`);
       return throughput(report, contender, { ...condition, seconds: settings.seconds });

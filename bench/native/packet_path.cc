@@ -15,9 +15,8 @@
 #include <vector>
 
 #include "core/counters.h"
-#include "core/decide.h"
+#include "core/decided_batch.h"
 #include "core/packet.h"
-#include "core/verdict_batch.h"
 
 namespace {
 
@@ -59,7 +58,7 @@ struct State {
   nfqc::OwnershipInForce ownership{nfqc::Ownership{}, 1};
   std::vector<std::uint64_t> slots = std::vector<std::uint64_t>(nfqc::kCounterStride);
   nfqc::Counters counters{slots.data()};
-  nfqc::VerdictBatch batch;
+  nfqc::DecidedBatch batch{config, ownership, counters};
 };
 
 }  // namespace
@@ -68,15 +67,10 @@ extern "C" __attribute__((noinline)) std::size_t decide_batch(State& state,
                                                               const std::vector<Bytes>& messages) {
   for (const Bytes& bytes : messages) {
     const nfqc::Message message = nfqc::parse_message(bytes.data(), bytes.size());
-    const nfqc::Packet& packet = message.packet;
-    const nfqc::Decision decision =
-        nfqc::decide(state.config, state.ownership.for_packet(packet.id), 1, packet);
-    state.counters.decided(decision);
-    state.batch.add({packet.id, decision.verdict, decision.mark, decision.mark != packet.mark});
+    state.batch.add(message.packet, {}, 1);
   }
   const std::size_t sent = state.batch.encode(0).size();
-  state.counters.answered(state.batch.size(), 1000);
-  state.batch.clear();
+  state.batch.answered(1000);
   return sent;
 }
 

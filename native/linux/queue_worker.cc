@@ -215,13 +215,9 @@ void QueueWorker::take(const Message& message, std::uint64_t now, std::size_t& p
     case MessageKind::kMalformed: return take_unreadable(message, now);
     case MessageKind::kOther: return;
   }
-  const Packet& packet = message.packet;
-  const Ownership& ownership = in_force_.for_packet(packet.id);
   const Key looked_up = lookup_ ? lookup_->key(packets++) : Key{};
-  const Decision decision = decide(config_.decision, ownership, now, packet, looked_up);
-  counters_.decided(decision);
   if (batch_.full()) answer(now);
-  batch_.add({packet.id, decision.verdict, decision.mark, decision.mark != packet.mark});
+  batch_.add(message.packet, looked_up, now);
 }
 
 void QueueWorker::take_error(const Message& message) {
@@ -238,15 +234,13 @@ void QueueWorker::take_error(const Message& message) {
 }
 
 void QueueWorker::take_unreadable(const Message& message, std::uint64_t now) {
-  const Decision decision = decide_unreadable();
-  counters_.decided(decision);
   /* Without an id it cannot be answered, and a later VERDICT_BATCH would let it pass: the only safe
      answer is to close the socket, by which the kernel drops what it holds. */
   if (!message.has_id) {
     throw Fault(FaultKind::kSystem, "recvmmsg", EBADMSG, "the kernel sent a packet without an id");
   }
   if (batch_.full()) answer(now);
-  batch_.add({message.packet.id, decision.verdict, 0, false});
+  batch_.add_unreadable(message.packet.id);
 }
 
 void QueueWorker::answer(std::uint64_t received_at) {
@@ -261,8 +255,7 @@ void QueueWorker::answer(std::uint64_t received_at) {
     counters_.add(Counter::kVerdictErrors, batch_.size());
     throw Fault(FaultKind::kSystem, "sendto", error, "cannot send verdicts");
   }
-  counters_.answered(batch_.size(), now_ns() - received_at);
-  batch_.clear();
+  batch_.answered(now_ns() - received_at);
 }
 
 }  // namespace nfqc

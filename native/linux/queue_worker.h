@@ -12,7 +12,7 @@
 
 #include "../core/counters.h"
 #include "../core/decide.h"
-#include "../core/verdict_batch.h"
+#include "../core/decided_batch.h"
 #include "connection_lookup.h"
 #include "fault.h"
 #include "ownership_table.h"
@@ -110,7 +110,7 @@ class QueueWorker {
   std::optional<QueueStatusFile> status_;
   std::optional<RuleCounters> rules_;
   OwnershipInForce in_force_;
-  VerdictBatch batch_;
+  DecidedBatch batch_{config_.decision, in_force_, counters_};
   static constexpr std::uint64_t kNever = UINT64_MAX;
   std::atomic<std::uint64_t> stop_at_{kNever};
   std::mutex waiting_mutex_;
