@@ -105,7 +105,19 @@ async function buildSide(
     await bridge.ip(`link set ${port} master ${name} up`);
     await member.ip('link set lo up', `link set ${name} up`);
   }
+  await Promise.all(nodes.map((node) => node.run('nft', ['-f', '-'], ownBytes(name))));
 }
+
+/*
+ * The bridge gives every node the same bytes, and where a node's kernel fragments anew what it has put together, it
+ * writes into them: the nodes would mix their fragments. To write first makes a copy.
+ */
+const ownBytes = (device: string): string => `table netdev ${device} {
+  chain own-bytes {
+    type filter hook ingress device ${device} priority 0
+    ip6 nexthdr ipv6-frag ip6 hoplimit set 64
+  }
+}`;
 
 async function setUpHost(
   host: Namespace,
