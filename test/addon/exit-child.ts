@@ -5,7 +5,7 @@ import { open } from '../../src/engine.js';
 import { quiet } from './lab.js';
 
 export type Step = 'opening' | 'half open' | 'opened' | 'closing' | 'closed';
-export type Way = 'exit' | 'throw' | 'reject' | 'end' | 'unref' | 'wait';
+export type Way = 'exit' | 'throw' | 'reject' | 'end' | 'unref' | 'wait' | 'unprivileged';
 
 const { args } = isMainThread
   ? { args: process.argv.slice(2) }
@@ -33,6 +33,11 @@ if (way === 'wait') {
     console.log('alive');
     engine.unref();
   }, 200).unref();
+}
+if (way === 'unprivileged') {
+  process.setgroups!([]);
+  process.setgid!(65534);
+  process.setuid!(65534);
 }
 if (step === 'closing' || step === 'closed') {
   const closing = engine.close();

@@ -35,6 +35,11 @@ describe('a process', { skip }, () => {
     assert.deepEqual(await leave('closed', 'end'), { status: 0, stdout: '', stderr: '' });
   });
 
+  test('that has given up its privileges can still close its engine', async () => {
+    const outcome = await leave('closed', 'unprivileged');
+    assert.deepEqual(outcome, { status: 0, stdout: '', stderr: '' });
+  });
+
   test('with an open engine lives on, until unref()', async () => {
     assert.deepEqual(await leave('opened', 'wait'), { status: 0, stdout: 'alive\n', stderr: '' });
   });
