@@ -12,8 +12,7 @@
 
 namespace nfqc {
 
-/** Packets of one receive, in the order of the queue: decided, counted, and answered in one send.
- */
+/** Packets in the order of their queue: decided, counted, and answered in one send. */
 class DecidedBatch {
  public:
   DecidedBatch(const DecisionConfig& config, OwnershipInForce& in_force,

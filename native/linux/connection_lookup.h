@@ -34,8 +34,10 @@ class ConnectionLookup {
   static constexpr std::chrono::milliseconds kDrainInterval{100};
   void drain(std::uint64_t now);
 
-  /** Begins a batch, and drains where it is time to. Then add() takes each packet of it, and find()
-   * finds what add() did not. */
+  /**
+   * Begins a batch, and drains where it is time to. Then add() takes each packet of it, and find()
+   * finds what add() did not.
+   */
   void begin(std::uint64_t now);
   void add(const Packet& packet, std::uint64_t now) noexcept;
   void find(std::uint64_t now);

@@ -135,11 +135,12 @@ void QueueWorker::follow_connections() {
 void QueueWorker::loop() {
   for (;;) {
     const std::uint64_t version = table_.version();
-    const bool stopping = stop_at_.load(std::memory_order_acquire) != kNever;
+    const std::uint64_t deadline = stop_at_.load(std::memory_order_acquire);
+    const bool stopping = deadline != kNever;
     const int received = stopping ? socket_->receive(QueueSocket::Wait::kNo) : receive();
     if (received > 0) {
       decide_all(received);
-      if (now_ns() >= stop_at_.load(std::memory_order_acquire)) return;
+      if (stopping && now_ns() >= deadline) return;
       /* Fewer than there is room for: the socket was empty behind them. */
       if (received == static_cast<int>(QueueSocket::kMessages)) continue;
     } else if (received == -EAGAIN) {
