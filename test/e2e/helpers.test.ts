@@ -91,6 +91,20 @@ const call = (at: Namespace, from: string): Promise<string> =>
 const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
   at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
 
+/** Asks for a data connection to port 4444 by a control connection from port 3333, and leaves it at that. */
+async function announce(at: Namespace, from: string): Promise<void> {
+  const script = `const net = require('net');
+    const data = net.createServer().listen(4444, '${from}');
+    const control = net.connect({ host: '${SERVER[4]}', port: 21, localPort: 3333, localAddress: '${from}' });
+    const port = '${from.replaceAll('.', ',')},17,92';
+    const lines = ['USER anonymous', 'PASS x', 'PORT ' + port];
+    control.on('data', (text) => { if (lines.length > 0) control.write(lines.shift() + '\\r\\n'); else console.log(String(text)); });`;
+  const client = at.spawn(process.execPath, ['-e', script], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  await once(client.stdout!, 'data');
+}
+
 describe('connections that a helper awaits are their master’s', { skip }, () => {
   const ways: [NonNullable<Options['conntrack']>, Options['offload']][] = [
     ...SOURCES_OF_TRUTH.map((conntrack): [typeof conntrack, []] => [conntrack, []]),
@@ -244,6 +258,16 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     assert.equal(engine.stats().expected, 1);
   });
 
+  test('one announced is counted, though no packet comes after it', async () => {
+    await using lab = await gateway();
+    await using content = await folder();
+    await assignHelpers(lab.gateway);
+    await using engine = await engineOn(lab, { conntrack: 'netlink' });
+    await ftpServer(lab.server, content.path);
+    await announce(lab.client, SOURCES[0]!);
+    await waitFor('the announcement', () => engine.stats().expectations === 1);
+  });
+
   test('masterOf() names the master, before and after the first packet', async () => {
     await using lab = await gateway();
     await using content = await folder();
@@ -251,16 +275,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     await using engine = await engineOn(lab);
     await ftpServer(lab.server, content.path);
     const from = SOURCES[0]!;
-    const script = `const net = require('net');
-      const data = net.createServer().listen(4444, '${from}');
-      const control = net.connect({ host: '${SERVER[4]}', port: 21, localPort: 3333, localAddress: '${from}' });
-      const port = '${from.replaceAll('.', ',')},17,92';
-      const lines = ['USER anonymous', 'PASS x', 'PORT ' + port];
-      control.on('data', (text) => { if (lines.length > 0) control.write(lines.shift() + '\\r\\n'); else console.log(String(text)); });`;
-    const client = lab.client.spawn(process.execPath, ['-e', script], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    await once(client.stdout!, 'data');
+    await announce(lab.client, from);
     const master = { src: from, dst: SERVER[4], protocol: 6, sport: 3333, dport: 21 };
     const data = { src: SERVER[4], dst: from, protocol: 6, sport: 20, dport: 4444 };
     assert.deepEqual(await engine.conntrack.masterOf(data), master);
