@@ -16,6 +16,7 @@ import {
   counts,
   drained,
   establish,
+  FLOOD,
   passed,
   send,
   SOURCES,
@@ -33,6 +34,7 @@ const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
 const CONDITIONS: readonly Condition[] = [
   BASE,
   { ...BASE, rate: FIXED_RATE },
+  { ...BASE, rate: FLOOD },
   { ...BASE, sources: 1 },
   { ...BASE, sources: 1_000_000 },
   { ...BASE, size: 1400 },
@@ -44,8 +46,9 @@ const GATHERING = [100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gat
 
 export async function run(report: Report, settings: Settings): Promise<void> {
   const all = contenders(report);
-  for (const condition of settings.quick ? CONDITIONS.slice(0, 2) : CONDITIONS) {
-    const at = condition.rate === 0 ? all : [...all, ...GATHERING];
+  for (const condition of settings.quick ? CONDITIONS.slice(0, 3) : CONDITIONS) {
+    if (condition.rate === FLOOD && !(await canFlood(report))) continue;
+    const at = condition.rate === FIXED_RATE ? [...all, ...GATHERING] : all;
     await alternate(at, settings.rounds, (contender, round) => {
       report.progress(`${title(condition)}: round ${round + 1}, ${contender.name}`);
       return throughput(report, contender, { ...condition, seconds: settings.seconds });
@@ -63,7 +66,23 @@ export async function run(report: Report, settings: Settings): Promise<void> {
 const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)|offload/.test(name);
 
 const title = ({ family, size, sources, rate }: Condition): string =>
-  `${size} B, IPv${family}, ${sources} sources, ${rate === 0 ? 'as fast as possible' : `${rate}/s`}`;
+  `${size} B, IPv${family}, ${sources} sources, ${pace(rate)}`;
+
+function pace(rate: number): string {
+  if (rate === FLOOD) return 'flood';
+  return rate === 0 ? 'as fast as possible' : `${rate}/s`;
+}
+
+/** Whether this kernel can; if not, notes why. */
+async function canFlood(report: Report): Promise<boolean> {
+  try {
+    await within(({ sender }) => send(sender, { ...BASE, rate: FLOOD, seconds: 0.1 }));
+    return true;
+  } catch (error) {
+    report.note(`No flood here: ${(error as Error).message}`);
+    return false;
+  }
+}
 
 /** One round: a load, what became of it, and what it cost the program that decides. */
 async function throughput(

@@ -69,6 +69,7 @@ const NEEDS = {
     program('nsenter', 'util-linux', 'util-linux', 'util-linux'),
   ],
   bench: [
+    program('ethtool', 'ethtool', 'ethtool', 'ethtool'),
     program('iperf3', 'iperf3', 'iperf3', 'iperf3'),
     program('taskset', 'util-linux', 'util-linux', 'util-linux-misc'),
     program('valgrind', 'valgrind', 'valgrind', 'valgrind'),

@@ -9,12 +9,14 @@ export interface Load {
   /** Bytes of a frame. */
   size: number;
   sources: number;
-  /** Packets per second; 0 for as many as possible. */
+  /** Packets per second; 0 for as many as a packet socket sends, FLOOD for as many as XDP does. */
   rate: number;
   seconds: number;
   /** Each of so many packets is a probe; none: no probes. */
   probe?: number;
 }
+
+export const FLOOD = Infinity;
 
 /** What the generator says of a load. */
 export interface Sent {
@@ -56,10 +58,14 @@ export async function send(
   { family, size, sources, rate, seconds, probe }: Load,
   to: { mac: string; ipv4: string; ipv6: string } = NODE,
 ): Promise<Sent> {
+  const numbers =
+    rate === FLOOD
+      ? [sources, size, seconds]
+      : [sources, size, rate, seconds, ...(probe === undefined ? [] : [probe])];
   const [command, args] = pinned(PROCESSOR.generator, [
-    program('generator'),
+    program(rate === FLOOD ? 'flood' : 'generator'),
     ...['eth0', to.mac, family === 4 ? to.ipv4 : to.ipv6, SOURCES[family]],
-    ...[sources, size, rate, seconds, ...(probe === undefined ? [] : [probe])].map(String),
+    ...numbers.map(String),
   ]);
   return JSON.parse(await sender.run(command, args)) as Sent;
 }
@@ -67,6 +73,8 @@ export async function send(
 /** Sends something from each source, so that the flows that pass are established afterwards. */
 export async function establish({ sender, node }: Wire, load: Load): Promise<void> {
   const rate = 50_000;
+  // The end of a veth pair takes frames from XDP only with GRO on.
+  if (load.rate === FLOOD) await node.run('ethtool', ['--offload', 'eth0', 'gro', 'on']);
   await send(sender, { ...load, rate, seconds: Math.min(load.sources, 8192) / rate });
   await drained(node);
 }
