@@ -1,8 +1,8 @@
 /*
  * npm run test:vm: boots a Debian kernel 6.1 in a virtual machine. Its target CLUSTERIP is the judge of the
- * policy clusterip, its nft has the queue
- * statement, and its queues tell the connection. Needs root and the packages of Debian 12. See test/vm.
- * `npm run test:vm -- WORD` runs the files with WORD in their path.
+ * policy clusterip, its nft has the queue statement, and its queues tell the connection. Needs root and the
+ * packages of Debian 12. See test/vm. `npm run test:vm -- WORD...` runs the files with one of the words in
+ * their path.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -34,14 +34,25 @@ function prepareKernel() {
   return stdout.trim();
 }
 
+/** The files that the arguments choose. */
+function chosen() {
+  const words = process.argv.slice(2);
+  const files = TESTS.filter(
+    (file) => words.length === 0 || words.some((word) => file.includes(word)),
+  );
+  if (files.length === 0)
+    throw new Failure(`No file has ${words.join(' or ')} in its path:\n${TESTS.join('\n')}`);
+  return files;
+}
+
 await main(async () => {
+  const files = chosen();
   setUp('compile', 'node-gyp', 'cmake', 'run', 'test');
   await buildAddon();
   await buildWithCMake();
   await buildTypeScript();
   const kernel = prepareKernel();
-  const words = process.argv.slice(2);
-  for (const test of TESTS.filter((file) => words.every((word) => file.includes(word)))) {
+  for (const test of files) {
     say(`${test}, on ${kernel} ...`);
     // Each file in a process of its own, as the test runner would: but one process less to emulate.
     const status = await foreground(
