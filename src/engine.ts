@@ -9,13 +9,8 @@ import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
 import { keepsBucket } from './conntrack-options.js';
 import { fromNative, native, type NativeEngine } from './native.js';
-import {
-  resolveOptions,
-  resolveOwnership,
-  type Options,
-  type OwnershipInput,
-  type ResolvedOptions,
-} from './options.js';
+import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
+import { resolveOwnership, type OwnershipInput } from './ownership.js';
 import {
   chooseMechanism,
   install,

@@ -2,13 +2,8 @@ import { z } from 'zod';
 import { integer } from './checks.js';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
-import {
-  checkTotalNodes,
-  hashingSchema,
-  resolveHashing,
-  type HashMode,
-  type Policy,
-} from './options.js';
+import { hashingSchema, resolveHashing, type HashMode, type Policy } from './options.js';
+import { checkTotalNodes } from './ownership.js';
 import { parse } from './parse.js';
 
 export type { Address };

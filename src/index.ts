@@ -27,12 +27,12 @@ export {
   type MarkOptions,
   type MaskedMark,
   type Options,
-  type OwnershipInput,
   type Policy,
   type ResolvedInterface,
   type ResolvedOptions,
   type Rules,
 } from './options.js';
+export type { OwnershipInput } from './ownership.js';
 export {
   apply,
   plan,

@@ -6,7 +6,6 @@ import {
   integer,
   integers,
   interfaceName,
-  isInteger,
   maskedMark,
   matching,
   oneBit,
@@ -14,11 +13,11 @@ import {
   u32,
   U32,
 } from './checks.js';
-import { ascending, inverted, localBuckets } from './buckets.js';
 import { resolveConntrack, type ConntrackSource, type Offload } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
-import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
+import { MAX_INTERFACES } from './limits.js';
 import { resolveMarks } from './marks.js';
+import { resolveShare, shareSchema, type OwnershipInput, type Share } from './ownership.js';
 import { parse } from './parse.js';
 import { resolveShared, sharedSchema, type Destinations, type Shared } from './shared.js';
 
@@ -106,15 +105,6 @@ export interface MarkOptions {
    */
   bucket?: number;
 }
-
-/** Buckets (from 0) or nodes (from 1) to own, and for how long. */
-export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
-  /**
-   * Milliseconds from now after which nothing is owned, counted through suspend.
-   * @default Infinity
-   */
-  validFor?: number;
-};
 
 export interface Options {
   /**
@@ -243,7 +233,7 @@ export interface ResolvedInterface extends Shared {
 }
 
 /** Options with every default filled in and every cross-check passed. */
-export interface ResolvedOptions {
+export interface ResolvedOptions extends Share {
   queues: readonly number[];
   interfaces: readonly ResolvedInterface[];
   policy: Policy;
@@ -251,14 +241,6 @@ export interface ResolvedOptions {
   hashMode: HashMode;
   strict: boolean;
   hashSeed: number;
-  /** The number of buckets: `totalNodes`, or `buckets`. */
-  buckets: number;
-  /** Whether `nodes` may be used to name what is owned. */
-  classic: boolean;
-  /** Owned bucket numbers at the start, ascending, inversion applied. */
-  owned: readonly number[];
-  /** Milliseconds, or Infinity. */
-  validFor: number;
   action: 'drop' | 'mark';
   /** `direct` and `bucket` are 0 where nothing uses them. */
   marks: { owned: MaskedMark; multicast: number; decided: number; direct: number; bucket: number };
@@ -276,20 +258,6 @@ export interface ResolvedOptions {
   control: string;
 }
 
-const ownershipInput = z.strictObject(
-  {
-    buckets: integers(0, MAX_BUCKETS - 1, 0).optional(),
-    nodes: integers(1, MAX_NODES, 0).optional(),
-    validFor: check<number>(
-      'a positive number of milliseconds, or Infinity',
-      (value) => typeof value === 'number' && value > 0,
-    ).optional(),
-  },
-  'an object with buckets or nodes',
-);
-
-const TOTAL_NODES = `an integer from 1 to ${MAX_NODES}`;
-
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {
   policy: oneOf<Policy>('jhash', 'xt_cluster', 'clusterip').optional(),
@@ -299,8 +267,8 @@ export const hashingSchema = {
     'sourceip-sourceport-destport',
   ).optional(),
   hashSeed: u32,
-  totalNodes: check<number>(TOTAL_NODES, (value) => isInteger(value, 0, MAX_NODES)).optional(),
-  buckets: integer(1, MAX_BUCKETS).optional(),
+  totalNodes: shareSchema.totalNodes,
+  buckets: shareSchema.buckets,
 };
 
 const schema = z.strictObject(
@@ -325,15 +293,7 @@ const schema = z.strictObject(
       )
       .min(1, 'a list of interfaces, not empty')
       .max(MAX_INTERFACES, `at most ${MAX_INTERFACES} interfaces`),
-    localNode: z
-      .union(
-        [integer(1, MAX_NODES), integers(1, MAX_NODES, 1)],
-        `a node number from 1 to ${MAX_NODES}, or a list of different ones`,
-      )
-      .optional(),
-    localNodemask: integer(1, U32).optional(),
-    invert: z.boolean('true or false').optional(),
-    ownership: ownershipInput.optional(),
+    ...shareSchema,
     action: oneOf('drop', 'mark').optional(),
     marks: z
       .strictObject(
@@ -418,36 +378,6 @@ export function resolveOptions(input: unknown): ResolvedOptions {
   };
 }
 
-/**
- * Checks a change of ownership against the engine's bucket count.
- * @throws NfqClusterError `ERR_INVALID_OPTION`
- */
-export function resolveOwnership(
-  input: unknown,
-  buckets: number,
-  classic: boolean,
-): { owned: readonly number[]; validFor: number } {
-  const ownership = parse(ownershipInput, input, 'ownership');
-  if ((ownership.buckets === undefined) === (ownership.nodes === undefined)) {
-    throw invalidOption('ownership', 'either buckets or nodes', input);
-  }
-  if (ownership.nodes !== undefined && !classic) {
-    throw invalidOption(
-      'ownership.nodes',
-      'nothing',
-      ownership.nodes,
-      'With the option buckets, name what is owned by ownership.buckets.',
-    );
-  }
-  const owned = ownership.buckets ?? ownership.nodes!.map((node) => node - 1);
-  if (owned.some((bucket) => bucket >= buckets)) {
-    throw ownership.buckets === undefined
-      ? invalidOption('ownership.nodes', `nodes from 1 to ${buckets} (totalNodes)`, ownership.nodes)
-      : invalidOption('ownership.buckets', `buckets from 0 to ${buckets - 1}`, ownership.buckets);
-  }
-  return { owned: ascending(owned), validFor: ownership.validFor ?? Infinity };
-}
-
 function resolveQueues(given: readonly number[] = [0]): number[] {
   const queues = [...given].sort((a, b) => a - b);
   if (queues.at(-1)! - queues[0]! === queues.length - 1) return queues;
@@ -487,51 +417,4 @@ function refuseClusteripOnly(options: Record<string, unknown>): void {
     if (value === undefined) continue;
     throw invalidOption(name, 'nothing', value, "It belongs to policy 'clusterip'.");
   }
-}
-
-/** The number of buckets, and which of them are owned at the start. */
-export function resolveShare(
-  options: Partial<Checked>,
-): Pick<ResolvedOptions, 'buckets' | 'classic' | 'owned' | 'validFor'> {
-  const { totalNodes, localNode, localNodemask, ownership } = options;
-  const strict = options.strict === true;
-  checkTotalNodes(totalNodes, strict);
-  // As the original, which gives every packet to node 1 of no nodes.
-  const buckets = totalNodes === 0 ? 1 : (totalNodes ?? options.buckets);
-  if (buckets === undefined || (totalNodes !== undefined && options.buckets !== undefined)) {
-    throw invalidOption('totalNodes', 'either totalNodes or buckets', {
-      totalNodes,
-      buckets: options.buckets,
-    });
-  }
-  const classic = totalNodes !== undefined;
-  const ways = [localNode, localNodemask, ownership].filter((way) => way !== undefined).length;
-  if (ways !== 1 || (!classic && ownership === undefined)) {
-    const expected = classic
-      ? 'exactly one of localNode, localNodemask and ownership'
-      : 'ownership, without localNode and localNodemask, where buckets is given';
-    throw invalidOption(classic ? 'localNode' : 'ownership', expected, {
-      localNode,
-      localNodemask,
-      ownership,
-    });
-  }
-  const share =
-    ownership === undefined
-      ? { owned: localBuckets(options, buckets), validFor: Infinity }
-      : resolveOwnership(ownership, buckets, classic);
-  if (options.invert === true && ownership !== undefined) {
-    throw invalidOption('invert', 'nothing', true, 'With ownership, name what is owned.');
-  }
-  const owned = options.invert === true ? inverted(share.owned, buckets) : share.owned;
-  return { buckets, classic, owned, validFor: share.validFor };
-}
-
-export function checkTotalNodes(totalNodes: number | undefined, strict = false): void {
-  if (totalNodes === undefined) return;
-  if (strict && totalNodes > MAX_CLUSTERIP_NODES) {
-    const expected = `at most ${MAX_CLUSTERIP_NODES} (with strict)`;
-    throw invalidOption('totalNodes', expected, totalNodes);
-  }
-  if (!strict && totalNodes === 0) throw invalidOption('totalNodes', TOTAL_NODES, totalNodes);
 }

@@ -70,7 +70,7 @@ export async function send(
   return JSON.parse(await sender.run(command, args)) as Sent;
 }
 
-/** Sends something from each source, so that the flows that pass are established afterwards. */
+/** Readies a node for a load: it has something from each source, so that flows that pass are established. */
 export async function establish({ sender, node }: Wire, load: Load): Promise<void> {
   const rate = 50_000;
   // The end of a veth pair takes frames from XDP only with GRO on.

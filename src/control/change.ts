@@ -1,6 +1,6 @@
 import { NfqClusterError, invalidOption } from '../errors.js';
 import type { Ownership } from '../engine.js';
-import type { OwnershipInput } from '../options.js';
+import type { OwnershipInput } from '../ownership.js';
 
 /** As text: `+2` or `-2` adds or removes, `1,3-5` and `none` replace. */
 const CHANGE = /^([+-]?)(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)$/;

@@ -1,7 +1,8 @@
 /* Options that depend on each other: what is owned, and which bits are ours. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { resolveOptions, resolveOwnership } from '../../src/options.js';
+import { resolveOptions } from '../../src/options.js';
+import { resolveOwnership } from '../../src/ownership.js';
 import { refuses } from './expectations.js';
 
 const resolve = (options: object) => () =>
