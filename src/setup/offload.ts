@@ -55,12 +55,23 @@ export function offloadObjects({ offload }: Options, table: string): string[] {
 export const forgetSources = ({ offload }: Options, table: string): string[] =>
   offload.includes('sources') ? FAMILIES.map(({ map }) => `flush map ${table} ${map}`) : [];
 
-/** The chain that decides packets of connections whose bucket is known. */
+/** The chain that decides packets whose bucket is known. */
 export const KNOWN = 'known';
 
-/** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
-export const knownConnections = ({ marks, offload }: Options): string[] =>
-  offload.length === 0 ? [] : [`ct mark & ${hex(marks.bucket)} != 0 goto ${KNOWN}`];
+/** The statements by which an owned and a foreign packet leave the chain before the queue. */
+export interface Outcomes {
+  owned: string;
+  foreign: string;
+}
+
+/**
+ * Rules before the queue, ahead of all that a packet of a known connection can be spared: most are owned,
+ * as no connection is confirmed of which every packet was dropped.
+ */
+export const knownConnections = (options: Options, outcomes: Outcomes): string[] =>
+  options.offload.length === 0
+    ? []
+    : [ofOwned(options, outcomes), `ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`];
 
 /** Rules before the queue, for packets that belong to a connection. */
 export const knownSources = ({ offload }: Options): string[] =>
@@ -71,20 +82,14 @@ export const knownSources = ({ offload }: Options): string[] =>
       )
     : [];
 
-/**
- * The rules of that chain.
- * @param pass the statement that a packet leaves by which is owned; `refuse`, which is foreign
- */
-export const knownRules = (
-  { marks, offload }: Options,
-  { pass, refuse }: { pass: string; refuse: string },
-): string[] =>
-  offload.length === 0
+/** The rules of that chain. */
+export const knownRules = (options: Options, outcomes: Outcomes): string[] =>
+  options.offload.length === 0
     ? []
-    : [
-        `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned} ${pass}`,
-        `counter name ${OFFLOADED.foreign} ${refuse}`,
-      ];
+    : [ofOwned(options, outcomes), `counter name ${OFFLOADED.foreign} ${outcomes.foreign}`];
+
+const ofOwned = ({ marks }: Options, { owned }: Outcomes): string =>
+  `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned} ${owned}`;
 
 /** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
 export function learningRules(options: Options): string[] {

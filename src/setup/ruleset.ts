@@ -15,6 +15,7 @@ import {
   marginOf,
   offloadObjects,
   ownedLines,
+  type Outcomes,
   type Owning,
 } from './offload.js';
 
@@ -85,7 +86,7 @@ export function nftTable(
     { ...before, rules: beforeRules(options, kind, phase) },
     { ...after, rules: afterRules(options) },
   ];
-  const known = knownChain(options, kind);
+  const known = knownRules(options, outcomes(options, kind));
   return lines([
     `add table ${table}`,
     ...offloadObjects(options, table),
@@ -160,7 +161,7 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
     otherInterfaces(options),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
-    ...(phase === 'queue' ? knownConnections(options) : []),
+    ...(phase === 'queue' ? knownConnections(options, outcomes(options, kind)) : []),
     // Nor are neighbour discovery and multicast groups: every node answers for itself.
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
@@ -202,17 +203,17 @@ function afterRules(options: ResolvedOptions): string[] {
   ];
 }
 
-/** The rules for packets whose connection's bucket is known. */
-function knownChain(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
-  const { marks, action } = options;
+/** How packets whose bucket is known leave the chain before the queue. */
+function outcomes(
+  { marks, action, ...options }: ResolvedOptions,
+  kind: Mechanism['kind'],
+): Outcomes {
   const decided = kind === 'xtables' ? marks.decided : 0;
-  const keep = ~ourBits(options);
+  const keep = ~ourBits({ ...options, marks, action });
+  const pass = (set: number): string => join(setMark(keep, decided | set), 'return');
   return action === 'mark'
-    ? knownRules(options, {
-        pass: join(setMark(keep, decided | marks.owned.value), 'return'),
-        refuse: join(setMark(keep, decided), 'return'),
-      })
-    : knownRules(options, { pass: join(setMark(keep, decided), 'return'), refuse: 'drop' });
+    ? { owned: pass(marks.owned.value), foreign: pass(0) }
+    : { owned: pass(0), foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

@@ -29,7 +29,10 @@ describe('the rules of offload', () => {
   test('decide known connections ahead of all else, and known sources behind what is INVALID', () => {
     const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue');
     const rules = rulesOf(text, 'before-queue');
-    assert.equal(rules[1], 'ct mark & 0x3ff0000 != 0 goto known');
+    assert.deepEqual(rules.slice(1, 3), [
+      `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
+      'ct mark & 0x3ff0000 != 0 goto known',
+    ]);
     const source = 'ct state new ct mark 0 ct mark set ip saddr map @sources4 goto known';
     assert.equal(rules.indexOf(source), rules.indexOf(INVALID) + 1);
     assert.equal(rules.at(-1), 'queue num 0');
@@ -51,7 +54,7 @@ describe('the rules of offload', () => {
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
-      assert.doesNotMatch(text, /before-\w+ .*(goto|@sources)/);
+      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned|@sources)/);
     }
   });
 
