@@ -61,7 +61,7 @@ function statelessness({ policy, interfaces }: Surroundings): string | undefined
 
 /** Both live by rules that no user could keep equal to the engine's. */
 function refuseWithoutRules(conntrack: string, offload: readonly Offload[]): void {
-  const remedy = "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.";
+  const remedy = "Set rules to another than 'none': it needs rules that store the bucket.";
   if (conntrack === 'mark') {
     throw invalidOption('conntrack', 'another than "mark" where rules is "none"', 'mark', remedy);
   }

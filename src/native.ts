@@ -130,9 +130,20 @@ interface Binding {
   findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
   /**
    * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
-   * queue. `conntrack`: to put the flow into its messages.
+   * queue. `conntrack`: to put the flow into its messages. `target`: to have NFQUEUE in a chain of nft.
    */
-  probeQueue(): { bind: number; conntrack: number };
+  probeQueue(): { bind: number; conntrack: number; target: number };
+  /**
+   * Makes xtables' NFQUEUE the only rule of a chain without a hook, in a table of family inet.
+   * @param netns a path, or ''
+   */
+  setQueueRule(
+    netns: string,
+    table: string,
+    chain: string,
+    firstQueue: number,
+    queues: number,
+  ): Promise<void>;
 }
 
 /** The addon: a prebuilt one if the package holds one for this system, else the one built here. */

@@ -31,7 +31,7 @@ export type HashMode = 'sourceip' | 'sourceip-sourceport' | 'sourceip-sourceport
 export type Key = 'source' | 'destination';
 
 /** Who writes the rules that bring packets to the queue. */
-export type Rules = 'none' | 'auto' | 'nft' | 'xtables';
+export type Rules = 'none' | 'auto' | 'nft' | 'nft-compat' | 'xtables';
 
 export interface InterfaceOptions {
   /** The interface's name in the engine's network namespace. */
@@ -179,7 +179,9 @@ export interface Options {
   reinject?: 'accept' | 'repeat';
   /**
    * `auto`: install rules by nft where the kernel has its `queue` statement and by xtables where
-   * not, and remove them on close. `none`: the rules are the user's own affair.
+   * not, and remove them on close. `nft-compat`: where nft has no `queue` statement, NFQUEUE of xtables in
+   * nft's own chain: a packet passes two hooks, not three, but nft lists such a table with a warning,
+   * and cannot load what it listed. `none`: the rules are the user's own affair.
    * @default 'none'
    */
   rules?: Rules;
@@ -310,7 +312,7 @@ const schema = z.strictObject(
     conntrack: oneOf('auto', 'queue', 'netlink', 'mark', 'off').optional(),
     offload: distinct<Offload>('flows', 'sources').optional(),
     reinject: oneOf('accept', 'repeat').optional(),
-    rules: oneOf('none', 'auto', 'nft', 'xtables').optional(),
+    rules: oneOf('none', 'auto', 'nft', 'nft-compat', 'xtables').optional(),
     name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
     queueLength: integer(1, U32).optional(),
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),

@@ -5,6 +5,7 @@
 #include "hashing.h"
 #include "layout.h"
 #include "probe.h"
+#include "queue_rule.h"
 
 namespace {
 
@@ -14,6 +15,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nfqc::addon::register_engine(env, exports);
   nfqc::addon::register_layout(env, exports);
   nfqc::addon::register_probe(env, exports);
+  nfqc::addon::register_queue_rule(env, exports);
   return exports;
 }
 

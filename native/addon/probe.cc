@@ -10,6 +10,7 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("bind", Napi::Number::New(info.Env(), result.bind));
   object.Set("conntrack", Napi::Number::New(info.Env(), result.conntrack));
+  object.Set("target", Napi::Number::New(info.Env(), result.target));
   return object;
 }
 

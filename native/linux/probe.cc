@@ -11,6 +11,8 @@
 #include <memory>
 #include <thread>
 
+#include "queue_rule.h"
+
 namespace nfqc {
 namespace {
 
@@ -56,17 +58,21 @@ int bind_queue(const Socket& socket, std::uint16_t queue) {
 
 QueueProbe probe_here() {
   const Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return {errno, errno};
+  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
+    return {errno, errno, errno};
+  }
+  const int target = try_queue_rule();
   std::uint16_t queue = kLastQueue;
   int error = bind_queue(socket, queue);
   while ((error == EPERM || error == EBUSY) && queue > kLastQueue - kSpareQueues) {
     error = bind_queue(socket, --queue);
   }
-  if (error != 0) return {error, error};
-  return {0, configure(socket, queue, [](nlmsghdr* message) {
-            mnl_attr_put_u32(message, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_CONNTRACK));
-            mnl_attr_put_u32(message, NFQA_CFG_MASK, htonl(NFQA_CFG_F_CONNTRACK));
-          })};
+  if (error != 0) return {error, error, target};
+  const int conntrack = configure(socket, queue, [](nlmsghdr* message) {
+    mnl_attr_put_u32(message, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_CONNTRACK));
+    mnl_attr_put_u32(message, NFQA_CFG_MASK, htonl(NFQA_CFG_F_CONNTRACK));
+  });
+  return {0, conntrack, target};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ namespace nfqc {
 struct QueueProbe {
   int bind = 0;       ///< to listen on a queue
   int conntrack = 0;  ///< to put the flow into its messages; EOPNOTSUPP without the glue
+  int target = 0;     ///< to have xtables' NFQUEUE in a chain of nft
 };
 
 /**

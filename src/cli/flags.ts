@@ -167,16 +167,7 @@ export const withRules = (command: Command): Command =>
       u32,
     )
     .option('--strict', 'policy clusterip to the letter, its faults included')
-    .addOption(
-      choice(
-        '--rules',
-        'who writes the rules; none: you do (default: auto)',
-        'auto',
-        'nft',
-        'xtables',
-        'none',
-      ),
-    )
+    .addOption(rulesChoice())
     .addOption(
       choice(
         '--reinject',
@@ -209,3 +200,14 @@ const withConntrack = (command: Command): Command =>
 
 const choice = (flag: string, description: string, ...choices: string[]): Option =>
   new Option(`${flag} <which>`, description).choices(choices);
+
+const rulesChoice = (): Option =>
+  choice(
+    '--rules',
+    'who writes the rules; none: you do (default: auto)',
+    'auto',
+    'nft',
+    'nft-compat',
+    'xtables',
+    'none',
+  );

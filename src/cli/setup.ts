@@ -3,10 +3,12 @@ import { resolveOptions, type Options } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
+import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/setup.js';
 import { complain, print } from './failure.js';
 import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
+import { numberRange } from './values.js';
 
 interface SetupFlags extends Flags {
   json?: true;
@@ -25,6 +27,12 @@ interface NameFlags {
   json?: true;
 }
 
+interface QueueRuleFlags {
+  name: string;
+  queue: number[];
+  netns?: string;
+}
+
 /** The commands that set a node up for longer than a process lives. */
 export function addSetup(top: Command): void {
   withSetup(top.command('plan'))
@@ -40,6 +48,15 @@ export function addSetup(top: Command): void {
     .option('--name <name>', 'name of the setup (default: q0)')
     .option('--netns <name>', 'network namespace, by its name or path')
     .action(({ name, netns }: NameFlags) => revert(named(name, netns)));
+  top
+    .command('queue-rule')
+    .description('the step of plan --script by which rules nft-compat queue')
+    .requiredOption('--name <name>', 'name of the setup')
+    .requiredOption('--queue <range>', 'queue numbers, such as 0-3', numberRange)
+    .option('--netns <name>', 'network namespace, by its name or path')
+    .action(({ name, queue, netns }: QueueRuleFlags) =>
+      setQueueRule({ name, queues: queue }, netns),
+    );
 }
 
 const withSetup = (command: Command): Command =>

@@ -82,7 +82,7 @@ export function summary(engine: Engine): Summary {
 }
 
 const mechanismName = (mechanism: Mechanism): string =>
-  mechanism.kind === 'nft' ? 'nft' : mechanism.iptables;
+  mechanism.kind === 'xtables' ? mechanism.iptables : mechanism.kind;
 
 /** Counts as plain JSON, with the latency's percentiles in nanoseconds. */
 export function counts(stats: Stats) {

@@ -85,7 +85,9 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
       check,
       known.kind === 'nft'
         ? "nft's queue statement"
-        : `NFQUEUE of ${known.iptables}; nft of this kernel has no queue statement`,
+        : known.kind === 'nft-compat'
+          ? 'NFQUEUE in a chain of nft'
+          : `NFQUEUE of ${known.iptables}; nft of this kernel has no queue statement`,
     ),
   ];
 };

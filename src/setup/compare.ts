@@ -3,7 +3,7 @@ import { findProgram, isRefused, run } from './exec.js';
 import type { Facts } from './facts.js';
 import { rulesOf } from './plan.js';
 import type { Mechanism } from './ruleset.js';
-import { rulesName } from './ruleset.js';
+import { rulesName, TARGET_CHAIN } from './ruleset.js';
 import { inTrial } from './trial.js';
 
 /**
@@ -17,6 +17,7 @@ export async function rulesAreWanted(
   mechanism: Mechanism,
   facts: Facts,
 ): Promise<boolean | undefined> {
+  if (mechanism.kind === 'nft-compat' && !(await holdsTarget(options))) return false;
   for (const { load, list, only } of listings(options, mechanism, facts)) {
     const [program, ...args] = load.line as [string, ...string[]];
     const path = await findProgram(program);
@@ -34,6 +35,13 @@ export async function rulesAreWanted(
     if (only(found.stdout) !== only(made.stdout)) return false;
   }
   return true;
+}
+
+/** Whether the chain that the rest of the rules jump to has its rule, which their text does not say. */
+async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
+  const list = ['-t', 'list', 'table', 'inet', rulesName(options)];
+  const { stdout } = await run('nft', list, { netns: options.netns });
+  return new RegExp(`^\\tchain ${TARGET_CHAIN} \\{\\n\\t\\t\\S`, 'm').test(stdout);
 }
 
 interface Listing {

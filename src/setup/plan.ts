@@ -13,12 +13,14 @@ import {
 import type { Command } from './exec.js';
 import type { Facts } from './facts.js';
 import { isMarker, markersOf, UNDO } from './markers.js';
+import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
 import type { Owning } from './offload.js';
 import {
   chainNames,
   nftTable,
   rulesName,
+  TARGET_CHAIN,
   xtablesChain,
   xtablesRemoval,
   type Mechanism,
@@ -215,6 +217,7 @@ function rules(
   };
   return [
     first,
+    ...(mechanism.kind === 'nft-compat' ? [queueRule(options)] : []),
     ...used.map((variant) => queueing(options, variant)),
     ...(opening ? [open] : []),
     ...unused.map((variant) => ({
@@ -228,6 +231,14 @@ const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   ...restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
   why: "This kernel's nft cannot queue packets. The queue rule stands first in mangle.",
   undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
+});
+
+const queueRule = (options: ResolvedOptions): Step => ({
+  what: 'queue by NFQUEUE in the nft rules',
+  why: 'The text of nft cannot say it. Until it is there, what comes to its chain is dropped.',
+  ...queueRuleCommand(options),
+  undo: undefined,
+  inPlace: false,
 });
 
 function nftUndo(name: string, { interfaces }: ResolvedOptions): Command {
@@ -272,21 +283,23 @@ function obsoleteChains(
   { nftChains = [] }: Traces,
 ): string[] {
   const wanted = Object.values(chainNames(kind)) as string[];
-  return nftChains
-    .filter((chain) =>
-      isMarker(chain)
-        ? !markers.includes(chain)
-        : /^(before|after)-/.test(chain) && !wanted.includes(chain),
-    )
-    .map((chain) => {
-      const flush = `flush chain inet ${name} ${chain}\n`;
-      // A base chain stays, empty: with it the kernel would drop what any queue holds.
-      return isMarker(chain) ? `${flush}delete chain inet ${name} ${chain}\n` : flush;
-    });
+  const obsolete = nftChains.filter((chain) => {
+    if (isMarker(chain)) return !markers.includes(chain);
+    if (chain === TARGET_CHAIN) return kind !== 'nft-compat';
+    return isHooked(chain) && !wanted.includes(chain);
+  });
+  // A base chain stays, empty: with it the kernel would drop what any queue holds.
+  const deleted = obsolete.filter((chain) => !isHooked(chain));
+  return [
+    ...obsolete.map((chain) => `flush chain inet ${name} ${chain}\n`),
+    ...deleted.map((chain) => `delete chain inet ${name} ${chain}\n`),
+  ];
 }
 
+const isHooked = (chain: string): boolean => /^(before|after)-/.test(chain);
+
 function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {
-  if (mechanism.kind === 'nft') return [];
+  if (mechanism.kind !== 'xtables') return [];
   return traces.xtables.filter(
     ({ program }) => program === mechanism.iptables || program === mechanism.ip6tables,
   );

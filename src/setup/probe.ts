@@ -1,4 +1,6 @@
+import { constants } from 'node:os';
 import { NfqClusterError } from '../errors.js';
+import { native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
@@ -35,6 +37,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
   const base = baseOf(options);
   await checkNft(base, options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
+  if (options.rules === 'nft-compat') return chooseCompat();
   const queue = await run('nft', ['--check', '-f', '-'], {
     input: nftChain(...base, 'queue num 0'),
     netns: options.netns,
@@ -63,7 +66,7 @@ export async function hasJhash(netns: string | undefined): Promise<boolean> {
 
 /** How a packet that passes returns to the kernel: xtables rules behind the queue rule must still see it. */
 export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
-  mechanism.kind === 'nft' ? 'accept' : 'repeat';
+  mechanism.kind === 'xtables' ? 'repeat' : 'accept';
 
 /** Both mechanisms need nft, as only it can set a packet's pkt_type. */
 async function checkNft(base: readonly string[], netns: string | undefined): Promise<void> {
@@ -71,6 +74,20 @@ async function checkNft(base: readonly string[], netns: string | undefined): Pro
     input: nftChain(...base),
     netns,
   });
+}
+
+function chooseCompat(): Mechanism {
+  const { target } = native.probeQueue();
+  if (target === 0) return { kind: 'nft-compat' };
+  throw target === constants.errno.EPERM
+    ? new NfqClusterError('ERR_PRIVILEGE', 'Not permitted to ask what nft_compat can do', {
+        remedy: 'Run as root or with CAP_NET_ADMIN',
+      })
+    : new NfqClusterError(
+        'ERR_NO_NFQUEUE',
+        `This kernel has no NFQUEUE for a chain of nft (NFT_COMPAT): errno ${target}`,
+        { remedy: "Set rules to 'auto'" },
+      );
 }
 
 async function chooseXtables(options: ResolvedOptions): Promise<Mechanism> {

@@ -19,9 +19,13 @@ import {
   type Owning,
 } from './offload.js';
 
-/** What brings packets to the queue: nft's `queue` statement, or NFQUEUE by these programs. */
+/**
+ * What brings packets to the queue: nft's `queue` statement; NFQUEUE in a chain of nft's, where nft_compat
+ * holds it; or NFQUEUE by these programs.
+ */
 export type Mechanism =
   | { kind: 'nft' }
+  | { kind: 'nft-compat' }
   | {
       kind: 'xtables';
       /** `iptables-nft`, `iptables-legacy` or `iptables`. */
@@ -43,11 +47,13 @@ export interface ChainNames {
  * come before mangle, so that the user's rules see a finished packet. By xtables the queue is itself in
  * mangle. An existing chain cannot change its priority, so each way has names of its own.
  */
+const NFT_CHAINS = {
+  before: { name: 'before-queue', priority: -152 },
+  after: { name: 'after-queue', priority: -151 },
+} as const;
 const CHAINS = {
-  nft: {
-    before: { name: 'before-queue', priority: -152 },
-    after: { name: 'after-queue', priority: -151 },
-  },
+  nft: NFT_CHAINS,
+  'nft-compat': NFT_CHAINS,
   xtables: {
     before: { name: 'before-mangle', priority: -151 },
     after: { name: 'after-mangle', priority: -149 },
@@ -57,8 +63,12 @@ const CHAINS = {
 /** The priority in prerouting at which ours begins. */
 export const CHAIN_PRIORITY = {
   nft: CHAINS.nft.before.priority,
+  'nft-compat': CHAINS['nft-compat'].before.priority,
   xtables: CHAINS.xtables.before.priority,
 } as const;
+
+/** The chain that holds nothing but NFQUEUE, which the text of the table cannot say. */
+export const TARGET_CHAIN = 'nfqueue';
 
 /** The name of the nft table and of the xtables chain; xtables allows 28 characters. */
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
@@ -98,6 +108,11 @@ export function nftTable(
           `flush chain ${table} ${KNOWN}`,
           ...known.map((rule) => `add rule ${table} ${KNOWN} ${rule}`),
         ]),
+    ...(kind === 'nft-compat' ? [`add chain ${table} ${TARGET_CHAIN}`] : []),
+    // Else it is not emptied: what it queues shall not be dropped while the table is made anew.
+    ...(kind === 'nft-compat' && phase === 'closed'
+      ? [`flush chain ${table} ${TARGET_CHAIN}`]
+      : []),
     ...filled.flatMap(({ name, priority, rules }) => [
       `add chain ${table} ${name} { type filter hook prerouting priority ${priority}; policy accept; }`,
       `flush chain ${table} ${name}`,
@@ -176,9 +191,22 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
     ),
     ...(needsConntrack(options) ? directRules(options) : []),
   ];
-  if (kind === 'nft' && phase === 'queue') rules.push(`queue num ${queueRange(options, '-')}`);
+  if (phase === 'queue') rules.push(...queueing(options, kind));
   if (phase === 'closed' && !marking) rules.push('drop');
   return rules;
+}
+
+/** What ends the chain before the queue; xtables queues behind it. */
+function queueing(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
+  switch (kind) {
+    case 'nft':
+      return [`queue num ${queueRange(options, '-')}`];
+    case 'nft-compat':
+      // Nothing passes undecided before the chain has its rule, or without it.
+      return [`jump ${TARGET_CHAIN}`, 'drop'];
+    case 'xtables':
+      return [];
+  }
 }
 
 /** They are nobody's, whatever their header says; to ask for the state is to have the kernel track. */

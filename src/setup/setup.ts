@@ -16,6 +16,7 @@ import {
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
 import { setOwned, type Owning } from './offload.js';
+import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';
@@ -266,7 +267,10 @@ const conflict = (summary: string, remedy: string): NfqClusterError =>
   new NfqClusterError('ERR_CONFLICT', summary, { remedy });
 
 async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
-  for (const { what, program, args, input = '', inPlace } of steps) {
-    if (!inPlace) await runOrThrow(what, program, args, { input, netns });
+  for (const step of steps) {
+    const { what, program, args, input = '', inPlace } = step;
+    if (inPlace) continue;
+    if (isQueueRule(step)) await runQueueRule(step, netns);
+    else await runOrThrow(what, program, args, { input, netns });
   }
 }

@@ -15,6 +15,7 @@ describe('exports', () => {
       'findConnection',
       'layout',
       'probeQueue',
+      'setQueueRule',
     ]);
   });
 

@@ -13,6 +13,7 @@ import {
   type Options,
   type Tuple,
 } from '../../src/index.js';
+import { native } from '../../src/native.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, skip, source, type Gateway } from '../support/gateway.js';
 import {
@@ -32,19 +33,26 @@ import { cli, root, waitFor } from '../support/processes.js';
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');
 const PORT = 7007;
 const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;
-const WAYS = [['flows'], ['sources']] as const;
+/** What is offloaded, by which rules. */
+type Way = Required<Pick<Options, 'offload' | 'rules'>>;
+const FLOWS: Way = { offload: ['flows'], rules: 'auto' };
+const SOURCES_TOO: Way = { offload: ['sources'], rules: 'auto' };
+const WAYS: readonly Way[] = [
+  FLOWS,
+  SOURCES_TOO,
+  ...(native.probeQueue().target === 0
+    ? [{ offload: ['sources'], rules: 'nft-compat' } as Way]
+    : []),
+];
 const COUNT = 24;
 const SOURCES = range(COUNT).map((index) => source(4, index));
 
-type Way = (typeof WAYS)[number];
-
-const optionsOn = (at: Gateway, offload: Way, more: Partial<Options> = {}): Options => ({
+const optionsOn = (at: Gateway, way: Way, more: Partial<Options> = {}): Options => ({
   ...HASHING,
   ownership: { nodes: [1, 2] },
   interfaces: ['outside', 'inside'],
   netns: at.gateway.path,
-  rules: 'auto',
-  offload,
+  ...way,
   ...more,
 });
 
@@ -107,12 +115,12 @@ const children: ChildProcess[] = [];
 afterEach(() => children.splice(0).forEach((child) => child.kill('SIGKILL')));
 
 describe('offload', { skip }, () => {
-  for (const offload of WAYS) {
-    describe(offload[0], () => {
+  for (const way of WAYS) {
+    describe(`${way.offload.join()}, rules ${way.rules}`, () => {
       test('passes known connections without the queue, and drops them at once when they are moved', async () => {
         await using lab = await gateway();
         const passed = await watch(lab.gateway);
-        await using engine = await open(optionsOn(lab, offload));
+        await using engine = await open(optionsOn(lab, way));
         const talk = new Talk(lab);
         await talk.listen();
         await talk.exchange();
@@ -164,7 +172,7 @@ describe('offload', { skip }, () => {
           const talk = new Talk(lab);
           await talk.listen();
           const validFor = 6000;
-          const options = optionsOn(lab, offload, { ownership: { nodes: [1, 2], validFor } });
+          const options = optionsOn(lab, way, { ownership: { nodes: [1, 2], validFor } });
           const file = path.join(import.meta.dirname, 'offload-child.ts');
           const child = spawn(
             process.execPath,
@@ -204,7 +212,7 @@ describe('offload', { skip }, () => {
           (await findConnection(tuple, lab.gateway.path))!.mark;
         const node = new Hasher(HASHING).node(SOURCES[0]!);
         {
-          await using _engine = await open(optionsOn(lab, offload));
+          await using _engine = await open(optionsOn(lab, way));
           await talk.exchange();
           assert.equal(await mark(), ((node << 16) | 0x5) >>> 0);
           await talk.exchange();
@@ -215,7 +223,7 @@ describe('offload', { skip }, () => {
           );
         }
         const other = { ...HASHING, hashSeed: 8 };
-        await using engine = await open(optionsOn(lab, offload, other));
+        await using engine = await open(optionsOn(lab, way, other));
         assert.equal(await mark(), 0x5);
         await talk.exchange();
         assert.ok(engine.stats().received > 0);
@@ -282,7 +290,7 @@ describe('offload', { skip }, () => {
 
   test('of sources stays bounded under a flood of invented ones', async () => {
     await using lab = await gateway();
-    await using engine = await open(optionsOn(lab, ['sources'], { ownership: { nodes: [1] } }));
+    await using engine = await open(optionsOn(lab, SOURCES_TOO, { ownership: { nodes: [1] } }));
     const links = JSON.parse(await lab.gateway.run('ip', ['-j', 'link', 'show', 'outside'])) as [
       { address: string },
     ];
@@ -309,7 +317,7 @@ describe('offload', { skip }, () => {
 
   test('changes nothing where the kernel refuses the change', async () => {
     await using lab = await gateway();
-    const engine = await open(optionsOn(lab, ['flows'], { ownership: { nodes: [1] } }));
+    const engine = await open(optionsOn(lab, FLOWS, { ownership: { nodes: [1] } }));
     await lab.gateway.run('nft', ['delete table inet nfq-cluster-q0']);
     await assert.rejects(engine.setOwnership({ nodes: [1, 2] }), { code: 'ERR_RULES' });
     assert.deepEqual(engine.ownership.buckets, [0]);
@@ -318,7 +326,7 @@ describe('offload', { skip }, () => {
 
   test('is told by status', async () => {
     await using lab = await gateway();
-    await using _engine = await open(optionsOn(lab, ['flows'], { control: 'auto' }));
+    await using _engine = await open(optionsOn(lab, FLOWS, { control: 'auto' }));
     const { stdout } = await cli(['status', '--netns', lab.gateway.path]).outcome;
     assert.match(stdout, /^in kernel +0 owned, 0 foreign \(offload flows\)$/m);
   });

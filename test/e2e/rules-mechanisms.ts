@@ -26,10 +26,12 @@ export const options = (at: Lab, more: Partial<Options> = {}): ResolvedOptions =
 export async function mechanismsHere(): Promise<[string, Mechanism][]> {
   await using at = await lab();
   const here: [string, Mechanism][] = [];
-  try {
-    here.push(['nft', await chooseMechanism(options(at, { rules: 'nft' }))]);
-  } catch (error) {
-    assert.ok(error instanceof NfqClusterError && error.code === 'ERR_NO_NFQUEUE', String(error));
+  for (const rules of ['nft', 'nft-compat'] as const) {
+    try {
+      here.push([rules, await chooseMechanism(options(at, { rules }))]);
+    } catch (error) {
+      assert.ok(error instanceof NfqClusterError && error.code === 'ERR_NO_NFQUEUE', String(error));
+    }
   }
   for (const variant of ['nft', 'legacy']) {
     if ((await findProgram(`iptables-${variant}`)) !== undefined) {

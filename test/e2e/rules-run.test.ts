@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Hasher } from '../../src/hash.js';
+import { native } from '../../src/native.js';
 import {
   cannotTest,
   connect,
@@ -71,7 +72,17 @@ const lastLine = (run: Run) =>
 
 describe('nfq-cluster run', { skip }, () => {
   it('accepts what it owns, drops the rest, and leaves no trace', async () => {
-    for (const family of [4, 6] as const) {
+    const compat = native.probeQueue().target === 0;
+    for (const [family, way] of [
+      [4, 'auto'],
+      [6, 'auto'],
+      ...(compat
+        ? ([
+            [4, 'nft-compat'],
+            [6, 'nft-compat'],
+          ] as const)
+        : []),
+    ] as const) {
       await using at = await lab();
       const address = family === 4 ? NODE4 : NODE6;
       const before = rules(at.node);
@@ -79,7 +90,7 @@ describe('nfq-cluster run', { skip }, () => {
         [OWNER, true],
         [OTHER, false],
       ] as const) {
-        await using run = start(at, [...wire, ...node(local[family]), '--json']);
+        await using run = start(at, [...wire, ...node(local[family]), '--json', '--rules', way]);
         await ready(run);
         probe(at);
         send(at, address, 7, 20);
@@ -97,6 +108,21 @@ describe('nfq-cluster run', { skip }, () => {
         assert.equal(rules(at.node), before);
       }
     }
+  });
+
+  it('by nft-compat drops what it cannot queue, until queue-rule mends that', async (t) => {
+    if (native.probeQueue().target !== 0) return t.skip('the kernel has no such rule');
+    await using at = await lab();
+    await using run = start(at, [...wire, ...node(OWNER[4]), '--rules', 'nft-compat']);
+    await ready(run);
+    probe(at);
+    sh(at.node, 'nft flush chain inet nfq-cluster-q0 nfqueue');
+    send(at, NODE4, 7, 5);
+    await until('five datagrams have arrived', () => counted(at.node, 'arrived') === 5);
+    sh(at.node, `"${process.execPath}" "${MAIN}" queue-rule --name q0 --queue 0`);
+    send(at, NODE4, 7, 3);
+    await until('three datagrams have passed', () => counted(at.node, 'passed') >= 3);
+    assert.equal(counted(at.node, 'passed'), 3);
   });
 
   it('tells JSON line by line: ready, stats, closed', async () => {

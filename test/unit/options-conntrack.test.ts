@@ -35,7 +35,7 @@ describe('conntrack', () => {
       name: 'conntrack',
       expected: 'another than "mark" where rules is "none"',
       value: 'mark',
-      remedy: "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.",
+      remedy: "Set rules to another than 'none': it needs rules that store the bucket.",
     });
     assert.equal(resolve({ conntrack: 'mark', rules: 'nft' })().conntrack, 'mark');
   });
@@ -73,7 +73,7 @@ describe('offload', () => {
       name: 'offload',
       expected: 'an empty list where rules is "none"',
       value,
-      remedy: "Set rules to 'auto', 'nft' or 'xtables': it needs rules that store the bucket.",
+      remedy: "Set rules to another than 'none': it needs rules that store the bucket.",
     });
   });
 });

@@ -118,8 +118,8 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'rules',
-    expected: 'one of "none", "auto", "nft", "xtables"',
-    good: ['none', 'auto', 'nft', 'xtables', undefined],
+    expected: 'one of "none", "auto", "nft", "nft-compat", "xtables"',
+    good: ['none', 'auto', 'nft', 'nft-compat', 'xtables', undefined],
     bad: ['iptables', '', false, ...NO_TEXTS],
   },
   {

@@ -192,6 +192,28 @@ describe('a plan', () => {
     assert.deepEqual([only!.program, only!.args, more], ['nft', ['-f', '-'], []]);
   });
 
+  it('for nft-compat sets the queue rule behind the table, in which nothing passes without it', () => {
+    const compat: Mechanism = { kind: 'nft-compat' };
+    const [table, rule, ...more] = installation(options({ queues: [4, 5] }), compat, CLEAN);
+    assert.deepEqual(rulesOf(table!.input!, 'before-queue').slice(-2), ['jump nfqueue', 'drop']);
+    assert.doesNotMatch(table!.input!, /flush chain \S+ \S+ nfqueue|rule \S+ \S+ nfqueue/);
+    const { program, args } = rule!;
+    assert.deepEqual(
+      [program, ...args, more],
+      ['nfq-cluster', 'queue-rule', '--name', 'q4', '--queue', '4-5', []],
+    );
+    const left: Traces = { ...CLEAN, nftChains: ['nfqueue', 'before-queue', 'after-queue'] };
+    const [closed, ...others] = closing(options(), compat, left);
+    assert.match(closed!.input!, /^flush chain inet nfq-cluster-q0 nfqueue$/m);
+    assert.doesNotMatch(closed!.input!, /jump nfqueue/);
+    assert.deepEqual(others, []);
+    const [replaced] = installation(options(), XTABLES, left);
+    assert.match(
+      replaced!.input!,
+      /flush chain \S+ \S+ before-queue\n(.*\n)*delete chain inet nfq-cluster-q0 nfqueue\n$/,
+    );
+  });
+
   it('for xtables is nft first, so that nothing is queued that shall not be', () => {
     const steps = installation(options(), XTABLES, CLEAN);
     assert.deepEqual(programs(steps), [

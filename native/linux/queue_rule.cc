@@ -1,0 +1,148 @@
+#include "queue_rule.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/xt_NFQUEUE.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <future>
+
+#include "conntrack_socket.h"
+#include "fault.h"
+#include "netns.h"
+
+namespace nfqc {
+namespace {
+
+/** xt_NFQ_info_v3 is what this revision of NFQUEUE takes. */
+constexpr std::uint32_t kRevision = 3;
+
+enum class Commit : bool { kNo, kYes };
+
+/** Messages of nf_tables that take effect together, or not at all. */
+class Transaction {
+ public:
+  Transaction() { add(NFNL_MSG_BATCH_BEGIN, NFPROTO_UNSPEC, 0, NFNL_SUBSYS_NFTABLES); }
+
+  /** The message, for its attributes; finished by the next one. */
+  nlmsghdr* add(unsigned type, std::uint16_t flags) {
+    return add(NFNL_SUBSYS_NFTABLES << 8 | type, NFPROTO_INET, flags, 0);
+  }
+
+  /** Sends all of it: 0, or the errno of what the kernel refused. */
+  [[nodiscard]] int send(Commit commit) {
+    if (commit == Commit::kYes) add(NFNL_MSG_BATCH_END, NFPROTO_UNSPEC, 0, NFNL_SUBSYS_NFTABLES);
+    finish();
+    const MnlSocket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return errno;
+    if (mnl_socket_sendto(socket.get(), bytes_.data(), used_) < 0) return errno;
+    return answer(socket);
+  }
+
+ private:
+  nlmsghdr* add(unsigned type, std::uint8_t family, std::uint16_t flags, std::uint16_t resource) {
+    finish();
+    last_ = mnl_nlmsg_put_header(bytes_.data() + used_);
+    last_->nlmsg_type = static_cast<std::uint16_t>(type);
+    last_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    auto* netfilter = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(last_, sizeof(nfgenmsg)));
+    netfilter->nfgen_family = family;
+    netfilter->version = NFNETLINK_V0;
+    netfilter->res_id = __builtin_bswap16(resource);
+    return last_;
+  }
+
+  void finish() noexcept {
+    if (last_ != nullptr) used_ += last_->nlmsg_len;
+    last_ = nullptr;
+  }
+
+  /** The kernel answers within the call that sends: what it refused, or what asked for an answer.
+   */
+  [[nodiscard]] static int answer(const MnlSocket& socket) {
+    alignas(nlmsghdr) std::array<unsigned char, 4096> answers{};
+    const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), answers.data(), answers.size(), 0);
+    if (n < 0) return errno;
+    int rest = static_cast<int>(n);
+    auto* message = reinterpret_cast<nlmsghdr*>(answers.data());
+    for (; mnl_nlmsg_ok(message, rest); message = mnl_nlmsg_next(message, &rest)) {
+      if (message->nlmsg_type != NLMSG_ERROR) continue;
+      const auto* said = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
+      if (said->error != 0) return -said->error;
+    }
+    return 0;
+  }
+
+  alignas(nlmsghdr) std::array<unsigned char, 1024> bytes_{};
+  std::size_t used_ = 0;
+  nlmsghdr* last_ = nullptr;
+};
+
+void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
+  nlmsghdr* message = transaction.add(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK);
+  mnl_attr_put_strz(message, NFTA_RULE_TABLE, rule.table.c_str());
+  mnl_attr_put_strz(message, NFTA_RULE_CHAIN, rule.chain.c_str());
+  nlattr* expressions = mnl_attr_nest_start(message, NFTA_RULE_EXPRESSIONS);
+  nlattr* expression = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+  mnl_attr_put_strz(message, NFTA_EXPR_NAME, "target");
+  nlattr* data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
+  mnl_attr_put_strz(message, NFTA_TARGET_NAME, "NFQUEUE");
+  mnl_attr_put_u32(message, NFTA_TARGET_REV, __builtin_bswap32(kRevision));
+  const xt_NFQ_info_v3 info{
+      .queuenum = static_cast<std::uint16_t>(rule.first_queue),
+      .queues_total = static_cast<std::uint16_t>(rule.queues),
+      .flags = 0,
+  };
+  /* XT_ALIGN: the kernel takes it with the padding only. */
+  std::array<unsigned char, (sizeof info + 7) / 8 * 8> padded{};
+  std::memcpy(padded.data(), &info, sizeof info);
+  mnl_attr_put(message, NFTA_TARGET_INFO, padded.size(), padded.data());
+  mnl_attr_nest_end(message, data);
+  mnl_attr_nest_end(message, expression);
+  mnl_attr_nest_end(message, expressions);
+}
+
+int set_here(const QueueRule& rule) {
+  if (rule.queues > UINT16_MAX || rule.first_queue + std::uint64_t{rule.queues} - 1 > UINT16_MAX) {
+    return EINVAL;
+  }
+  Transaction transaction;
+  nlmsghdr* message = transaction.add(NFT_MSG_DELRULE, 0); /* of no handle: all of the chain's */
+  mnl_attr_put_strz(message, NFTA_RULE_TABLE, rule.table.c_str());
+  mnl_attr_put_strz(message, NFTA_RULE_CHAIN, rule.chain.c_str());
+  add_queue_rule(transaction, rule);
+  return transaction.send(Commit::kYes);
+}
+
+}  // namespace
+
+void set_queue_rule(const std::string& netns, const QueueRule& rule) {
+  /* A thread of its own, which may enter a namespace and be gone. */
+  const int error = std::async(std::launch::async, [&] {
+                      enter_netns(netns);
+                      return set_here(rule);
+                    }).get();
+  if (error == 0) return;
+  throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sendto", error,
+              "cannot set NFQUEUE in the chain " + rule.chain + " of the table inet " + rule.table);
+}
+
+int try_queue_rule() noexcept {
+  const QueueRule rule{.table = "nfq-cluster-probe", .chain = "probe"};
+  Transaction transaction;
+  nlmsghdr* message = transaction.add(NFT_MSG_NEWTABLE, NLM_F_CREATE);
+  mnl_attr_put_strz(message, NFTA_TABLE_NAME, rule.table.c_str());
+  message = transaction.add(NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+  mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, rule.table.c_str());
+  mnl_attr_put_strz(message, NFTA_CHAIN_NAME, rule.chain.c_str());
+  add_queue_rule(transaction, rule);
+  return transaction.send(Commit::kNo);
+}
+
+}  // namespace nfqc

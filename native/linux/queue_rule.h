@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nfqc {
+
+/** A chain without a hook, and the queues that it is to spread its packets over. */
+struct QueueRule {
+  std::string table;  ///< of family inet
+  std::string chain;
+  std::uint32_t first_queue = 0;
+  std::uint32_t queues = 1;
+};
+
+/**
+ * Makes xtables' NFQUEUE the only rule of a chain of nft, by nft_compat, in one transaction: no
+ * text of nft says it.
+ * @param netns a path; empty: the calling thread's network namespace
+ * @throws Fault kPrivilege, kNoNetns, kSystem; then the chain is as it was
+ */
+void set_queue_rule(const std::string& netns, const QueueRule& rule);
+
+/**
+ * 0 if the kernel takes such a rule in the calling thread's network namespace, else an errno.
+ * Nothing is changed: the transaction has no end.
+ */
+[[nodiscard]] int try_queue_rule() noexcept;
+
+}  // namespace nfqc

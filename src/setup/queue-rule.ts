@@ -1,0 +1,48 @@
+import { NfqClusterError } from '../errors.js';
+import { fromNative, native } from '../native.js';
+import type { ResolvedOptions } from '../options.js';
+import { netnsPath, type Command } from './exec.js';
+import { rulesName, TARGET_CHAIN } from './ruleset.js';
+
+/*
+ * NFQUEUE in a chain of nft's, which is set by netlink. In a plan it is a command of this package's own, for
+ * scripts; where the plan is carried out, no program is run for it.
+ */
+
+/** Of a setup: its name, as in the options, and its queues. */
+type Setup = Pick<ResolvedOptions, 'name' | 'queues'>;
+
+const PROGRAM = 'nfq-cluster';
+
+export const queueRuleCommand = ({ name, queues }: Setup): Command => ({
+  program: PROGRAM,
+  args: ['queue-rule', '--name', name, '--queue', `${queues[0]!}-${queues.at(-1)!}`],
+});
+
+export const isQueueRule = ({ program }: Command): boolean => program === PROGRAM;
+
+/** Carries such a command out. @throws NfqClusterError what `setQueueRule` throws */
+export function runQueueRule({ args }: Command, netns: string | undefined): Promise<void> {
+  const [, , name, , range] = args;
+  const [first, last] = range!.split('-').map(Number);
+  const queues = Array.from({ length: last! - first! + 1 }, (_, at) => first! + at);
+  return setQueueRule({ name: name!, queues }, netns);
+}
+
+/**
+ * Sets it, in one transaction.
+ * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`; then the chain is as it was
+ */
+export async function setQueueRule(
+  { name, queues }: Setup,
+  netns: string | undefined,
+): Promise<void> {
+  const path = netns === undefined ? '' : netnsPath(netns);
+  try {
+    await native.setQueueRule(path, rulesName({ name }), TARGET_CHAIN, queues[0]!, queues.length);
+  } catch (error) {
+    const known = fromNative(error);
+    if (!(known instanceof NfqClusterError) || known.code !== 'ERR_SYSTEM') throw known;
+    throw new NfqClusterError('ERR_RULES', known.message, { cause: known });
+  }
+}
