@@ -163,6 +163,14 @@ export interface Options {
    */
   conntrack?: 'auto' | ConntrackSource;
   /**
+   * Whether helpers (FTP, SIP, TFTP) may follow connections here. `false`: no rule assigns one. Where
+   * ctnetlink is asked, nobody then listens to what they announce, and the kernel keeps less of each
+   * connection: some percent of the time per packet. A connection that a helper awaits all the same is
+   * unknown, and foreign, unless its connmark tells the bucket.
+   * @default true
+   */
+  helpers?: boolean;
+  /**
    * What the kernel decides by itself, without the queue. `flows`: packets of connections whose bucket is
    * known, kept in the connmark. `sources`: also new connections of sources whose bucket is known. What is
    * owned is then a set of the nft table, whose elements end with the ownership. Needs `rules`, and a
@@ -247,6 +255,7 @@ export interface ResolvedOptions extends Share {
   /** `direct` and `bucket` are 0 where nothing uses them. */
   marks: { owned: MaskedMark; multicast: number; decided: number; direct: number; bucket: number };
   conntrack: 'auto' | ConntrackSource;
+  helpers: boolean;
   offload: readonly Offload[];
   reinject: 'accept' | 'repeat';
   rules: Rules;
@@ -310,6 +319,7 @@ const schema = z.strictObject(
       )
       .optional(),
     conntrack: oneOf('auto', 'queue', 'netlink', 'mark', 'off').optional(),
+    helpers: z.boolean('true or false').optional(),
     offload: distinct<Offload>('flows', 'sources').optional(),
     reinject: oneOf('accept', 'repeat').optional(),
     rules: oneOf('none', 'auto', 'nft', 'nft-compat', 'xtables').optional(),
@@ -368,6 +378,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
       ...followed,
     }),
     ...followed,
+    helpers: options.helpers ?? true,
     reinject: options.reinject ?? 'accept',
     rules,
     name: options.name ?? `q${queues[0]!}`,

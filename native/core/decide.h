@@ -57,6 +57,8 @@ struct DecisionConfig {
   Connections connections = Connections::kOff;
   /** Foreign packets whose source is the key pass, with `marks.direct`, for rules to learn. */
   bool learn_foreign = false;
+  /** Whether helpers may await connections, so that what they announce must be heard. */
+  bool helpers = true;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
 

@@ -12,6 +12,8 @@ ConnectionLookup::ConnectionLookup(const DecisionConfig& config, Counters& count
       counters_(counters),
       flows_(std::random_device{}()),
       expectations_(std::random_device{}()) {
+  if (!config.helpers) return;
+  announcements_.emplace(); /* before the list is read, so that nothing falls in between */
   learn_all(now_ns());
 }
 
@@ -22,8 +24,9 @@ void ConnectionLookup::learn_all(std::uint64_t now) {
 
 void ConnectionLookup::drain(std::uint64_t now) {
   drained_at_ = now;
+  if (!announcements_) return;
   bool changed = false;
-  const bool complete = announcements_.drain(
+  const bool complete = announcements_->drain(
       [this, now, &changed](ExpectationSocket::Event event, const Expectation& expectation) {
         changed = true;
         if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);

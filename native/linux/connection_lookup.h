@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "../core/counters.h"
 #include "../core/decide.h"
@@ -25,7 +26,8 @@ class ConnectionLookup {
 
   /**
    * Must be made before packets are asked for: an expectation is announced only to those who
-   * listen.
+   * listen. For each connection that begins while somebody listens, the kernel keeps what it needs
+   * to announce of it; so without helpers nobody does.
    * @throws Fault kPrivilege, kNoConntrack, kSystem
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
@@ -56,7 +58,7 @@ class ConnectionLookup {
 
   const DecisionConfig& config_;
   Counters& counters_;
-  ExpectationSocket announcements_; /* before the list is read, so that nothing falls in between */
+  std::optional<ExpectationSocket> announcements_; ///< none where there are no helpers
   ConntrackSocket conntrack_;
   FlowTable flows_;
   ExpectationTable expectations_;

@@ -46,6 +46,7 @@ export interface Flags {
   receiveBuffer?: number;
   gather?: number;
   busyPoll?: number;
+  withoutHelpers?: true;
   rules?: Options['rules'];
   reinject?: Options['reinject'];
   control?: string;
@@ -192,6 +193,7 @@ const withConntrack = (command: Command): Command =>
         'off',
       ),
     )
+    .option('--without-helpers', 'no helper (FTP, SIP, TFTP) follows connections here')
     .option(
       '--offload <what>',
       'what the kernel decides by itself: flows, sources, or flows,sources (default: nothing)',

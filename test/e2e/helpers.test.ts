@@ -230,6 +230,29 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     });
   }
 
+  test('none is owned in error where the engine was told that there are no helpers', async () => {
+    for (const conntrack of ['netlink', 'mark'] as const) {
+      await using lab = await gateway();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, { conntrack, helpers: false });
+      await lab.judge();
+      const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(server.stdout!, 'data');
+      await lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], '100', ...SOURCES]);
+      const { related } = await lab.judged();
+      assert.ok(related.neither > 0);
+      assert.equal(related.engineOnly, 0);
+      // By mark the bucket is their master's; else they are unknown.
+      const { unknown, expectations } = engine.stats();
+      assert.deepEqual(
+        [related.both > 0, related.kernelOnly, unknown, expectations],
+        conntrack === 'mark' ? [true, 0, 0, 0] : [false, unknown - related.neither, 100, 0],
+      );
+    }
+  });
+
   test('one announced before the engine came is found in the kernel’s list', async () => {
     await using lab = await gateway();
     await assignHelpers(lab.gateway);

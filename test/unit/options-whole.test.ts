@@ -96,6 +96,7 @@ describe('options as a whole', () => {
         bucket: 0,
       },
       conntrack: 'auto',
+      helpers: true,
       offload: [],
       reinject: 'accept',
       rules: 'none',

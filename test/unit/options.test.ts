@@ -117,6 +117,12 @@ const FIELDS: readonly Field[] = [
     bad: ['drop', '', ...NO_TEXTS],
   },
   {
+    name: 'helpers',
+    expected: 'true or false',
+    good: [true, false, undefined],
+    bad: ['false', 0, null],
+  },
+  {
     name: 'rules',
     expected: 'one of "none", "auto", "nft", "nft-compat", "xtables"',
     good: ['none', 'auto', 'nft', 'nft-compat', 'xtables', undefined],
