@@ -3,7 +3,14 @@ import { createInterface } from 'node:readline';
 import { Namespace } from '../src/lab/namespaces.js';
 import { QUIET } from '../src/lab/topology.js';
 import { NODE, type Wire } from '../test/support/wire.js';
-import { engine, exampleLoop, kernelMatch, noRule, type Contender } from './support/contenders.js';
+import {
+  engine,
+  exampleLoop,
+  kernelMatch,
+  noRule,
+  tuned,
+  type Contender,
+} from './support/contenders.js';
 import { processorTime, program, PROCESSOR, startPinned } from './support/process.js';
 import { curve } from './support/plots.js';
 import { alternate, median, type Report, type Settings } from './support/results.js';
@@ -21,7 +28,7 @@ const KNOBS = [
 ];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...KNOBS];
+  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...tuned, ...KNOBS];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);
     return latency(report, contender, settings.seconds);

@@ -6,6 +6,8 @@ import {
   kernelMatch,
   noRule,
   offloaded,
+  tuned,
+  tunedOffloaded,
   type Contender,
   type Running,
   type Task,
@@ -160,7 +162,7 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
       contender === kernelMatch.name && metric === 'handled' && condition === title(BASE),
   )!;
   const rate = Math.round(0.9 * median(kernel.values));
-  await alternate([engine('')], rounds, (contender) => {
+  await alternate([engine(''), ...tuned], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
     return throughput(report, contender, { ...BASE, rate, seconds }, "0.9 of the kernel's rate");
   });
@@ -169,7 +171,14 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
 /** Connections that are known to a node which owns all of them. */
 async function established(report: Report, { rounds, seconds }: Settings): Promise<void> {
   const task = { ...TASK, localNodes: [1, 2] };
-  const all = [noRule, kernelMatch, engine(''), offloaded('flows'), offloaded('sources')];
+  const all = [
+    noRule,
+    kernelMatch,
+    engine(''),
+    offloaded('flows'),
+    offloaded('sources'),
+    ...tunedOffloaded,
+  ];
   await alternate(all, rounds, (contender, round) => {
     report.progress(`known connections: round ${round + 1}, ${contender.name}`);
     return throughput(report, contender, { ...BASE, seconds }, 'all owned, all established', task);

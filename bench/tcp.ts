@@ -7,6 +7,7 @@ import {
   kernelMatch,
   noRule,
   offloaded,
+  tunedOffloaded,
   type Contender,
 } from './support/contenders.js';
 import { stop } from './support/process.js';
@@ -16,7 +17,14 @@ import { within } from './support/traffic.js';
 const PORT = 5201;
 
 export async function run(report: Report, settings: Settings): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), offloaded('flows')];
+  const contenders = [
+    noRule,
+    kernelMatch,
+    exampleLoop,
+    engine(''),
+    offloaded('flows'),
+    ...tunedOffloaded.slice(0, 1),
+  ];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`tcp: round ${round + 1}, ${contender.name}`);
     return throughput(report, contender, settings.seconds);

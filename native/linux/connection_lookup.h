@@ -58,7 +58,7 @@ class ConnectionLookup {
 
   const DecisionConfig& config_;
   Counters& counters_;
-  std::optional<ExpectationSocket> announcements_; ///< none where there are no helpers
+  std::optional<ExpectationSocket> announcements_;  ///< none where there are no helpers
   ConntrackSocket conntrack_;
   FlowTable flows_;
   ExpectationTable expectations_;
