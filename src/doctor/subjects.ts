@@ -112,16 +112,23 @@ const asksForState = (rule: Rule): boolean =>
 
 type Rule = NonNullable<Netfilter['rule']>;
 
+interface Match {
+  left?: { meta?: { key?: string } };
+  right?: unknown;
+}
+
 /** The rules of a setup before the queue. */
 const rulesOf = (name: string, nft: readonly Netfilter[]): Rule[] =>
   nft.flatMap(({ rule }) =>
     rule?.table === rulesName({ name }) && rule.chain.startsWith('before-') ? [rule] : [],
   );
 
-/** The interfaces that the first rule of a setup names. */
+/** The interfaces that the first rule of a setup which names any does. */
 function entering(name: string, nft: readonly Netfilter[]): string[] {
-  const first = rulesOf(name, nft)[0]?.expr[0];
-  const right = (first?.['match'] as { right?: unknown } | undefined)?.right;
+  const naming = rulesOf(name, nft)
+    .map(({ expr: [first] }) => first?.['match'] as Match | undefined)
+    .find((match) => match?.left?.meta?.key === 'iifname');
+  const right = naming?.right;
   if (typeof right === 'string') return [right];
   return (right as { set?: string[] } | undefined)?.set ?? [];
 }

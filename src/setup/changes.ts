@@ -25,6 +25,7 @@ export type Change =
 
 /** An interface as the kernel has it. */
 export interface InterfaceFacts {
+  index: number;
   /** Its own MAC; empty where it has none. */
   mac: string;
   /** Without prefix lengths. */

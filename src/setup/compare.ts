@@ -71,9 +71,13 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
   ];
 }
 
-/** The base chains that have rules: empty ones, and those without a hook, decide nothing. */
+/**
+ * The base chains that have rules: empty ones, and those without a hook, decide nothing. An interface's index is
+ * another one's elsewhere, or nobody's; the rules behind it say the name.
+ */
 export const filledChains = (text: string): string =>
   text
+    .replace(/\biif (?:"[^"]*"|\d+)/g, 'iif _')
     .split(/^(?=\tchain )/m)
     .filter((part) => /^\tchain (known \{\n|.*\n\t\ttype .*\n)\t\t\S/.test(part))
     .map((chain) => chain.replace(/^\}$/m, '').trimEnd())

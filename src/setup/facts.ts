@@ -47,6 +47,7 @@ async function readJournal(
 }
 
 interface Link {
+  ifindex?: number;
   ifname?: string;
   address?: string;
   addr_info?: { local?: string }[];
@@ -70,8 +71,10 @@ async function readInterfaces(
     );
   }
   const interfaces: Partial<Record<string, InterfaceFacts>> = {};
-  for (const { ifname = '', address = '', addr_info = [] } of await list('address')) {
+  for (const link of await list('address')) {
+    const { ifindex = 0, ifname = '', address = '', addr_info = [] } = link;
     interfaces[ifname] = {
+      index: ifindex,
       mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
       addresses: addr_info.flatMap(({ local }) => local ?? []),
       macs: macs.get(ifname) ?? [],

@@ -58,20 +58,35 @@ export const forgetSources = ({ offload }: Options, table: string): string[] =>
 /** The chain that decides packets whose bucket is known. */
 export const KNOWN = 'known';
 
-/** The statements by which an owned and a foreign packet leave the chain before the queue. */
+/** How packets whose bucket is known leave the chain before the queue. */
 export interface Outcomes {
+  /** The statement for what is owned. */
   owned: string;
   foreign: string;
+  /** Matches packets that are left as they are if they are owned; none where `owned` says more than that. */
+  clean?: string;
 }
 
 /**
- * Rules before the queue, ahead of all that a packet of a known connection can be spared: most are owned,
- * as no connection is confirmed of which every packet was dropped.
+ * The first rules before the queue: owned packets of known connections, which most are, by as few comparisons
+ * as can be. What they miss comes to the rules behind them: an index may be another interface's by now.
  */
-export const knownConnections = (options: Options, outcomes: Outcomes): string[] =>
+export const ownedFirst = (
+  options: Options,
+  { owned, clean }: Outcomes,
+  indexes: readonly number[],
+): string[] =>
   options.offload.length === 0
     ? []
-    : [ofOwned(options, outcomes), `ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`];
+    : indexes.map((index) =>
+        clean === undefined
+          ? `iif ${index} ${ofOwned(options)} ${owned}`
+          : `iif ${index} ${clean} ${ofOwned(options)} return`,
+      );
+
+/** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
+export const knownConnections = ({ marks, offload }: Options): string[] =>
+  offload.length === 0 ? [] : [`ct mark & ${hex(marks.bucket)} != 0 goto ${KNOWN}`];
 
 /** Rules before the queue, for packets that belong to a connection. */
 export const knownSources = ({ offload }: Options): string[] =>
@@ -83,13 +98,14 @@ export const knownSources = ({ offload }: Options): string[] =>
     : [];
 
 /** The rules of that chain. */
-export const knownRules = (options: Options, outcomes: Outcomes): string[] =>
+export const knownRules = (options: Options, { owned, foreign }: Outcomes): string[] =>
   options.offload.length === 0
     ? []
-    : [ofOwned(options, outcomes), `counter name ${OFFLOADED.foreign} ${outcomes.foreign}`];
+    : [`${ofOwned(options)} ${owned}`, `counter name ${OFFLOADED.foreign} ${foreign}`];
 
-const ofOwned = ({ marks }: Options, { owned }: Outcomes): string =>
-  `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned} ${owned}`;
+/** Matches owned packets whose bucket is in the connmark, and counts them. */
+const ofOwned = ({ marks }: Options): string =>
+  `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned}`;
 
 /** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
 export function learningRules(options: Options): string[] {

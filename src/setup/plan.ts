@@ -72,7 +72,9 @@ export function rulesOf(
   facts: Facts,
 ): { nft: string; arp: boolean; xtables: { program: string; input: string }[] } {
   return {
-    nft: nftTable(options, mechanism.kind, 'queue') + neighbours(options, facts),
+    nft:
+      nftTable(options, mechanism.kind, 'queue', { indexes: indexesOf(options, facts) }) +
+      neighbours(options, facts),
     arp: options.interfaces.some(({ mac }) => mac !== undefined),
     xtables: xtablesUsed(mechanism, facts.traces).map(({ program }) => ({
       program,
@@ -88,7 +90,12 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
   const table =
     traces.nftChains === undefined
       ? []
-      : [nft('stop queueing by nft', nftTable(options, mechanism.kind, phase, NOTHING))];
+      : [
+          nft(
+            'stop queueing by nft',
+            nftTable(options, mechanism.kind, phase, { owning: NOTHING }),
+          ),
+        ];
   return [
     ...table,
     ...used.map((variant) =>
@@ -200,8 +207,9 @@ function rules(
   const unused = traces.xtables.filter((variant) => variant.chain && !used.includes(variant));
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, standing);
+  const indexes = indexesOf(options, facts);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', owning),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning, indexes }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...obsoleteChains(name, mechanism, markers, traces),
@@ -212,7 +220,7 @@ function rules(
     undo: nftUndo(name, options),
   };
   const open = {
-    ...nft('open the nft rules', nftTable(options, mechanism.kind, 'queue')),
+    ...nft('open the nft rules', nftTable(options, mechanism.kind, 'queue', { indexes })),
     why: 'Now that what passes here is queued.',
   };
   return [
@@ -232,6 +240,9 @@ const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   why: "This kernel's nft cannot queue packets. The queue rule stands first in mangle.",
   undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
 });
+
+const indexesOf = (options: ResolvedOptions, { interfaces }: Facts): number[] =>
+  options.interfaces.flatMap(({ name }) => interfaces[name]?.index ?? []);
 
 const queueRule = (options: ResolvedOptions): Step => ({
   what: 'queue by NFQUEUE in the nft rules',

@@ -14,6 +14,7 @@ import {
   learnsForeign,
   marginOf,
   offloadObjects,
+  ownedFirst,
   ownedLines,
   type Outcomes,
   type Owning,
@@ -83,17 +84,18 @@ export const chainNames = (kind: Mechanism['kind']): ChainNames => ({
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
  * to delete a base chain would drop every packet held for any queue of the namespace.
  * @param owning what the engine owns; where there is none, the set of owned buckets is left as it is
+ * @param indexes those of the interfaces, where they are known: they are compared faster than a name
  */
 export function nftTable(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
   phase: Phase,
-  owning?: Owning,
+  { owning, indexes = [] }: { owning?: Owning | undefined; indexes?: readonly number[] } = {},
 ): string {
   const table = tableName(options);
   const { before, after } = CHAINS[kind];
   const filled = [
-    { ...before, rules: beforeRules(options, kind, phase) },
+    { ...before, rules: beforeRules(options, kind, phase, indexes) },
     { ...after, rules: afterRules(options) },
   ];
   const known = knownRules(options, outcomes(options, kind));
@@ -165,7 +167,12 @@ export function xtablesRemoval(name: string, jumps: number): string {
   return lines(['*mangle', ...unlinked, `-F ${name}`, `-X ${name}`, 'COMMIT']);
 }
 
-function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: Phase): string[] {
+function beforeRules(
+  options: ResolvedOptions,
+  kind: Mechanism['kind'],
+  phase: Phase,
+  indexes: readonly number[],
+): string[] {
   const { owned, multicast } = options.marks;
   const marking = options.action === 'mark';
   // What shall not be queued leaves here; xtables' rule must be told so.
@@ -173,10 +180,11 @@ function beforeRules(options: ResolvedOptions, kind: Mechanism['kind'], phase: P
   const keep = ~ourBits(options);
   const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
+    ...(phase === 'queue' ? ownedFirst(options, outcomes(options, kind), indexes) : []),
     otherInterfaces(options),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
-    ...(phase === 'queue' ? knownConnections(options, outcomes(options, kind)) : []),
+    ...(phase === 'queue' ? knownConnections(options) : []),
     // Nor are neighbour discovery and multicast groups: every node answers for itself.
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
@@ -237,11 +245,11 @@ function outcomes(
   kind: Mechanism['kind'],
 ): Outcomes {
   const decided = kind === 'xtables' ? marks.decided : 0;
-  const keep = ~ourBits({ ...options, marks, action });
-  const pass = (set: number): string => join(setMark(keep, decided | set), 'return');
-  return action === 'mark'
-    ? { owned: pass(marks.owned.value), foreign: pass(0) }
-    : { owned: pass(0), foreign: 'drop' };
+  const ours = ourBits({ ...options, marks, action });
+  const pass = (set: number): string => join(setMark(~ours, decided | set), 'return');
+  if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
+  const clean = decided === 0 ? { clean: `meta mark & ${hex(ours)} == 0` } : {};
+  return { owned: pass(0), foreign: 'drop', ...clean };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

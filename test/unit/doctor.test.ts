@@ -44,7 +44,7 @@ const HEALTHY: DoctorFacts = {
   jhash: { known: true },
   system: {
     known: {
-      interfaces: { eth0: { mac: '02:00:00:00:00:01', addresses: [], macs: [MAC] } },
+      interfaces: { eth0: { index: 2, mac: '02:00:00:00:00:01', addresses: [], macs: [MAC] } },
       sysctls: { 'netfilter/nf_conntrack_max': '65536' },
     },
   },
@@ -119,7 +119,9 @@ describe('doctor', () => {
     assert.deepEqual(named(wrong({ jhash: { known: false } })), ['warning nft jhash']);
     const none = { unknown: 'no queue statement', code: 'ERR_NO_NFQUEUE' } as const;
     assert.deepEqual(named(wrong({ mechanism: none })), ['error queue rule']);
-    const system = { known: { interfaces: { eth0: { mac: '', addresses: [], macs: [MAC] } } } };
+    const system = {
+      known: { interfaces: { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } } },
+    };
     assert.deepEqual(named(wrong({ system: { known: { ...system.known, sysctls: {} } } })), [
       'error conntrack',
     ]);
@@ -127,7 +129,7 @@ describe('doctor', () => {
 
   it('asks a stateless setup for no connections', () => {
     const stateless = { subjects: { known: [{ ...SUBJECT, stateless: true }] } };
-    const interfaces = { eth0: { mac: '', addresses: [], macs: [MAC] } };
+    const interfaces = { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } };
     const system = { known: { interfaces, sysctls: {} } };
     assert.deepEqual(named(wrong({ ...stateless, system })), ['skipped conntrack']);
     const nft = { known: [chain('prerouting'), rule([{ notrack: null }])] };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
 import { marginOf, ownedLines } from '../../src/setup/offload.js';
-import { nftTable, xtablesChain } from '../../src/setup/ruleset.js';
+import { nftTable, xtablesChain, type Mechanism, type Phase } from '../../src/setup/ruleset.js';
 
 const options = (more: Partial<Options> = {}): ResolvedOptions =>
   resolveOptions({
@@ -29,8 +29,8 @@ describe('the rules of offload', () => {
   test('decide known connections ahead of all else, and known sources behind what is INVALID', () => {
     const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue');
     const rules = rulesOf(text, 'before-queue');
-    assert.deepEqual(rules.slice(1, 3), [
-      `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
+    assert.deepEqual(rules.slice(0, 2), [
+      'iifname != "eth1" return',
       'ct mark & 0x3ff0000 != 0 goto known',
     ]);
     const source = 'ct state new ct mark 0 ct mark set ip saddr map @sources4 goto known';
@@ -49,6 +49,26 @@ describe('the rules of offload', () => {
       `${OWNED} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`,
       `${FOREIGN} meta mark set meta mark & 0x1c00fffe | 0x80000000 return`,
     ]);
+  });
+
+  test('pass what is owned before they ask for a name, and leave it as it is where they can', () => {
+    const first = (more: Partial<Options>, kind: Mechanism['kind'], phase: Phase = 'queue') =>
+      rulesOf(
+        nftTable(options(more), kind, phase, { indexes: [3, 7] }),
+        `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
+      ).slice(0, 3);
+    const names = 'iifname != "eth1" return';
+    assert.deepEqual(first({}, 'nft'), [
+      `iif 3 meta mark & 0xe3ff0000 == 0 ${OWNED} return`,
+      `iif 7 meta mark & 0xe3ff0000 == 0 ${OWNED} return`,
+      names,
+    ]);
+    const decided = 'meta mark set meta mark & 0x1c00ffff | 0x80000000 return';
+    assert.equal(first({}, 'xtables')[0], `iif 3 ${OWNED} ${decided}`);
+    const marked = 'meta mark set meta mark & 0x1c000000 | 0xffff return';
+    assert.equal(first({ action: 'mark' }, 'nft')[0], `iif 3 ${OWNED} ${marked}`);
+    assert.equal(first({}, 'nft', 'closed')[0], names);
+    assert.equal(first({ offload: [] }, 'nft')[0], names);
   });
 
   test('are none while closed', () => {
@@ -78,7 +98,7 @@ describe('the rules of offload', () => {
   test('leave what is owned alone unless an engine says it', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
     const owning = { owned: [0, 1], remaining: () => 1000 };
-    const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', owning);
+    const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', { owning });
     assert.match(
       text,
       /^flush set inet nfq-cluster-q0 owned\nadd element inet nfq-cluster-q0 owned \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,

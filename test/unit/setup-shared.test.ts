@@ -116,7 +116,7 @@ describe('what is shared', () => {
 const FACTS: Facts = {
   traces: { nftChains: undefined, arp: false, setups: {}, mangle: [], made: [], xtables: [] },
   journal: [],
-  interfaces: { eth0: { mac: '02:00:00:00:00:02', addresses: [], macs: [] } },
+  interfaces: { eth0: { index: 2, mac: '02:00:00:00:00:02', addresses: [], macs: [] } },
   sysctls: {
     'netfilter/nf_conntrack_tcp_loose': '1',
     'ipv4/conf/eth0/promote_secondaries': '0',
@@ -176,7 +176,7 @@ describe('the steps', () => {
     const again = steps(SHARED, {
       journal: [{ ...loose, value: '0', earlier: '1' }],
       sysctls: { [loose.on]: '0' },
-      interfaces: { eth0: { mac: '', addresses: ['192.0.2.10'], macs: [MAC] } },
+      interfaces: { eth0: { index: 2, mac: '', addresses: ['192.0.2.10'], macs: [MAC] } },
     });
     assert.deepEqual(journal(again), [
       'sysctl netfilter/nf_conntrack_tcp_loose 0 1',
@@ -186,7 +186,7 @@ describe('the steps', () => {
 
   it('take away first what is no longer wanted', () => {
     const earlier: Change[] = [{ kind: 'address', on: 'eth0', value: '192.0.2.9/24' }];
-    const interfaces = { eth0: { mac: '', addresses: ['192.0.2.9'], macs: [] } };
+    const interfaces = { eth0: { index: 2, mac: '', addresses: ['192.0.2.9'], macs: [] } };
     const [first, second] = lines(steps(SHARED, { journal: earlier, interfaces }));
     assert.deepEqual([first, second], ['ip address del 192.0.2.9/24 dev eth0', 'nft -f -']);
   });
@@ -197,7 +197,7 @@ describe('the steps', () => {
       { kind: 'mac', on: 'eth0', value: MAC },
       { kind: 'address', on: 'eth0', value: '192.0.2.10/24' },
     ];
-    const interfaces = { eth0: { mac: '', addresses: ['192.0.2.10'], macs: [MAC] } };
+    const interfaces = { eth0: { index: 2, mac: '', addresses: ['192.0.2.10'], macs: [MAC] } };
     assert.deepEqual(lines(undoing(made, { ...FACTS, interfaces })), [
       'ip address del 192.0.2.10/24 dev eth0',
       `ip maddress del ${MAC} dev eth0`,
