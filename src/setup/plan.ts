@@ -219,21 +219,22 @@ function rules(
     why: `First, so that nothing is answered or accepted that shall not be; and it remembers what is to be undone${opening ? '. Until xtables queues, nothing passes' : ''}.`,
     undo: nftUndo(name, options),
   };
-  const open = {
-    ...nft('open the nft rules', nftTable(options, mechanism.kind, 'queue', { indexes })),
-    why: 'Now that what passes here is queued.',
-  };
   return [
     first,
     ...(mechanism.kind === 'nft-compat' ? [queueRule(options)] : []),
     ...used.map((variant) => queueing(options, variant)),
-    ...(opening ? [open] : []),
+    ...(opening ? [open(options, mechanism, indexes)] : []),
     ...unused.map((variant) => ({
       ...restore('remove', variant, xtablesRemoval(name, variant.jumps)),
       why: 'An earlier run queued by it.',
     })),
   ];
 }
+
+const open = (options: ResolvedOptions, { kind }: Mechanism, indexes: readonly number[]): Step => ({
+  ...nft('open the nft rules', nftTable(options, kind, 'queue', { indexes })),
+  why: 'Now that what passes here is queued.',
+});
 
 const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   ...restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
