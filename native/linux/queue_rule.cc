@@ -28,11 +28,14 @@ enum class Commit : bool { kNo, kYes };
 /** Messages of nf_tables that take effect together, or not at all. */
 class Transaction {
  public:
-  Transaction() { add(NFNL_MSG_BATCH_BEGIN, NFPROTO_UNSPEC, 0, NFNL_SUBSYS_NFTABLES); }
+  /** For a table of this family. */
+  explicit Transaction(std::uint8_t family) : family_(family) {
+    add(NFNL_MSG_BATCH_BEGIN, NFPROTO_UNSPEC, 0, NFNL_SUBSYS_NFTABLES);
+  }
 
   /** The message, for its attributes; finished by the next one. */
   nlmsghdr* add(unsigned type, std::uint16_t flags) {
-    return add(NFNL_SUBSYS_NFTABLES << 8 | type, NFPROTO_INET, flags, 0);
+    return add(NFNL_SUBSYS_NFTABLES << 8 | type, family_, flags, 0);
   }
 
   /** Sends all of it: 0, or the errno of what the kernel refused. */
@@ -79,6 +82,7 @@ class Transaction {
     return 0;
   }
 
+  std::uint8_t family_;
   alignas(nlmsghdr) std::array<unsigned char, 1024> bytes_{};
   std::size_t used_ = 0;
   nlmsghdr* last_ = nullptr;
@@ -108,16 +112,33 @@ void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
   mnl_attr_nest_end(message, expressions);
 }
 
-int set_here(const QueueRule& rule) {
-  if (rule.queues > UINT16_MAX || rule.first_queue + std::uint64_t{rule.queues} - 1 > UINT16_MAX) {
-    return EINVAL;
-  }
-  Transaction transaction;
+int set_once(const QueueRule& rule) {
+  Transaction transaction(NFPROTO_INET);
   nlmsghdr* message = transaction.add(NFT_MSG_DELRULE, 0); /* of no handle: all of the chain's */
   mnl_attr_put_strz(message, NFTA_RULE_TABLE, rule.table.c_str());
   mnl_attr_put_strz(message, NFTA_RULE_CHAIN, rule.chain.c_str());
   add_queue_rule(transaction, rule);
   return transaction.send(Commit::kYes);
+}
+
+int try_in(std::uint8_t family) {
+  const QueueRule rule{.table = "nfq-cluster-probe", .chain = "probe"};
+  Transaction transaction(family);
+  nlmsghdr* message = transaction.add(NFT_MSG_NEWTABLE, NLM_F_CREATE);
+  mnl_attr_put_strz(message, NFTA_TABLE_NAME, rule.table.c_str());
+  message = transaction.add(NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+  mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, rule.table.c_str());
+  mnl_attr_put_strz(message, NFTA_CHAIN_NAME, rule.chain.c_str());
+  add_queue_rule(transaction, rule);
+  return transaction.send(Commit::kNo);
+}
+
+int set_here(const QueueRule& rule) {
+  if (rule.queues > UINT16_MAX || rule.first_queue + std::uint64_t{rule.queues} - 1 > UINT16_MAX) {
+    return EINVAL;
+  }
+  const int error = set_once(rule);
+  return error == ENOENT && try_queue_rule() == 0 ? set_once(rule) : error;
 }
 
 }  // namespace
@@ -133,16 +154,13 @@ void set_queue_rule(const std::string& netns, const QueueRule& rule) {
               "cannot set NFQUEUE in the chain " + rule.chain + " of the table inet " + rule.table);
 }
 
-int try_queue_rule() noexcept {
-  const QueueRule rule{.table = "nfq-cluster-probe", .chain = "probe"};
-  Transaction transaction;
-  nlmsghdr* message = transaction.add(NFT_MSG_NEWTABLE, NLM_F_CREATE);
-  mnl_attr_put_strz(message, NFTA_TABLE_NAME, rule.table.c_str());
-  message = transaction.add(NFT_MSG_NEWCHAIN, NLM_F_CREATE);
-  mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, rule.table.c_str());
-  mnl_attr_put_strz(message, NFTA_CHAIN_NAME, rule.chain.c_str());
-  add_queue_rule(transaction, rule);
-  return transaction.send(Commit::kNo);
+int try_queue_rule() {
+  const int error = try_in(NFPROTO_INET);
+  if (error != ENOENT) return error;
+  /* The kernel does not look for the module of NFQUEUE for a table of family inet; for one of ip it
+     does. */
+  static_cast<void>(try_in(NFPROTO_IPV4));
+  return try_in(NFPROTO_INET);
 }
 
 }  // namespace nfqc

@@ -23,8 +23,8 @@ void set_queue_rule(const std::string& netns, const QueueRule& rule);
 
 /**
  * 0 if the kernel takes such a rule in the calling thread's network namespace, else an errno.
- * Nothing is changed: the transaction has no end.
+ * Nothing is changed, but modules may be loaded: the transaction has no end.
  */
-[[nodiscard]] int try_queue_rule() noexcept;
+[[nodiscard]] int try_queue_rule();
 
 }  // namespace nfqc
