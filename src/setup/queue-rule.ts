@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
@@ -43,6 +44,10 @@ export async function setQueueRule(
   } catch (error) {
     const known = fromNative(error);
     if (!(known instanceof NfqClusterError) || known.code !== 'ERR_SYSTEM') throw known;
-    throw new NfqClusterError('ERR_RULES', known.message, { cause: known });
+    const reason = known.errno === undefined ? '' : `: ${getSystemErrorName(-known.errno)}`;
+    throw new NfqClusterError('ERR_RULES', `${known.message}${reason}`, {
+      remedy: 'Where the table is missing, apply the setup; its rules must be "nft-compat"',
+      cause: known,
+    });
   }
 }
