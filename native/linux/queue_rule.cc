@@ -8,6 +8,7 @@
 #include <linux/netfilter/xt_NFQUEUE.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -83,7 +84,7 @@ class Transaction {
   }
 
   std::uint8_t family_;
-  alignas(nlmsghdr) std::array<unsigned char, 1024> bytes_{};
+  alignas(nlmsghdr) std::array<unsigned char, 4096> bytes_{};  ///< four names and more
   std::size_t used_ = 0;
   nlmsghdr* last_ = nullptr;
 };
@@ -134,9 +135,9 @@ int try_in(std::uint8_t family) {
 }
 
 int set_here(const QueueRule& rule) {
-  if (rule.queues > UINT16_MAX || rule.first_queue + std::uint64_t{rule.queues} - 1 > UINT16_MAX) {
-    return EINVAL;
-  }
+  const std::uint64_t end = rule.first_queue + std::uint64_t{rule.queues};
+  if (rule.queues < 1 || rule.queues > UINT16_MAX || end > UINT16_MAX + 1) return EINVAL;
+  if (std::max(rule.table.size(), rule.chain.size()) >= NFT_NAME_MAXLEN) return ENAMETOOLONG;
   const int error = set_once(rule);
   return error == ENOENT && try_queue_rule() == 0 ? set_once(rule) : error;
 }
