@@ -1,7 +1,5 @@
 #include "find_connection.h"
 
-#include <future>
-
 #include "conntrack_socket.h"
 #include "fault.h"
 #include "netns.h"
@@ -27,13 +25,7 @@ std::optional<Connection> find_here(const Tuple& tuple) {
 }  // namespace
 
 std::optional<Connection> find_connection(const std::string& netns, const Tuple& tuple) {
-  /* A thread of its own, which may enter a namespace and be gone. */
-  return std::async(std::launch::async,
-                    [&] {
-                      enter_netns(netns);
-                      return find_here(tuple);
-                    })
-      .get();
+  return in_netns(netns, [&tuple] { return find_here(tuple); });
 }
 
 }  // namespace nfqc

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <future>
 #include <string>
 
 namespace nfqc {
@@ -9,6 +10,20 @@ namespace nfqc {
  * @throws Fault kNoNetns, kPrivilege
  */
 void enter_netns(const std::string& path);
+
+/**
+ * What `work` returns, done in a network namespace, by a thread of its own that is then gone.
+ * @throws Fault what enter_netns() and `work` throw
+ */
+template <typename Work>
+[[nodiscard]] auto in_netns(const std::string& path, Work work) {
+  return std::async(std::launch::async,
+                    [&] {
+                      enter_netns(path);
+                      return work();
+                    })
+      .get();
+}
 
 /**
  * The index of an interface in the calling thread's network namespace.

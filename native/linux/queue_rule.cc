@@ -12,7 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <future>
 
 #include "conntrack_socket.h"
 #include "fault.h"
@@ -145,11 +144,7 @@ int set_here(const QueueRule& rule) {
 }  // namespace
 
 void set_queue_rule(const std::string& netns, const QueueRule& rule) {
-  /* A thread of its own, which may enter a namespace and be gone. */
-  const int error = std::async(std::launch::async, [&] {
-                      enter_netns(netns);
-                      return set_here(rule);
-                    }).get();
+  const int error = in_netns(netns, [&rule] { return set_here(rule); });
   if (error == 0) return;
   throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sendto", error,
               "cannot set NFQUEUE in the chain " + rule.chain + " of the table inet " + rule.table);

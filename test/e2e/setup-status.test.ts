@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Plan, SetupStatus } from '../../src/index.js';
+import { native } from '../../src/native.js';
 import { SETUP } from '../support/doctor.js';
 import { cli, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
@@ -72,6 +73,19 @@ describe('status --setup', { skip }, () => {
     const asked = await nfqCluster(at, ['status', '--setup', ...byXtables]);
     assert.equal(asked.status, 1);
     assert.match(asked.stdout, /^CHANGED install the iptables-nft rules$/m);
+  });
+
+  test('says changed when the chain of nft-compat has lost its rule, until apply', async (t) => {
+    if (native.probeQueue().target !== 0) return t.skip('the kernel has no such rule');
+    await using at = await wire();
+    const byCompat = [...SETUP, '--rules', 'nft-compat', '--offload', 'sources'];
+    const asked = async (command: string[]): Promise<Outcome['status']> =>
+      (await nfqCluster(at, [...command, ...byCompat])).status;
+    const status = ['status', '--setup'];
+    assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
+    await at.node.run('nft', ['flush chain inet nfq-cluster-q0 nfqueue']);
+    assert.equal(await asked(status), 1);
+    assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
   });
 
   test('says what is missing', async () => {
