@@ -8,7 +8,7 @@ import {
   exampleLoop,
   kernelMatch,
   noRule,
-  tuned,
+  withoutHelpers,
   type Contender,
 } from './support/contenders.js';
 import { processorTime, program, PROCESSOR, startPinned } from './support/process.js';
@@ -28,7 +28,7 @@ const KNOBS = [
 ];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), ...tuned, ...KNOBS];
+  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), withoutHelpers, ...KNOBS];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);
     return latency(report, contender, settings.seconds);

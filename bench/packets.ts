@@ -6,8 +6,8 @@ import {
   kernelMatch,
   noRule,
   offloaded,
-  tuned,
-  tunedOffloaded,
+  withoutHelpers,
+  withoutHelpersOffloaded,
   type Contender,
   type Running,
   type Task,
@@ -162,7 +162,7 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
       contender === kernelMatch.name && metric === 'handled' && condition === title(BASE),
   )!;
   const rate = Math.round(0.9 * median(kernel.values));
-  await alternate([engine(''), ...tuned], rounds, (contender) => {
+  await alternate([engine(''), withoutHelpers], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
     return throughput(report, contender, { ...BASE, rate, seconds }, "0.9 of the kernel's rate");
   });
@@ -177,7 +177,7 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
     engine(''),
     offloaded('flows'),
     offloaded('sources'),
-    ...tunedOffloaded,
+    ...withoutHelpersOffloaded,
   ];
   await alternate(all, rounds, (contender, round) => {
     report.progress(`known connections: round ${round + 1}, ${contender.name}`);

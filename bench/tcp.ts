@@ -7,7 +7,7 @@ import {
   kernelMatch,
   noRule,
   offloaded,
-  tunedOffloaded,
+  withoutHelpersOffloaded,
   type Contender,
 } from './support/contenders.js';
 import { stop } from './support/process.js';
@@ -23,7 +23,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
     exampleLoop,
     engine(''),
     offloaded('flows'),
-    ...tunedOffloaded.slice(0, 1),
+    ...withoutHelpersOffloaded.slice(0, 1),
   ];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`tcp: round ${round + 1}, ${contender.name}`);

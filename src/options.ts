@@ -186,10 +186,10 @@ export interface Options {
    */
   reinject?: 'accept' | 'repeat';
   /**
-   * `auto`: install rules by nft where the kernel has its `queue` statement and by xtables where
-   * not, and remove them on close. `nft-compat`: where nft has no `queue` statement, NFQUEUE of xtables in
-   * nft's own chain: a packet passes two hooks, not three, but nft lists such a table with a warning,
-   * and cannot load what it listed. `none`: the rules are the user's own affair.
+   * `auto`: install rules, and remove them on close, by the first of these that the kernel has. `nft`:
+   * nft's `queue` statement. `nft-compat`: NFQUEUE of xtables in nft's own chain. `xtables`: NFQUEUE by
+   * iptables and ip6tables, which has a packet pass three hooks, not two. `none`: the rules are the user's
+   * own affair.
    * @default 'none'
    */
   rules?: Rules;

@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { ChildProcess } from 'node:child_process';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { native } from '../../src/native.js';
 import { program, PROCESSOR, root, startPinned, stop } from './process.js';
 import type { Report } from './results.js';
 
@@ -164,16 +163,13 @@ export const engine = (
 export const offloaded = (what: 'flows' | 'sources'): Contender =>
   engine(`offload ${what}`, ['--offload', what]);
 
-const TUNED = ['--rules', 'nft-compat', '--without-helpers'];
-const canTune = native.probeQueue().target === 0;
+const WITHOUT_HELPERS = '--without-helpers';
 
-/** With the two options that cost the kernel least, where it has the first; alone, and with offload. */
-export const tuned: readonly Contender[] = canTune ? [engine('tuned', TUNED)] : [];
-export const tunedOffloaded: readonly Contender[] = canTune
-  ? ['flows', 'sources'].map((what) =>
-      engine(`tuned, offload ${what}`, [...TUNED, '--offload', what]),
-    )
-  : [];
+/** Where no helper follows connections, alone and with offload. */
+export const withoutHelpers = engine('without helpers', [WITHOUT_HELPERS]);
+export const withoutHelpersOffloaded = (['flows', 'sources'] as const).map((what) =>
+  engine(`without helpers, offload ${what}`, [WITHOUT_HELPERS, '--offload', what]),
+);
 
 const PEERS = ['nfqueue', 'nfqueue-ng', '@corellium/nfqueue'];
 
@@ -200,8 +196,8 @@ export function contenders(report: Report): Contender[] {
     offloaded('flows'),
     offloaded('sources'),
     engine('2 queues', [], 2),
-    ...tuned,
-    ...tunedOffloaded,
+    withoutHelpers,
+    ...withoutHelpersOffloaded,
   ];
 }
 

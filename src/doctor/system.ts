@@ -86,7 +86,7 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
       known.kind === 'nft'
         ? "nft's queue statement"
         : known.kind === 'nft-compat'
-          ? 'NFQUEUE in a chain of nft'
+          ? 'NFQUEUE in a chain of nft, which has no queue statement in this kernel'
           : `NFQUEUE of ${known.iptables}; nft of this kernel has no queue statement`,
     ),
   ];

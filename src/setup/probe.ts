@@ -43,12 +43,13 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
     netns: options.netns,
   });
   if (queue.status === 0) return { kind: 'nft' };
-  if (options.rules !== 'nft') return chooseXtables(options);
+  if (options.rules !== 'nft')
+    return native.probeQueue().target === 0 ? { kind: 'nft-compat' } : chooseXtables(options);
   throw new NfqClusterError(
     'ERR_NO_NFQUEUE',
     `This kernel has no queue statement for nft (NFT_QUEUE): ${said('nft', queue)}`,
     {
-      remedy: "Set rules to 'auto', which then uses xtables",
+      remedy: "Set rules to 'auto', which then uses xtables' NFQUEUE",
     },
   );
 }

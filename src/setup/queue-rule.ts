@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
@@ -13,18 +14,19 @@ import { rulesName, TARGET_CHAIN } from './ruleset.js';
 /** Of a setup: its name, as in the options, and its queues. */
 type Setup = Pick<ResolvedOptions, 'name' | 'queues'>;
 
-const PROGRAM = 'nfq-cluster';
+/** This package's command line, wherever it is installed: a script finds it without the PATH. */
+const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 export const queueRuleCommand = ({ name, queues }: Setup): Command => ({
-  program: PROGRAM,
-  args: ['queue-rule', '--name', name, '--queue', `${queues[0]!}-${queues.at(-1)!}`],
+  program: process.execPath,
+  args: [COMMAND_LINE, 'queue-rule', '--name', name, '--queue', `${queues[0]!}-${queues.at(-1)!}`],
 });
 
-export const isQueueRule = ({ program }: Command): boolean => program === PROGRAM;
+export const isQueueRule = ({ args }: Command): boolean => args[0] === COMMAND_LINE;
 
 /** Carries such a command out. @throws NfqClusterError what `setQueueRule` throws */
 export function runQueueRule({ args }: Command, netns: string | undefined): Promise<void> {
-  const [, , name, , range] = args;
+  const [, , , name, , range] = args;
   const [first, last] = range!.split('-').map(Number);
   const queues = Array.from({ length: last! - first! + 1 }, (_, at) => first! + at);
   return setQueueRule({ name: name!, queues }, netns);

@@ -266,7 +266,7 @@ for (const [from, before, policy, leave] of MOVES) {
         ];
         const both = [...first].filter((flow) => second.has(flow));
         assert.deepEqual(both, []);
-        // Where xtables queues, the moving node lets nothing in until its rule is there: once, for a moment.
+        // Where NFQUEUE does, the moving node lets nothing in until its rule is there: once, for a moment.
         const hasher = new Hasher({ policy, hashSeed: SEED, totalNodes: 2 });
         const share = range(frames.length).filter((index) => hasher.node(sourceOf(index)) === 1);
         const gaps = gapsIn(share, (index) => first.has(`udp ${sourceOf(index)} ${portOf(index)}`));

@@ -13,7 +13,6 @@ import {
   type Options,
   type Tuple,
 } from '../../src/index.js';
-import { native } from '../../src/native.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, skip, source, type Gateway } from '../support/gateway.js';
 import {
@@ -37,13 +36,7 @@ const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;
 type Way = Required<Pick<Options, 'offload' | 'rules'>>;
 const FLOWS: Way = { offload: ['flows'], rules: 'auto' };
 const SOURCES_TOO: Way = { offload: ['sources'], rules: 'auto' };
-const WAYS: readonly Way[] = [
-  FLOWS,
-  SOURCES_TOO,
-  ...(native.probeQueue().target === 0
-    ? [{ offload: ['sources'], rules: 'nft-compat' } as Way]
-    : []),
-];
+const WAYS: readonly Way[] = [FLOWS, SOURCES_TOO, { offload: ['sources'], rules: 'xtables' }];
 const COUNT = 24;
 const SOURCES = range(COUNT).map((index) => source(4, index));
 

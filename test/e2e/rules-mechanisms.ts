@@ -22,7 +22,7 @@ export const options = (at: Lab, more: Partial<Options> = {}): ResolvedOptions =
     ...more,
   });
 
-/** The ways to queue that this kernel and this machine have, each with a title. */
+/** The ways to queue that this kernel and this machine have, each with a title, the best first. */
 export async function mechanismsHere(): Promise<[string, Mechanism][]> {
   await using at = await lab();
   const here: [string, Mechanism][] = [];

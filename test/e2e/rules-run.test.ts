@@ -72,16 +72,11 @@ const lastLine = (run: Run) =>
 
 describe('nfq-cluster run', { skip }, () => {
   it('accepts what it owns, drops the rest, and leaves no trace', async () => {
-    const compat = native.probeQueue().target === 0;
     for (const [family, way] of [
       [4, 'auto'],
       [6, 'auto'],
-      ...(compat
-        ? ([
-            [4, 'nft-compat'],
-            [6, 'nft-compat'],
-          ] as const)
-        : []),
+      [4, 'xtables'],
+      [6, 'xtables'],
     ] as const) {
       await using at = await lab();
       const address = family === 4 ? NODE4 : NODE6;

@@ -199,8 +199,8 @@ describe('a plan', () => {
     assert.doesNotMatch(table!.input!, /flush chain \S+ \S+ nfqueue|rule \S+ \S+ nfqueue/);
     const { program, args } = rule!;
     assert.deepEqual(
-      [program, ...args, more],
-      ['nfq-cluster', 'queue-rule', '--name', 'q4', '--queue', '4-5', []],
+      [program, ...args.slice(1), more],
+      [process.execPath, 'queue-rule', '--name', 'q4', '--queue', '4-5', []],
     );
     const left: Traces = { ...CLEAN, nftChains: ['nfqueue', 'before-queue', 'after-queue'] };
     const [closed, ...others] = closing(options(), compat, left);
