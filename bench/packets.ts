@@ -6,6 +6,7 @@ import {
   kernelMatch,
   noRule,
   offloaded,
+  statelessOffloaded,
   withoutHelpers,
   withoutHelpersOffloaded,
   type Contender,
@@ -178,6 +179,7 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
     offloaded('flows'),
     offloaded('sources'),
     ...withoutHelpersOffloaded,
+    statelessOffloaded,
   ];
   await alternate(all, rounds, (contender, round) => {
     report.progress(`known connections: round ${round + 1}, ${contender.name}`);

@@ -7,6 +7,7 @@ import {
   kernelMatch,
   noRule,
   offloaded,
+  statelessOffloaded,
   withoutHelpersOffloaded,
   type Contender,
 } from './support/contenders.js';
@@ -24,6 +25,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
     engine(''),
     offloaded('flows'),
     ...withoutHelpersOffloaded.slice(0, 1),
+    statelessOffloaded,
   ];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`tcp: round ${round + 1}, ${contender.name}`);

@@ -4,7 +4,7 @@ import type { Policy, ResolvedInterface, Rules } from './options.js';
 /** What tells the original direction of a packet's connection, and its master. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';
 
-/** What the kernel decides by itself: packets of known connections, and new ones of known sources. */
+/** What the kernel decides by itself: packets of known connections, and those of known sources. */
 export type Offload = 'flows' | 'sources';
 
 interface Given {
@@ -35,20 +35,17 @@ export function resolveConntrack(given: Given, around: Surroundings): ResolvedCo
     throw invalidOption('conntrack', '"auto" or "off"', conntrack, stateless);
   }
   const resolved = stateless === undefined ? conntrack : 'off';
-  if (offload.length > 0 && resolved === 'off') {
-    throw invalidOption(
-      'offload',
-      'an empty list where conntrack is off',
-      offload,
-      stateless ?? "Set conntrack to 'auto'.",
-    );
-  }
+  if (resolved === 'off') refuseStateless(offload, around.policy, stateless);
   if (around.rules === 'none') refuseWithoutRules(conntrack, offload);
   return { conntrack: resolved, offload };
 }
 
 /** Whether the rules keep a connection's bucket in its connmark. */
 export const keepsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean =>
+  conntrack === 'mark' || (conntrack !== 'off' && offload.length > 0);
+
+/** Whether the engine tells the rules a packet's bucket. */
+export const tellsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean =>
   conntrack === 'mark' || offload.length > 0;
 
 /** Why the packet's own header alone gives the key; undefined if its connection does. */
@@ -57,6 +54,21 @@ function statelessness({ policy, interfaces }: Surroundings): string | undefined
   const inside = interfaces.find(({ key }) => key === 'destination');
   if (inside === undefined) return undefined;
   return `A gateway with key 'destination' (${inside.name}) hashes every packet by its own header.`;
+}
+
+/** Where no connection is known, `sources` alone can be: their addresses are the whole key. */
+function refuseStateless(
+  offload: readonly Offload[],
+  policy: Policy,
+  stateless: string | undefined,
+): void {
+  const remedy = stateless ?? "Set conntrack to 'auto'.";
+  if (policy === 'clusterip' && offload.length > 0) {
+    throw invalidOption('offload', "an empty list with policy 'clusterip'", offload, remedy);
+  }
+  if (offload.includes('flows')) {
+    throw invalidOption('offload', '"sources" alone where conntrack is off', offload, remedy);
+  }
 }
 
 /** Both live by rules that no user could keep equal to the engine's. */

@@ -1,4 +1,4 @@
-import { keepsBucket } from './conntrack-options.js';
+import { tellsBucket } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import type { MarkOptions, ResolvedOptions } from './options.js';
 
@@ -10,14 +10,15 @@ type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function resolveMarks(given: Given | undefined, use: Use): ResolvedOptions['marks'] {
-  const carried = use.policy === 'clusterip' || keepsBucket(use);
+  const carried = use.policy === 'clusterip' || tellsBucket(use);
   if (!carried) refuse('marks.bucket', given?.bucket, CARRIED);
-  if (use.conntrack === 'off') refuse('marks.direct', given?.direct, FOLLOWED);
+  const directed = use.conntrack !== 'off' || use.offload.length > 0;
+  if (!directed) refuse('marks.direct', given?.direct, FOLLOWED);
   const marks = {
     owned: given?.owned ?? { value: 0xffff, mask: 0xffff },
     multicast: given?.multicast ?? 0x4000_0000,
     decided: given?.decided ?? 0x8000_0000,
-    direct: use.conntrack === 'off' ? 0 : (given?.direct ?? directOf(use)),
+    direct: directed ? (given?.direct ?? directOf(use)) : 0,
     bucket: carried ? (given?.bucket ?? 0x03ff_0000) : 0,
   };
   const { value, mask } = marks.owned;
@@ -38,7 +39,7 @@ export function resolveMarks(given: Given | undefined, use: Use): ResolvedOption
 }
 
 const CARRIED = "It belongs to policy 'clusterip', conntrack 'mark' and offload.";
-const FOLLOWED = 'It belongs to a conntrack that is not off.';
+const FOLLOWED = 'It belongs to a conntrack that is not off, and to offload.';
 
 /** A rule of the user's own that sets the bit is not to be presumed. */
 const directOf = ({ rules }: Use): number => (rules === 'none' ? 0 : 0x2000_0000);

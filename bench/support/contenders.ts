@@ -171,6 +171,16 @@ export const withoutHelpersOffloaded = (['flows', 'sources'] as const).map((what
   engine(`without helpers, offload ${what}`, [WITHOUT_HELPERS, '--offload', what]),
 );
 
+const STATELESS = ['--conntrack', 'off'];
+
+/** By addresses alone, with no connection tracked; and with known sources left to the kernel. */
+export const stateless = engine('stateless', STATELESS);
+export const statelessOffloaded = engine('stateless, offload sources', [
+  ...STATELESS,
+  '--offload',
+  'sources',
+]);
+
 const PEERS = ['nfqueue', 'nfqueue-ng', '@corellium/nfqueue'];
 
 /** Those of other npm packages that could be installed here. */
@@ -197,7 +207,8 @@ export function contenders(report: Report): Contender[] {
     offloaded('sources'),
     engine('2 queues', [], 2),
     withoutHelpers,
-    ...withoutHelpersOffloaded,
+    stateless,
+    statelessOffloaded,
   ];
 }
 

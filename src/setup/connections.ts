@@ -1,7 +1,7 @@
 import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { DIRECT } from './offload.js';
+import { directMatch } from './offload.js';
 
 /*
  * What the rules tell the engine of a packet's connection before the queue, and keep for the connection's
@@ -20,8 +20,7 @@ export function directRules(options: Options): string[] {
   return [
     ...(direct === 0
       ? []
-      : // Neither a reply, nor an ICMP error, nor of a helper's connection: its own source is the key.
-        [`${DIRECT} meta mark set meta mark | ${hex(direct)}`]),
+      : [join(directMatch(options), `meta mark set meta mark | ${hex(direct)}`)]),
     // What is offloaded does not come here once its bucket is known.
     ...(options.offload.length > 0 ? [] : bucketBits(options)).map(
       (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,
@@ -45,3 +44,4 @@ function bucketBits(options: Options): number[] {
 }
 
 const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
+const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');

@@ -1,13 +1,17 @@
+import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
 import { runOrThrow } from './exec.js';
 
 /*
- * What the kernel decides by itself: a connection's bucket is kept in its connmark, and the buckets owned
- * are a set, so that a change of ownership is one transaction on one set.
+ * What the kernel decides by itself: a connection's bucket is kept in its connmark, that of an address in a
+ * map, and the buckets owned are a set, so that a change of ownership is one transaction on one set.
  */
 
-type Options = Pick<ResolvedOptions, 'marks' | 'offload' | 'action' | 'name' | 'netns'>;
+type Options = Pick<
+  ResolvedOptions,
+  'marks' | 'offload' | 'action' | 'name' | 'netns' | 'conntrack' | 'interfaces'
+>;
 
 /** What is owned, and the milliseconds until that ends: Infinity if never, 0 if it is over. */
 export interface Owning {
@@ -18,14 +22,19 @@ export interface Owning {
 /** Named counters of our nft table: packets that the kernel has decided by itself. */
 export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
-/** The packet goes in its connection's original direction, is no ICMP error, and has no master. */
-export const DIRECT =
-  'ct direction original ct state { new, established } ct status & expected == 0';
+/**
+ * Matches packets whose own address is the key: that go in their connection's original direction, are no ICMP
+ * error, and have no master. Where connections are not followed, it is the key of every packet.
+ */
+export const directMatch = (options: Pick<Options, 'conntrack'>): string =>
+  followsConnections(options)
+    ? 'ct direction original ct state { new, established } ct status & expected == 0'
+    : '';
 
 const OWNED = 'owned';
 const FAMILIES = [
-  { map: 'sources4', type: 'ipv4_addr', saddr: 'ip saddr' },
-  { map: 'sources6', type: 'ipv6_addr', saddr: 'ip6 saddr' },
+  { map: 'sources4', type: 'ipv4_addr', source: 'ip saddr', destination: 'ip daddr' },
+  { map: 'sources6', type: 'ipv6_addr', source: 'ip6 saddr', destination: 'ip6 daddr' },
 ] as const;
 
 /** A flood of invented sources fills the maps, and then passes by the queue as without them. */
@@ -76,7 +85,7 @@ export const ownedFirst = (
   { owned, clean }: Outcomes,
   indexes: readonly number[],
 ): string[] =>
-  options.offload.length === 0
+  !keepsBucket(options)
     ? []
     : indexes.map((index) =>
         clean === undefined
@@ -85,17 +94,18 @@ export const ownedFirst = (
       );
 
 /** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
-export const knownConnections = ({ marks, offload }: Options): string[] =>
-  offload.length === 0 ? [] : [`ct mark & ${hex(marks.bucket)} != 0 goto ${KNOWN}`];
+export const knownConnections = (options: Options): string[] =>
+  keepsBucket(options) ? [`ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`] : [];
 
-/** Rules before the queue, for packets that belong to a connection. */
-export const knownSources = ({ offload }: Options): string[] =>
-  offload.includes('sources')
-    ? // Only where the whole connmark is 0: nft before 1.1.2 cannot set a part of it from a map.
-      FAMILIES.map(
-        ({ map, saddr }) => `ct state new ct mark 0 ct mark set ${saddr} map @${map} goto ${KNOWN}`,
-      )
-    : [];
+/** Rules before the queue, for packets that may be decided by their address. */
+export function knownSources(options: Options): string[] {
+  if (!options.offload.includes('sources')) return [];
+  // Only where the whole mark is 0: nft before 1.1.2 cannot set a part of it from a map.
+  const fresh = followsConnections(options) ? 'ct state new ct mark 0' : 'meta mark 0';
+  return keys(options).map(({ entering, map, address }) =>
+    join(entering, fresh, `${markOf(options)} set ${address} map @${map} goto ${KNOWN}`),
+  );
+}
 
 /** The rules of that chain. */
 export const knownRules = (options: Options, { owned, foreign }: Outcomes): string[] =>
@@ -103,9 +113,13 @@ export const knownRules = (options: Options, { owned, foreign }: Outcomes): stri
     ? []
     : [`${ofOwned(options)} ${owned}`, `counter name ${OFFLOADED.foreign} ${foreign}`];
 
-/** Matches owned packets whose bucket is in the connmark, and counts them. */
-const ofOwned = ({ marks }: Options): string =>
-  `ct mark & ${hex(marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned}`;
+/** Matches owned packets whose bucket is in that mark, and counts them. */
+const ofOwned = (options: Options): string =>
+  `${markOf(options)} & ${hex(options.marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned}`;
+
+/** The mark that tells a packet's bucket before the queue. */
+const markOf = (options: Options): string =>
+  followsConnections(options) ? 'ct mark' : 'meta mark';
 
 /** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
 export function learningRules(options: Options): string[] {
@@ -113,7 +127,9 @@ export function learningRules(options: Options): string[] {
   if (!offload.includes('sources')) return [];
   const bucket = `meta mark & ${hex(marks.bucket)}`;
   return [
-    ...FAMILIES.map(({ map, saddr }) => `${DIRECT} update @${map} { ${saddr} : ${bucket} }`),
+    ...keys(options).map(({ entering, map, address }) =>
+      join(entering, directMatch(options), `update @${map} { ${address} : ${bucket} }`),
+    ),
     ...(learnsForeign(options)
       ? [`meta mark & ${hex(marks.direct)} == ${hex(marks.direct)} drop`]
       : []),
@@ -138,6 +154,21 @@ export function ownedLines(
       : [`add element ${table} ${OWNED} { ${elements.join(', ')} }`]),
   ];
 }
+
+/** The addresses that are keys, each with its map; the interface is matched where not all have the same key. */
+function keys({ interfaces }: Options): { entering: string; map: string; address: string }[] {
+  const alike = interfaces.every(({ key }) => key === interfaces[0]!.key);
+  return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) =>
+    FAMILIES.map(({ map, ...addresses }) => ({
+      entering: alike ? '' : `iifname "${name}"`,
+      map,
+      address: addresses[key],
+    })),
+  );
+}
+
+const followsConnections = ({ conntrack }: Pick<Options, 'conntrack'>): boolean =>
+  conntrack !== 'off';
 
 /**
  * What the elements' timeouts are short of the ownership, in milliseconds: the kernel counts them from
@@ -168,4 +199,5 @@ const transaction = (lines: readonly string[]): Command & { input: string } => (
   input: `${lines.join('\n')}\n`,
 });
 
+const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');
 const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;

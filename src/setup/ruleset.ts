@@ -1,4 +1,4 @@
-import { keepsBucket } from '../conntrack-options.js';
+import { tellsBucket } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
@@ -197,7 +197,7 @@ function beforeRules(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
-    ...(needsConntrack(options) ? directRules(options) : []),
+    ...directRules(options),
   ];
   if (phase === 'queue') rules.push(...queueing(options, kind));
   if (phase === 'closed' && !marking) rules.push('drop');
@@ -232,7 +232,7 @@ function afterRules(options: ResolvedOptions): string[] {
     otherInterfaces(options),
     ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
     // Without a bucket there is nothing to learn, or to keep: the engine did not decide the packet.
-    ...(keepsBucket(options) ? [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')] : []),
+    ...(tellsBucket(options) ? [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')] : []),
     ...learningRules(options),
     ...keptRules(options),
     clear,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open } from '../../src/index.js';
+import { Hasher, open, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   ask,
@@ -47,7 +47,7 @@ const addresses = (side: typeof OUTSIDE, count: number, from: number): string[] 
     range(count).map((index) => side.address[family](from + index)),
   );
 
-const startGateway = async (node: Namespace, localNode: number) => {
+const startGateway = async (node: Namespace, localNode: number, more: Partial<Options> = {}) => {
   await collectForwarded(node);
   const engine = await open({
     ...HASHING,
@@ -55,6 +55,7 @@ const startGateway = async (node: Namespace, localNode: number) => {
     localNode,
     netns: node.path,
     rules: 'auto',
+    ...more,
   });
   await routes(node);
   return engine;
@@ -63,11 +64,16 @@ const startGateway = async (node: Namespace, localNode: number) => {
 const intersection = (first: Set<string>, second: Set<string>): string[] =>
   [...first].filter((item) => second.has(item));
 
-test('each flow passes one stateless gateway, both ways', { skip }, async () => {
+for (const offload of [[], ['sources']] as const) {
+  const title = `each flow passes one stateless gateway, both ways, offload ${offload.join() || 'nothing'}`;
+  test(title, { skip }, () => bothWays({ offload }));
+}
+
+async function bothWays(more: Partial<Options>): Promise<void> {
   await using lab = await gateways(2);
   const [first, second] = lab.nodes as [Namespace, Namespace];
-  await using engine1 = await startGateway(first, 1);
-  await using engine2 = await startGateway(second, 2);
+  await using engine1 = await startGateway(first, 1, more);
+  await using engine2 = await startGateway(second, 2, more);
   await serve(lab.inside, addresses(INSIDE, 3, 1));
   await serve(lab.outside, addresses(OUTSIDE, ENDS, 10));
   const fromOutside = flows.filter(({ src }) => isOuter(src));
@@ -98,8 +104,14 @@ test('each flow passes one stateless gateway, both ways', { skip }, async () => 
     const tracked = await node.run('cat', ['/proc/sys/net/netfilter/nf_conntrack_count']);
     assert.equal(Number(tracked), 0, 'connections tracked');
   }
-  for (const engine of [engine1, engine2]) assert.equal(engine.stats().malformed, 0);
-});
+  for (const engine of [engine1, engine2]) {
+    const { malformed, received, offloadedOwned, offloadedForeign } = engine.stats();
+    assert.equal(malformed, 0);
+    const offloaded = offloadedOwned + offloadedForeign;
+    if (more.offload!.length === 0) assert.equal(offloaded, 0);
+    else assert.ok(offloaded > received, `${received} packets came to the queue`);
+  }
+}
 
 test(
   'translated flows, of which the outer address stays, pass one stateless gateway',

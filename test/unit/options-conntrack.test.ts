@@ -60,15 +60,34 @@ describe('offload', () => {
     }
   });
 
-  test('needs a conntrack, and rules', () => {
+  test('is of sources alone where no connection is followed', () => {
+    const expected = '"sources" alone where conntrack is off';
+    for (const value of [['flows'], ['sources', 'flows']]) {
+      const given = { rules: 'auto', offload: value };
+      const refused = { name: 'offload', expected, value };
+      const remedy = "Set conntrack to 'auto'.";
+      refuses(resolve({ ...given, conntrack: 'off' }), { ...refused, remedy });
+      refuses(resolve({ ...given, ...inside }), { ...refused, remedy: INSIDE });
+    }
+    const sources = { rules: 'auto', offload: ['sources'] };
+    assert.deepEqual(resolve({ ...sources, conntrack: 'off' })().offload, ['sources']);
+    const { conntrack, offload } = resolve({ ...sources, ...inside })();
+    assert.deepEqual([conntrack, offload], ['off', ['sources']]);
+  });
+
+  test('is nothing with policy clusterip', () => {
+    for (const value of [['flows'], ['sources']]) {
+      refuses(resolve({ rules: 'auto', offload: value, policy: 'clusterip' }), {
+        name: 'offload',
+        expected: "an empty list with policy 'clusterip'",
+        value,
+        remedy: CLUSTERIP,
+      });
+    }
+  });
+
+  test('needs rules', () => {
     const value = ['flows'];
-    const expected = 'an empty list where conntrack is off';
-    const given = { rules: 'auto', offload: value };
-    const remedy = "Set conntrack to 'auto'.";
-    refuses(resolve({ ...given, conntrack: 'off' }), { name: 'offload', expected, value, remedy });
-    const refused = { name: 'offload', expected, value };
-    refuses(resolve({ ...given, policy: 'clusterip' }), { ...refused, remedy: CLUSTERIP });
-    refuses(resolve({ ...given, ...inside }), { ...refused, remedy: INSIDE });
     refuses(resolve({ offload: value }), {
       name: 'offload',
       expected: 'an empty list where rules is "none"',
@@ -92,6 +111,8 @@ describe('the mark bits of a connection', () => {
     const offloaded = marks({ rules: 'auto', offload: ['flows'] });
     assert.deepEqual([offloaded.direct, offloaded.bucket], carried);
     assert.equal(marks({ rules: 'auto', conntrack: 'off' }).direct, 0);
+    const stateless = marks({ rules: 'auto', conntrack: 'off', offload: ['sources'] });
+    assert.deepEqual([stateless.direct, stateless.bucket], carried);
     assert.equal(marks({ marks: { direct: 0x0100_0000 } }).direct, 0x0100_0000);
   });
 
@@ -107,7 +128,7 @@ describe('the mark bits of a connection', () => {
       name: 'marks.direct',
       expected,
       value: 1 << 20,
-      remedy: 'It belongs to a conntrack that is not off.',
+      remedy: 'It belongs to a conntrack that is not off, and to offload.',
     });
   });
 });

@@ -95,6 +95,41 @@ describe('the rules of offload', () => {
     assert.doesNotMatch(xtablesChain(marking, 'queue', false), /ACCEPT/);
   });
 
+  test('decide by known sources, and learn all, where no connection is followed', () => {
+    const given = { offload: ['sources'], conntrack: 'off' } as const;
+    const text = nftTable(options(given), 'nft', 'queue', { indexes: [3] });
+    assert.doesNotMatch(text, /\bct\b/);
+    const before = rulesOf(text, 'before-queue');
+    const igmp = before.findIndex((rule) => rule.includes('igmp'));
+    assert.deepEqual(before.slice(igmp + 1, igmp + 3), [
+      'meta mark 0 meta mark set ip saddr map @sources4 goto known',
+      'meta mark 0 meta mark set ip6 saddr map @sources6 goto known',
+    ]);
+    assert.deepEqual(before.slice(-2), ['meta mark set meta mark | 0x20000000', 'queue num 0']);
+    assert.deepEqual(rulesOf(text, 'known'), [
+      'meta mark & 0x3ff0000 @owned counter name offloaded-owned meta mark set meta mark & 0x1c00ffff return',
+      `${FOREIGN} drop`,
+    ]);
+    const after = rulesOf(text, 'after-queue');
+    assert.ok(after.includes('update @sources4 { ip saddr : meta mark & 0x3ff0000 }'));
+  });
+
+  test('take each side of a stateless gateway by its own key', () => {
+    const interfaces = ['eth1', { name: 'eth2', key: 'destination' }] as const;
+    const text = nftTable(options({ offload: ['sources'], interfaces }), 'nft', 'queue');
+    const by = (word: string): string[] =>
+      ['before-queue', 'after-queue'].flatMap((chain) =>
+        rulesOf(text, chain).filter((rule) => rule.includes(word)),
+      );
+    assert.deepEqual(by('@sources4'), [
+      'iifname "eth1" meta mark 0 meta mark set ip saddr map @sources4 goto known',
+      'iifname "eth2" meta mark 0 meta mark set ip daddr map @sources4 goto known',
+      'iifname "eth1" update @sources4 { ip saddr : meta mark & 0x3ff0000 }',
+      'iifname "eth2" update @sources4 { ip daddr : meta mark & 0x3ff0000 }',
+    ]);
+    assert.equal(by('@sources6').length, 4);
+  });
+
   test('leave what is owned alone unless an engine says it', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
     const owning = { owned: [0, 1], remaining: () => 1000 };
