@@ -6,6 +6,7 @@ import {
   kernelMatch,
   noRule,
   offloaded,
+  stateless,
   statelessOffloaded,
   withoutHelpers,
   withoutHelpersOffloaded,
@@ -163,7 +164,7 @@ async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Pr
       contender === kernelMatch.name && metric === 'handled' && condition === title(BASE),
   )!;
   const rate = Math.round(0.9 * median(kernel.values));
-  await alternate([engine(''), withoutHelpers], rounds, (contender) => {
+  await alternate([engine(''), withoutHelpers, stateless], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
     return throughput(report, contender, { ...BASE, rate, seconds }, "0.9 of the kernel's rate");
   });

@@ -90,12 +90,16 @@ const nftJhash: Contender = {
 };
 
 /** A program that listens on queue 0, behind the rule that everybody's README gives. */
-const queued = (name: string, line: (task: Task) => readonly string[]): Contender => ({
+const queued = (
+  name: string,
+  line: (task: Task) => readonly string[],
+  tracking = true,
+): Contender => ({
   name,
   async start(node, task) {
     const { processors = PROCESSOR.contender } = task;
     const child = await startPinned(node, processors, line(task));
-    await xtables(node, INVALID, '-i eth0 -j NFQUEUE --queue-num 0');
+    await xtables(node, ...(tracking ? [INVALID] : []), '-i eth0 -j NFQUEUE --queue-num 0');
     return { child, queues: 1, stop: () => stop(child) };
   },
 });
@@ -104,13 +108,18 @@ const queued = (name: string, line: (task: Task) => readonly string[]): Contende
 const share = ({ totalNodes, localNodes }: Task): string[] =>
   localNodes.length === 1 ? [String(totalNodes), String(localNodes[0])] : ['1', '1'];
 
-const exampleLoop = queued('C: libnetfilter_queue loop', (task) => [
+const exampleLine = (task: Task): string[] => [
   program('example_loop'),
   '0',
   ...share(task),
   SEED,
   ...(task.backlog === true ? [BACKLOG.queueLength, BACKLOG.receiveBuffer] : []),
-]);
+];
+
+const exampleLoop = queued('C: libnetfilter_queue loop', exampleLine);
+
+/** Where the kernel tracks no connection, as beside the engine that is stateless. */
+const statelessLoop = queued('C: loop, stateless', exampleLine, false);
 
 const peer = (name: string): Contender =>
   queued(`npm: ${name}`, (task) => [
@@ -201,6 +210,7 @@ export function contenders(report: Report): Contender[] {
     kernelMatch,
     nftJhash,
     exampleLoop,
+    statelessLoop,
     ...peers(report),
     engine(''),
     offloaded('flows'),
