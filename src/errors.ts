@@ -2,7 +2,8 @@
  * Stable error codes. The message of an error may change between versions, its code never does.
  *
  * - `ERR_INVALID_OPTION`: an option, an argument or a line of input is not what it must be.
- * - `ERR_PRIVILEGE`: the kernel refused for want of CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace).
+ * - `ERR_PRIVILEGE`: the kernel refused for want of CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace;
+ *   CAP_SYS_NICE, for `realtime`).
  * - `ERR_NO_INTERFACE`: an interface named in the options does not exist.
  * - `ERR_NO_CONNTRACK`: the kernel cannot tell of connections in the way that was asked for.
  * - `ERR_QUEUE_TAKEN`: another process or engine listens on the queue.

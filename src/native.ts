@@ -173,7 +173,7 @@ interface NativeFault extends Error {
 const FAULTS = {
   privilege: [
     'ERR_PRIVILEGE',
-    'Run as root, or give the process CAP_NET_ADMIN (and CAP_SYS_ADMIN to enter a network namespace)',
+    'Run as root, or give the process CAP_NET_ADMIN (and CAP_SYS_ADMIN to enter a network namespace, CAP_SYS_NICE for realtime)',
   ],
   queueTaken: [
     'ERR_QUEUE_TAKEN',

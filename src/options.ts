@@ -225,6 +225,14 @@ export interface Options {
    */
   busyPoll?: number;
   /**
+   * Priority by which the queue threads, and no others of the process, run under SCHED_FIFO (sched(7)): ahead of
+   * all that is ordinary on their processors, so that verdicts come in time beside other work. 1 to 99, or 0 for
+   * the ordinary scheduler. Needs CAP_SYS_NICE. A processor that a flood keeps busy has little time for anything
+   * else: leave the process another.
+   * @default 0
+   */
+  realtime?: number;
+  /**
    * Network namespace that the queue threads and rules live in: a name under /run/netns, or a path.
    * @default the process's own
    */
@@ -265,6 +273,7 @@ export interface ResolvedOptions extends Share {
   receiveBuffer: number;
   gather: number;
   busyPoll: number;
+  realtime: number;
   netns: string | undefined;
   /** `none`, `auto` or a path. */
   control: string;
@@ -329,6 +338,7 @@ const schema = z.strictObject(
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
     gather: integer(0, 10_000).optional(),
     busyPoll: integer(0, 10_000).optional(),
+    realtime: integer(0, 99).optional(),
     netns: matching(
       'a name under /run/netns, or an absolute path',
       /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
@@ -387,6 +397,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
     receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
     gather: options.gather ?? 0,
     busyPoll: options.busyPoll ?? 0,
+    realtime: options.realtime ?? 0,
     netns: options.netns,
     control: options.control ?? 'none',
   };

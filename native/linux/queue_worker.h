@@ -43,6 +43,7 @@ struct WorkerConfig {
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket
   std::uint32_t busy_poll_us = 0;  ///< to stay awake when no packet waits
+  std::uint32_t realtime = 0;      ///< priority of SCHED_FIFO; 0: the ordinary scheduler
 };
 
 /** One thread that receives a queue's packets, decides them and answers. */

@@ -46,6 +46,7 @@ export interface Flags {
   receiveBuffer?: number;
   gather?: number;
   busyPoll?: number;
+  realtime?: number;
   withoutHelpers?: true;
   rules?: Options['rules'];
   reinject?: Options['reinject'];
@@ -118,6 +119,7 @@ export const withPackets = (command: Command): Command =>
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)
     .option('--gather <us>', 'sleep after each batch, for larger ones (default: 0)', u32)
     .option('--busy-poll <us>', 'stay awake when no packet waits (default: 0)', u32)
+    .option('--realtime <priority>', 'run queue threads by SCHED_FIFO (default: 0, do not)', u32)
     .addOption(
       choice(
         '--action',

@@ -32,6 +32,7 @@ const SPELLED: Readonly<Record<string, string>> = {
   receiveBuffer: '--receive-buffer',
   gather: '--gather',
   busyPoll: '--busy-poll',
+  realtime: '--realtime',
   netns: '--netns',
   name: '--name',
 };
@@ -164,6 +165,7 @@ function fromFlags(flags: Flags): Partial<Options> {
     receiveBuffer: flags.receiveBuffer,
     gather: flags.gather,
     busyPoll: flags.busyPoll,
+    realtime: flags.realtime,
     rules: flags.rules,
     reinject: flags.reinject,
     control: flags.control,

@@ -50,7 +50,7 @@ describe('NativeEngine', () => {
         'marks',
         'reinject',
       ],
-      ...['queueLength', 'receiveBuffer', 'gather', 'busyPoll', 'netns'],
+      ...['queueLength', 'receiveBuffer', 'gather', 'busyPoll', 'realtime', 'netns'],
     ];
     for (const name of needed) {
       for (const value of [undefined, null, true, Symbol('x'), 10n]) {

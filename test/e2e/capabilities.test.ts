@@ -58,6 +58,16 @@ describe('with CAP_NET_ADMIN alone', { skip }, () => {
     assert.equal(await stateOf(at.node), before);
   });
 
+  test('real time is refused before anything is changed', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const share = ['--cluster-local-node', '1', '--control', 'none', '--realtime', '1'];
+    const { status, stderr } = await asNobody(at, 'run', ...SHARED, ...share).outcome;
+    assert.equal(status, 1);
+    assert.match(stderr, /cannot run a queue thread by SCHED_FIFO 1\b.*CAP_SYS_NICE/i);
+    assert.equal(await stateOf(at.node), before);
+  });
+
   test('a queue that another has is told as taken, though its list may not be read', async () => {
     await using at = await wire();
     const share = ['--cluster-local-node', '1', '--control', 'none', '--json'];

@@ -125,7 +125,7 @@ describe('options from flags', () => {
     const line =
       '-i eth1 --interface eth2:destination -q 4-5 --policy xt_cluster --buckets 64 --own 0-2,9 --cluster-hash-seed 7 --invert ' +
       '--action mark --mark 1/3 --multicast-bit 4 --decided-bit 8 --rules none --reinject repeat --name gw --netns blue ' +
-      '--queue-length 100 --receive-buffer 65536 --gather 50 --busy-poll 60 --without-helpers';
+      '--queue-length 100 --receive-buffer 65536 --gather 50 --busy-poll 60 --realtime 3 --without-helpers';
     assert.deepEqual(optionsOf(line), {
       interfaces: [{ name: 'eth1' }, { name: 'eth2', key: 'destination' }],
       queues: [4, 5],
@@ -144,6 +144,7 @@ describe('options from flags', () => {
       receiveBuffer: 65536,
       gather: 50,
       busyPoll: 60,
+      realtime: 3,
       helpers: false,
     });
   });

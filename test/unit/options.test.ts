@@ -159,6 +159,12 @@ const FIELDS: readonly Field[] = [
     bad: [-1, 0.5, 10_001, ...NO_NUMBERS],
   },
   {
+    name: 'realtime',
+    expected: integer(0, 99),
+    good: [0, 1, 99, undefined],
+    bad: [-1, 0.5, 100, ...NO_NUMBERS],
+  },
+  {
     name: 'netns',
     expected: 'a name under /run/netns, or an absolute path',
     good: ['blue', '/proc/1/ns/net', '/a b', undefined],
