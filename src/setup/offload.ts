@@ -28,7 +28,7 @@ export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign
  */
 export const directMatch = (options: Pick<Options, 'conntrack'>): string =>
   followsConnections(options)
-    ? 'ct direction original ct state { new, established } ct status & expected == 0'
+    ? 'ct direction original ct state new,established ct status & expected == 0'
     : '';
 
 const OWNED = 'owned';
