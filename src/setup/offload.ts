@@ -1,4 +1,3 @@
-import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
 import { runOrThrow } from './exec.js';
@@ -85,7 +84,7 @@ export const ownedFirst = (
   { owned, clean }: Outcomes,
   indexes: readonly number[],
 ): string[] =>
-  !keepsBucket(options)
+  !knowsConnections(options)
     ? []
     : indexes.map((index) =>
         clean === undefined
@@ -95,7 +94,7 @@ export const ownedFirst = (
 
 /** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
 export const knownConnections = (options: Options): string[] =>
-  keepsBucket(options) ? [`ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`] : [];
+  knowsConnections(options) ? [`ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`] : [];
 
 /** Rules before the queue, for packets that may be decided by their address. */
 export function knownSources(options: Options): string[] {
@@ -166,6 +165,10 @@ function keys({ interfaces }: Options): { entering: string; map: string; address
     })),
   );
 }
+
+/** Whether the kernel decides packets of known connections. */
+const knowsConnections = (options: Options): boolean =>
+  options.offload.length > 0 && followsConnections(options);
 
 const followsConnections = ({ conntrack }: Pick<Options, 'conntrack'>): boolean =>
   conntrack !== 'off';

@@ -71,6 +71,13 @@ describe('the rules of offload', () => {
     assert.equal(first({ offload: [] }, 'nft')[0], names);
   });
 
+  test('are none without it, also where connmarks keep buckets', () => {
+    const text = nftTable(options({ offload: [], conntrack: 'mark' }), 'nft', 'queue', {
+      indexes: [3],
+    });
+    assert.doesNotMatch(text, /@|goto|iif 3/);
+  });
+
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
