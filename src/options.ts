@@ -92,8 +92,8 @@ export interface MarkOptions {
   decided?: number;
   /**
    * One bit. Before the queue: the packet goes in its connection's original direction, has no master and
-   * is no ICMP error, so that its own source is the key; with conntrack off, every packet. After it, with offload `sources`: the packet is
-   * foreign, and comes by for its source to be learned before it is dropped.
+   * is no ICMP error, so that its own source is the key; with conntrack off, every packet. After it, with
+   * offload `sources`: the packet is foreign, and comes by for its source to be learned before it is dropped.
    * @default 0x20000000; 0 where `rules` is `none`, until you write such a rule
    */
   direct?: number;
@@ -227,8 +227,9 @@ export interface Options {
   /**
    * Priority by which the queue threads, and no others of the process, run under SCHED_FIFO (sched(7)): ahead of
    * all that is ordinary on their processors, so that verdicts come in time beside other work. 1 to 99, or 0 for
-   * the ordinary scheduler. Needs CAP_SYS_NICE. A processor that a flood keeps busy has little time for anything
-   * else: leave the process another.
+   * the ordinary scheduler. Needs CAP_SYS_NICE. A processor that a flood, or `busyPoll`, keeps busy has little
+   * time for anything else, and Linux takes it from the thread for some milliseconds of each second for what
+   * waits: leave the process another.
    * @default 0
    */
   realtime?: number;

@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../options.js';
+import { hex } from './words.js';
 
 /*
  * Where the rules of policy `clusterip` differ: the target took IPv4 alone, made every packet that it let in
@@ -18,5 +19,3 @@ export function afterClusterip({ marks }: Pick<ResolvedOptions, 'marks'>): strin
     `ct state new ${number} != 0 ct mark set ${shift === 0 ? number : `(${number}) >> ${shift}`}`,
   ];
 }
-
-const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;

@@ -2,6 +2,7 @@ import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { directMatch } from './offload.js';
+import { hex, join } from './words.js';
 
 /*
  * What the rules tell the engine of a packet's connection before the queue, and keep for the connection's
@@ -42,6 +43,3 @@ function bucketBits(options: Options): number[] {
   const width = Math.floor(Math.log2(buckets)) + 1;
   return Array.from({ length: width }, (_, bit) => lowest * 2 ** bit);
 }
-
-const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
-const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');

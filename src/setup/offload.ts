@@ -1,6 +1,7 @@
 import type { ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
 import { runOrThrow } from './exec.js';
+import { hex, join } from './words.js';
 
 /*
  * What the kernel decides by itself: a connection's bucket is kept in its connmark, that of an address in a
@@ -201,6 +202,3 @@ const transaction = (lines: readonly string[]): Command & { input: string } => (
   args: ['-f', '-'],
   input: `${lines.join('\n')}\n`,
 });
-
-const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');
-const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;

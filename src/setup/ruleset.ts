@@ -20,6 +20,7 @@ import {
   type Outcomes,
   type Owning,
 } from './offload.js';
+import { hex, join } from './words.js';
 
 /**
  * What brings packets to the queue: nft's `queue` statement; NFQUEUE in a chain of nft's, where nft_compat
@@ -332,6 +333,4 @@ export function names({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): stri
   });
 }
 
-const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
-const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');
 const lines = (all: readonly string[]): string => `${all.join('\n')}\n`;

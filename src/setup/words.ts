@@ -1,0 +1,5 @@
+/** A mark, as nft and xtables take it. */
+export const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
+
+/** The parts of a rule that there are. */
+export const join = (...parts: string[]): string => parts.filter((part) => part !== '').join(' ');
