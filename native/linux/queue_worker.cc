@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -16,10 +15,6 @@ namespace nfqc {
 namespace {
 
 constexpr int kSendRetries = 100;
-
-/* Behind so many packets at once the next is near: to sleep would have its sender wake us. */
-constexpr int kCrowd = 4;
-constexpr std::uint64_t kCrowdAwakeNs = 5000;
 
 /** Signals belong to the threads of the process that embeds us. */
 void block_all_signals() noexcept {
@@ -149,11 +144,11 @@ void QueueWorker::follow_connections() {
 }
 
 void QueueWorker::loop() {
-  for (int received = 0;;) {
+  for (;;) {
     const std::uint64_t version = table_.version();
     const std::uint64_t deadline = stop_at_.load(std::memory_order_acquire);
     const bool stopping = deadline != kNever;
-    received = stopping ? socket_->receive(QueueSocket::Wait::kNo) : receive(received);
+    const int received = stopping ? socket_->receive(QueueSocket::Wait::kNo) : receive();
     if (received > 0) {
       decide_all(received);
       if (stopping && now_ns() >= deadline) return;
@@ -174,11 +169,9 @@ void QueueWorker::loop() {
   }
 }
 
-int QueueWorker::receive(int last) noexcept {
-  const std::uint64_t awake =
-      std::max(config_.busy_poll_us * std::uint64_t{1000}, last >= kCrowd ? kCrowdAwakeNs : 0);
-  if (awake != 0) {
-    const std::uint64_t awake_until = now_ns() + awake;
+int QueueWorker::receive() noexcept {
+  if (config_.busy_poll_us != 0) {
+    const std::uint64_t awake_until = now_ns() + config_.busy_poll_us * std::uint64_t{1000};
     do {
       const int received = socket_->receive(QueueSocket::Wait::kNo);
       if (received != -EAGAIN) return received;

@@ -87,7 +87,7 @@ class QueueWorker {
   void follow_connections();
   void loop();
   /** Waits for packets; -EAGAIN when none came for as long as the socket waits. */
-  [[nodiscard]] int receive(int last) noexcept;
+  [[nodiscard]] int receive() noexcept;
   /** The socket that stop() wakes, if any. */
   void set_waiting(QueueSocket* socket);
   void decide_all(int datagrams);

@@ -5,7 +5,6 @@ import { afterClusterip, isClusterip } from './clusterip.js';
 import { directRules, keptRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import {
-  directMatch,
   forgetSources,
   KNOWN,
   knownConnections,
@@ -180,8 +179,6 @@ function beforeRules(
   // What shall not be queued leaves here; xtables' rule must be told so.
   const decided = kind === 'xtables' ? options.marks.decided : 0;
   const keep = ~ourBits(options);
-  const most = phase === 'queue' ? plain(options, kind) : [];
-  const bySource = options.offload.includes('sources');
   const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
     ...(phase === 'queue' ? ownedFirst(options, outcomes(options, kind), indexes) : []),
@@ -189,7 +186,6 @@ function beforeRules(
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
     ...(phase === 'queue' ? knownConnections(options) : []),
-    ...(bySource ? [] : most),
     // Nor are neighbour discovery and multicast groups: every node answers for itself.
     ...[
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
@@ -197,7 +193,6 @@ function beforeRules(
     ].map((match) => join(match, passing)),
     ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
     ...(phase === 'queue' ? knownSources(options) : []),
-    ...(bySource ? most : []),
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
@@ -205,28 +200,9 @@ function beforeRules(
     ),
     ...directRules(options),
   ];
-  if (phase === 'queue') rules.push(...queueing(options, kind), ...unqueued(kind));
+  if (phase === 'queue') rules.push(...queueing(options, kind));
   if (phase === 'closed' && !marking) rules.push('drop');
   return rules;
-}
-
-/**
- * What the rules behind it do, in one, for what most packets are: TCP and UDP, in a unicast frame, without a
- * bit of ours, and of a key of their own.
- */
-function plain(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
-  if (isClusterip(options)) return [];
-  const [queue = 'return'] = queueing(options, kind);
-  const clean = `meta mark & ${hex(ourBits(options))} == 0`;
-  const { direct } = options.marks;
-  return [
-    join(
-      `${clean} meta pkttype host meta l4proto 6-17`,
-      directMatch(options),
-      setMark(~0, direct),
-      queue,
-    ),
-  ];
 }
 
 /** What ends the chain before the queue; xtables queues behind it. */
@@ -235,14 +211,12 @@ function queueing(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
     case 'nft':
       return [`queue num ${queueRange(options, '-')}`];
     case 'nft-compat':
-      return [`jump ${TARGET_CHAIN}`];
+      // Nothing passes undecided before the chain has its rule, or without it.
+      return [`jump ${TARGET_CHAIN}`, 'drop'];
     case 'xtables':
       return [];
   }
 }
-
-/** Nothing passes undecided before the chain that queues has its rule, or without it. */
-const unqueued = (kind: Mechanism['kind']): string[] => (kind === 'nft-compat' ? ['drop'] : []);
 
 /** They are nobody's, whatever their header says; to ask for the state is to have the kernel track. */
 const withoutConnection = (marking: boolean, mark: string): string =>

@@ -11,13 +11,7 @@ import {
   xtablesRevert,
   type Step,
 } from '../../src/setup/plan.js';
-import {
-  nftTable,
-  xtablesChain,
-  xtablesRemoval,
-  type Mechanism,
-  type Phase,
-} from '../../src/setup/ruleset.js';
+import { nftTable, xtablesChain, xtablesRemoval, type Mechanism } from '../../src/setup/ruleset.js';
 import { parseChains, parseSave, type Traces, type XtablesTraces } from '../../src/setup/traces.js';
 
 const options = (more: Partial<Options> = {}) =>
@@ -67,10 +61,6 @@ const installation = (
   traces: Traces,
 ): Step[] => planInstallation(resolved, mechanism, facts(traces), false);
 
-/** The rule for most packets, up to where it leads. */
-const most = (ours: string): string =>
-  `meta mark & ${ours} == 0 meta pkttype host meta l4proto 6-17 ct direction original ct state new,established ct status & expected == 0`;
-
 describe('the nft table', () => {
   it('queues under action drop', () => {
     assert.equal(
@@ -79,7 +69,6 @@ describe('the nft table', () => {
 add chain inet nfq-cluster-q0 before-queue { type filter hook prerouting priority -152; policy accept; }
 flush chain inet nfq-cluster-q0 before-queue
 add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
-add rule inet nfq-cluster-q0 before-queue ${most('0xc0000000')} queue num 0-2
 add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ip protocol igmp meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
@@ -103,7 +92,6 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
       'queue',
     );
     assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
-      `${most('0xc0000003')} queue num 0`,
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ip protocol igmp meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ct state invalid,untracked meta mark set meta mark & 0x3ffffffc return',
@@ -133,7 +121,6 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     const marks = { multicast: 0x1000_0000, decided: 0x2000_0000 };
     const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');
     assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
-      `${most('0x3000ffff')} return`,
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ip protocol igmp meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ct state invalid,untracked meta mark set meta mark & 0xcfff0000 | 0x20000000 return',
@@ -141,23 +128,6 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
       'meta pkttype multicast meta mark set meta mark | 0x10000000',
     ]);
     assert.equal(rulesOf(text, 'after-mangle').at(-1), 'meta mark set meta mark & 0xcfffffff');
-  });
-
-  it('asks of most packets no more than it must, where nothing else may decide them', () => {
-    const rules = (more: Partial<Options>, kind: Mechanism['kind'], phase: Phase = 'queue') =>
-      rulesOf(nftTable(options({ rules: 'auto', ...more }), kind, phase), 'before-queue');
-    const [, compat] = rules({}, 'nft-compat');
-    assert.equal(compat, `${most('0xe0000000')} meta mark set meta mark | 0x20000000 jump nfqueue`);
-    const [, stateless] = rules({ conntrack: 'off' }, 'nft');
-    assert.equal(
-      stateless,
-      'meta mark & 0xc0000000 == 0 meta pkttype host meta l4proto 6-17 queue num 0',
-    );
-    const sources = rules({ offload: ['sources'] }, 'nft');
-    const at = sources.findIndex((rule) => rule.includes('6-17'));
-    assert.match(sources[at - 1]!, /@sources6 goto known$/);
-    const clusterip = [...rules({ policy: 'clusterip' }, 'nft'), ...rules({}, 'nft', 'closed')];
-    assert.ok(!clusterip.some((rule) => rule.includes('6-17')));
   });
 
   it('drops once closed under action drop, and lets pass under action mark', () => {
