@@ -43,7 +43,5 @@ export const requireThat = (holds: boolean, reason: string, remedy?: string): vo
   throw new NfqClusterError('ERR_NOT_EXPORTABLE', reason, remedy === undefined ? {} : { remedy });
 };
 
-export const hex = (bits: number): string => `0x${(bits >>> 0).toString(16)}`;
-
 /** ICMPv6 that every node answers for itself: neighbour and multicast listener discovery. */
 export const DISCOVERY = [130, 131, 132, 133, 134, 135, 136, 137, 143];

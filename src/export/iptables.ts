@@ -1,10 +1,5 @@
-import {
-  DISCOVERY,
-  hex,
-  requireAllDestinations,
-  requireThat,
-  type Exportable,
-} from './exportable.js';
+import { DISCOVERY, requireAllDestinations, requireThat, type Exportable } from './exportable.js';
+import { hex } from '../setup/words.js';
 
 /**
  * The rules of the man page, for `iptables-restore --noflush` or `ip6tables-restore --noflush`: mark what is

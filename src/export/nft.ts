@@ -1,11 +1,6 @@
 import type { Key } from '../options.js';
-import {
-  DISCOVERY,
-  hex,
-  requireAllDestinations,
-  requireThat,
-  type Exportable,
-} from './exportable.js';
+import { DISCOVERY, requireAllDestinations, requireThat, type Exportable } from './exportable.js';
+import { hex } from '../setup/words.js';
 
 export interface NftFlags {
   /** Rules for IPv4 alone; IPv6 passes undecided. */
