@@ -21,7 +21,7 @@ const TESTS = [
   'test/e2e/connections-protocols.test.ts',
   'test/e2e/helpers.test.ts',
   'test/e2e/offload.test.ts',
-  'test/e2e/offload-stateless.test.ts',
+  'test/e2e/offload-sources.test.ts',
 ];
 
 function prepareKernel() {

@@ -4,7 +4,7 @@ import type { Policy, ResolvedInterface, Rules } from './options.js';
 /** What tells the original direction of a packet's connection, and its master. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';
 
-/** What the kernel decides by itself: packets of known connections, and those of known sources. */
+/** What the kernel decides by itself: packets of known connections, and those whose own source is the key. */
 export type Offload = 'flows' | 'sources';
 
 interface Given {
@@ -43,10 +43,6 @@ export function resolveConntrack(given: Given, around: Surroundings): ResolvedCo
 /** Whether the rules keep a connection's bucket in its connmark. */
 export const keepsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean =>
   conntrack === 'mark' || (conntrack !== 'off' && offload.length > 0);
-
-/** Whether the engine tells the rules a packet's bucket. */
-export const tellsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean =>
-  conntrack === 'mark' || offload.length > 0;
 
 /** Why the packet's own header alone gives the key; undefined if its connection does. */
 function statelessness({ policy, interfaces }: Surroundings): string | undefined {

@@ -19,7 +19,6 @@ import {
   type Mechanism,
 } from './setup/index.js';
 import { netnsPath } from './setup/exec.js';
-import { learnsForeign } from './setup/offload.js';
 import { rulesName } from './setup/ruleset.js';
 import { StatsReader, type Stats } from './stats.js';
 
@@ -127,7 +126,6 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
-        learnForeign: learnsForeign(options),
         keepsBucket: keepsBucket(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },

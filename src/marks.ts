@@ -1,4 +1,4 @@
-import { tellsBucket } from './conntrack-options.js';
+import { keepsBucket } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import type { MarkOptions, ResolvedOptions } from './options.js';
 
@@ -10,9 +10,9 @@ type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function resolveMarks(given: Given | undefined, use: Use): ResolvedOptions['marks'] {
-  const carried = use.policy === 'clusterip' || tellsBucket(use);
+  const carried = use.policy === 'clusterip' || use.offload.length > 0 || keepsBucket(use);
   if (!carried) refuse('marks.bucket', given?.bucket, CARRIED);
-  const directed = use.conntrack !== 'off' || use.offload.length > 0;
+  const directed = use.conntrack !== 'off';
   if (!directed) refuse('marks.direct', given?.direct, FOLLOWED);
   const marks = {
     owned: given?.owned ?? { value: 0xffff, mask: 0xffff },
@@ -39,7 +39,7 @@ export function resolveMarks(given: Given | undefined, use: Use): ResolvedOption
 }
 
 const CARRIED = "It belongs to policy 'clusterip', conntrack 'mark' and offload.";
-const FOLLOWED = 'It belongs to a conntrack that is not off, and to offload.';
+const FOLLOWED = 'It belongs to a conntrack that is not off.';
 
 /** A rule of the user's own that sets the bit is not to be presumed. */
 const directOf = ({ rules }: Use): number => (rules === 'none' ? 0 : 0x2000_0000);

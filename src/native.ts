@@ -86,8 +86,6 @@ export interface Layout {
 export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
   /** A path, or '' for the process's own namespace. */
   netns: string;
-  /** Whether foreign packets pass too, with the mark `direct`, for rules to learn their source. */
-  learnForeign: boolean;
   /** Whether the rules keep the bucket in the connmark, where an earlier engine's are then cleared. */
   keepsBucket: boolean;
   /** The nft table whose counters tell what the kernel decided by itself; '' if it decides nothing. */

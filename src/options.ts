@@ -92,8 +92,7 @@ export interface MarkOptions {
   decided?: number;
   /**
    * One bit. Before the queue: the packet goes in its connection's original direction, has no master and
-   * is no ICMP error, so that its own source is the key; with conntrack off, every packet. After it, with
-   * offload `sources`: the packet is foreign, and comes by for its source to be learned before it is dropped.
+   * is no ICMP error, so that its own source is the key. Not where conntrack is off.
    * @default 0x20000000; 0 where `rules` is `none`, until you write such a rule
    */
   direct?: number;
@@ -172,8 +171,8 @@ export interface Options {
   helpers?: boolean;
   /**
    * What the kernel decides by itself, without the queue. `flows`: packets of connections whose bucket is
-   * known, kept in the connmark. `sources`: also new connections of sources whose bucket is known; where
-   * conntrack is off, all packets of such an address, and `flows` is refused. What is owned is then a set of
+   * known, kept in the connmark. `sources`: also new connections, whose source the kernel hashes by nft's
+   * jhash; where conntrack is off, all packets, and `flows` is refused. What is owned is then a set of
    * the nft table, whose elements end with the ownership. Needs `rules`, and another policy than
    * `clusterip`. docs/connections.md says what it costs.
    * @default []

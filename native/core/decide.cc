@@ -89,17 +89,13 @@ bool is_fixed(const DecisionConfig& config, const Reading& reading, bool owned) 
 void conclude(const DecisionConfig& config, const Packet& packet, bool owned, bool fixed,
               Decision& decision) noexcept {
   const MarkBits& bits = config.marks;
-  const bool learned = !owned && config.learn_foreign && (packet.mark & bits.direct) != 0 &&
-                       decision.bucket != kNoBucket;
-  const bool passes = owned || learned || config.action == Action::kMark;
-  if (!passes) {
+  if (!owned && config.action == Action::kDrop) {
     decision.verdict = NF_DROP;
     decision.mark = packet.mark;
     return;
   }
   std::uint32_t mark = packet.mark & ~(bits.owned_mask | bits.bucket_mask | bits.direct);
   if (owned) mark |= bits.owned_value & bits.owned_mask;
-  if (learned) mark |= bits.direct;
   if (!fixed) mark &= ~bits.multicast;
   if (bits.bucket_mask != 0 && decision.bucket != kNoBucket) {
     mark |= (decision.bucket + 1) << std::countr_zero(bits.bucket_mask) & bits.bucket_mask;

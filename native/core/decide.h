@@ -42,8 +42,7 @@ struct MarkBits {
   std::uint32_t decided = 0;      ///< 0 unless packets are reinjected by NF_REPEAT
   std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: not said
   bool bucket_in = false;         ///< the rules bring the bucket in the same bits, if they know it
-  std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key; out:
-                                  ///< foreign, see learn_foreign
+  std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key
 };
 
 /** All that a decision depends on besides the packet and the ownership. */
@@ -55,8 +54,6 @@ struct DecisionConfig {
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
   Connections connections = Connections::kOff;
-  /** Foreign packets whose source is the key pass, with `marks.direct`, for rules to learn. */
-  bool learn_foreign = false;
   /** Whether helpers may await connections, so that what they announce must be heard. */
   bool helpers = true;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does

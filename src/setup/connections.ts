@@ -1,7 +1,6 @@
 import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { directMatch } from './offload.js';
 import { hex, join } from './words.js';
 
 /*
@@ -11,6 +10,12 @@ import { hex, join } from './words.js';
 
 type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack' | 'offload'>;
 
+/**
+ * Matches packets whose own source is the key: that go in their connection's original direction, are no ICMP
+ * error, and have no master.
+ */
+const DIRECT = 'ct direction original ct state new,established ct status & expected == 0';
+
 /** Whether a packet must be of a connection to be owned; a rule that says so makes the kernel track all. */
 export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'policy'>): boolean =>
   options.conntrack !== 'off' || isClusterip(options);
@@ -19,9 +24,7 @@ export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'pol
 export function directRules(options: Options): string[] {
   const { direct } = options.marks;
   return [
-    ...(direct === 0
-      ? []
-      : [join(directMatch(options), `meta mark set meta mark | ${hex(direct)}`)]),
+    ...(direct === 0 ? [] : [join(DIRECT, `meta mark set meta mark | ${hex(direct)}`)]),
     // What is offloaded does not come here once its bucket is known.
     ...(options.offload.length > 0 ? [] : bucketBits(options)).map(
       (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,

@@ -4,14 +4,9 @@ import { runOrThrow } from './exec.js';
 import { hex, join } from './words.js';
 
 /*
- * What the kernel decides by itself: a connection's bucket is kept in its connmark, that of an address in a
- * map, and the buckets owned are a set, so that a change of ownership is one transaction on one set.
+ * What the kernel decides by itself: a connection's bucket is kept in its connmark, an address is hashed by
+ * nft's own jhash, and the buckets owned are a set, so that a change of ownership is one transaction on it.
  */
-
-type Options = Pick<
-  ResolvedOptions,
-  'marks' | 'offload' | 'action' | 'name' | 'netns' | 'conntrack' | 'interfaces'
->;
 
 /** What is owned, and the milliseconds until that ends: Infinity if never, 0 if it is over. */
 export interface Owning {
@@ -22,47 +17,21 @@ export interface Owning {
 /** Named counters of our nft table: packets that the kernel has decided by itself. */
 export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
-/**
- * Matches packets whose own address is the key: that go in their connection's original direction, are no ICMP
- * error, and have no master. Where connections are not followed, it is the key of every packet.
- */
-export const directMatch = (options: Pick<Options, 'conntrack'>): string =>
-  followsConnections(options)
-    ? 'ct direction original ct state new,established ct status & expected == 0'
-    : '';
-
 const OWNED = 'owned';
-const FAMILIES = [
-  { map: 'sources4', type: 'ipv4_addr', source: 'ip saddr', destination: 'ip daddr' },
-  { map: 'sources6', type: 'ipv6_addr', source: 'ip6 saddr', destination: 'ip6 daddr' },
-] as const;
-
-/** A flood of invented sources fills the maps, and then passes by the queue as without them. */
-const MAX_SOURCES = 65_536;
-const SOURCE_TIMEOUT = '1m';
-
-/** Whether the engine is to pass foreign packets too, marked `direct`, for the rules to learn the source and drop. */
-export const learnsForeign = ({ offload, action }: Pick<Options, 'offload' | 'action'>): boolean =>
-  offload.includes('sources') && action === 'drop';
+/** As nft names a packet's addresses, and the first 32 bits of an IPv6 one. */
+const FIELDS = {
+  source: { ip: 'ip saddr', ip6: 'ip6 saddr', firstWord: '@nh,64,32' },
+  destination: { ip: 'ip daddr', ip6: 'ip6 daddr', firstWord: '@nh,192,32' },
+} as const;
 
 /** What the rules refer to, as lines of the table's transaction. */
-export function offloadObjects({ offload }: Options, table: string): string[] {
+export function offloadObjects({ offload }: ResolvedOptions, table: string): string[] {
   if (offload.length === 0) return [];
   return [
     ...Object.values(OFFLOADED).map((counter) => `add counter ${table} ${counter}`),
     `add set ${table} ${OWNED} { type mark; flags timeout; }`,
-    ...(offload.includes('sources')
-      ? FAMILIES.map(
-          ({ map, type }) =>
-            `add map ${table} ${map} { type ${type} : mark; flags dynamic,timeout; size ${MAX_SOURCES}; timeout ${SOURCE_TIMEOUT}; }`,
-        )
-      : []),
   ];
 }
-
-/** Forgets the buckets of sources: those of another seed would be others. */
-export const forgetSources = ({ offload }: Options, table: string): string[] =>
-  offload.includes('sources') ? FAMILIES.map(({ map }) => `flush map ${table} ${map}`) : [];
 
 /** The chain that decides packets whose bucket is known. */
 export const KNOWN = 'known';
@@ -72,8 +41,6 @@ export interface Outcomes {
   /** The statement for what is owned. */
   owned: string;
   foreign: string;
-  /** Matches packets that are left as they are if they are owned; none where `owned` says more than that. */
-  clean?: string;
 }
 
 /**
@@ -81,64 +48,69 @@ export interface Outcomes {
  * as can be. What they miss comes to the rules behind them: an index may be another interface's by now.
  */
 export const ownedFirst = (
-  options: Options,
-  { owned, clean }: Outcomes,
+  options: ResolvedOptions,
+  { owned }: Outcomes,
   indexes: readonly number[],
 ): string[] =>
   !knowsConnections(options)
     ? []
-    : indexes.map((index) =>
-        clean === undefined
-          ? `iif ${index} ${ofOwned(options)} ${owned}`
-          : `iif ${index} ${clean} ${ofOwned(options)} return`,
+    : indexes.map((index) => `iif ${index} ${ofOwned(options)} ${owned}`);
+
+/**
+ * Rules before the queue, ahead of all that a packet of a connection can be spared. Neighbour discovery, which
+ * is nobody's to drop, has no connection; IGMP has.
+ */
+export const knownConnections = (options: ResolvedOptions): string[] =>
+  !knowsConnections(options)
+    ? []
+    : [
+        ...hashed(options, ({ ipv4, match }) =>
+          join(match, ipv4 ? 'ip protocol != igmp' : '', 'ct state new ct mark 0'),
+        ),
+        `ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`,
+      ];
+
+/** Rules before the queue where no connection is followed: each packet's own address is the key. */
+export const knownAddresses = (options: ResolvedOptions): string[] =>
+  followsConnections(options) ? [] : hashed(options, ({ match }) => join(match, 'meta mark 0'));
+
+/**
+ * Rules that hash the key of what is matched, as the engine would. Only where all of a mark is 0, since nft
+ * cannot set a part of it from an expression.
+ */
+const hashed = (options: ResolvedOptions, matching: (key: KeyField) => string): string[] =>
+  !options.offload.includes('sources')
+    ? []
+    : keyFields(options).map((key) =>
+        join(
+          matching(key),
+          `${markOf(options)} set ${bucketMark(options, key.field)} goto ${KNOWN}`,
+        ),
       );
 
-/** A rule before the queue, ahead of all that a packet of a known connection can be spared. */
-export const knownConnections = (options: Options): string[] =>
-  knowsConnections(options) ? [`ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`] : [];
+/** The bits of `marks.bucket` that say the field's bucket, by nft's own jhash. */
+const bucketMark = ({ marks, buckets, hashSeed }: ResolvedOptions, field: string): string =>
+  `jhash ${field} mod ${buckets} seed ${hex(hashSeed)} offset 1 << ${lowestBit(marks.bucket)}`;
 
-/** Rules before the queue, for packets that may be decided by their address. */
-export function knownSources(options: Options): string[] {
-  if (!options.offload.includes('sources')) return [];
-  // Only where the whole mark is 0: nft before 1.1.2 cannot set a part of it from a map.
-  const fresh = followsConnections(options) ? 'ct state new ct mark 0' : 'meta mark 0';
-  return keys(options).map(({ entering, map, address }) =>
-    join(entering, fresh, `${markOf(options)} set ${address} map @${map} goto ${KNOWN}`),
-  );
-}
+const lowestBit = (mask: number): number => 31 - Math.clz32(mask & -mask);
 
 /** The rules of that chain. */
-export const knownRules = (options: Options, { owned, foreign }: Outcomes): string[] =>
+export const knownRules = (options: ResolvedOptions, { owned, foreign }: Outcomes): string[] =>
   options.offload.length === 0
     ? []
     : [`${ofOwned(options)} ${owned}`, `counter name ${OFFLOADED.foreign} ${foreign}`];
 
 /** Matches owned packets whose bucket is in that mark, and counts them. */
-const ofOwned = (options: Options): string =>
+const ofOwned = (options: ResolvedOptions): string =>
   `${markOf(options)} & ${hex(options.marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned}`;
 
 /** The mark that tells a packet's bucket before the queue. */
-const markOf = (options: Options): string =>
+const markOf = (options: ResolvedOptions): string =>
   followsConnections(options) ? 'ct mark' : 'meta mark';
-
-/** Rules behind the queue. A foreign packet that the engine let by to be learned ends here. */
-export function learningRules(options: Options): string[] {
-  const { marks, offload } = options;
-  if (!offload.includes('sources')) return [];
-  const bucket = `meta mark & ${hex(marks.bucket)}`;
-  return [
-    ...keys(options).map(({ entering, map, address }) =>
-      join(entering, directMatch(options), `update @${map} { ${address} : ${bucket} }`),
-    ),
-    ...(learnsForeign(options)
-      ? [`meta mark & ${hex(marks.direct)} == ${hex(marks.direct)} drop`]
-      : []),
-  ];
-}
 
 /** Lines of a transaction that make the set what is owned; the timeouts end before the ownership does. */
 export function ownedLines(
-  { marks, offload }: Options,
+  { marks, offload }: ResolvedOptions,
   table: string,
   owned: readonly number[],
   timeout: number,
@@ -155,23 +127,33 @@ export function ownedLines(
   ];
 }
 
-/** The addresses that are keys, each with its map; the interface is matched where not all have the same key. */
-function keys({ interfaces }: Options): { entering: string; map: string; address: string }[] {
+/** Where a packet's key is. */
+interface KeyField {
+  field: string;
+  ipv4: boolean;
+  /** What the field does not imply: the interface where not all have the same key, and the family. */
+  match: string;
+}
+
+function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
   const alike = interfaces.every(({ key }) => key === interfaces[0]!.key);
-  return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) =>
-    FAMILIES.map(({ map, ...addresses }) => ({
-      entering: alike ? '' : `iifname "${name}"`,
-      map,
-      address: addresses[key],
-    })),
-  );
+  return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) => {
+    const entering = alike ? '' : `iifname "${name}"`;
+    const { ip, ip6, firstWord } = FIELDS[key];
+    return [
+      { field: ip, ipv4: true, match: entering },
+      policy === 'xt_cluster'
+        ? { field: firstWord, ipv4: false, match: join(entering, 'meta nfproto ipv6') }
+        : { field: ip6, ipv4: false, match: entering },
+    ];
+  });
 }
 
 /** Whether the kernel decides packets of known connections. */
-const knowsConnections = (options: Options): boolean =>
+const knowsConnections = (options: ResolvedOptions): boolean =>
   options.offload.length > 0 && followsConnections(options);
 
-const followsConnections = ({ conntrack }: Pick<Options, 'conntrack'>): boolean =>
+const followsConnections = ({ conntrack }: Pick<ResolvedOptions, 'conntrack'>): boolean =>
   conntrack !== 'off';
 
 /**
@@ -186,7 +168,11 @@ const MARGIN_MS = 100;
  * Makes the set what is owned, in one transaction; again, where that took longer than the margin.
  * @throws NfqClusterError what `runOrThrow` throws; then the set is as it was
  */
-export async function setOwned(options: Options, table: string, owning: Owning): Promise<void> {
+export async function setOwned(
+  options: ResolvedOptions,
+  table: string,
+  owning: Owning,
+): Promise<void> {
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
     const remaining = owning.remaining();
     const lines = ownedLines(options, table, owning.owned, remaining - margin);

@@ -36,6 +36,7 @@ const baseOf = (options: ResolvedOptions): string[] =>
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
   const base = baseOf(options);
   await checkNft(base, options.netns);
+  if (options.offload.includes('sources')) await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
   const queue = await run('nft', ['--check', '-f', '-'], {
@@ -54,13 +55,20 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
   );
 }
 
+async function requireJhash(netns: string | undefined): Promise<void> {
+  if (await hasJhash(netns)) return;
+  throw new NfqClusterError('ERR_RULES', 'nft of this kernel has no jhash', {
+    remedy: "Use a kernel with CONFIG_NFT_HASH, or another offload than 'sources'",
+  });
+}
+
 /**
- * Whether nft can hash addresses, as rules of nodes without an engine do.
+ * Whether nft can hash addresses, as rules of nodes without an engine do, and those of offload `sources`.
  * @throws NfqClusterError what `chooseMechanism` throws
  */
 export async function hasJhash(netns: string | undefined): Promise<boolean> {
   await checkNft([FOR_HOST], netns);
-  const rule = 'meta mark set jhash ip saddr mod 2 seed 0x1';
+  const rule = 'meta mark set jhash ip saddr mod 2 seed 0x1 offset 1 << 1';
   const input = nftChain(rule);
   return (await run('nft', ['--check', '-f', '-'], { input, netns })).status === 0;
 }

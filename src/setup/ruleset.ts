@@ -1,17 +1,14 @@
-import { tellsBucket } from '../conntrack-options.js';
+import { keepsBucket } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import { directRules, keptRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import {
-  forgetSources,
   KNOWN,
+  knownAddresses,
   knownConnections,
   knownRules,
-  knownSources,
-  learningRules,
-  learnsForeign,
   marginOf,
   offloadObjects,
   ownedFirst,
@@ -130,10 +127,7 @@ export const tableName = (options: Pick<ResolvedOptions, 'name'>): string =>
 
 function ownershipLines(options: ResolvedOptions, table: string, owning: Owning): string[] {
   const remaining = owning.remaining();
-  return [
-    ...forgetSources(options, table),
-    ...ownedLines(options, table, owning.owned, remaining - marginOf(remaining)),
-  ];
+  return [...ownedLines(options, table, owning.owned, remaining - marginOf(remaining))];
 }
 
 /**
@@ -143,7 +137,7 @@ function ownershipLines(options: ResolvedOptions, table: string, owning: Owning)
 export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boolean): string {
   const chain = rulesName(options);
   const target = xtablesTarget(options, phase);
-  const { decided, direct, multicast } = options.marks;
+  const { decided, multicast } = options.marks;
   const undecided = `-m mark ! --mark ${hex(decided)}/${hex(decided)}`;
   return lines([
     '*mangle',
@@ -151,10 +145,6 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
     ...(jump ? [`-I PREROUTING 1 -j ${chain}`] : []),
     ...names(options).flatMap((name) => [
       ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
-      // It ends behind mangle, and is not for the user's rules to see.
-      ...(learnsForeign(options)
-        ? [`-A ${chain} -i ${name} -m mark --mark ${hex(direct)}/${hex(direct)} -j ACCEPT`]
-        : []),
       // A decided packet comes by again, and the user's next rule shall see no bit of ours but what is needed.
       `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(isClusterip(options) ? decided : decided | multicast)}`,
     ]),
@@ -192,7 +182,7 @@ function beforeRules(
       'ip protocol igmp',
     ].map((match) => join(match, passing)),
     ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
-    ...(phase === 'queue' ? knownSources(options) : []),
+    ...(phase === 'queue' ? knownAddresses(options) : []),
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
@@ -232,9 +222,8 @@ function afterRules(options: ResolvedOptions): string[] {
       : [`meta pkttype != multicast meta mark & ${hex(ourBits(options))} == 0 return`]),
     otherInterfaces(options),
     ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
-    // Without a bucket there is nothing to learn, or to keep: the engine did not decide the packet.
-    ...(tellsBucket(options) ? [join(`meta mark & ${hex(bucket)} == 0`, clear, 'return')] : []),
-    ...learningRules(options),
+    // What has a bucket keeps it; and by then these bits of the mark need not be the engine's.
+    ...(keepsBucket(options) ? [join(`ct mark & ${hex(bucket)} != 0`, clear, 'return')] : []),
     ...keptRules(options),
     clear,
   ];
@@ -249,8 +238,8 @@ function outcomes(
   const ours = ourBits({ ...options, marks, action });
   const pass = (set: number): string => join(setMark(~ours, decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
-  const clean = decided === 0 ? { clean: `meta mark & ${hex(ours)} == 0` } : {};
-  return { owned: pass(0), foreign: 'drop', ...clean };
+  // Bits of ours that somebody else has set are cleared behind the queue.
+  return { owned: decided === 0 ? 'return' : pass(0), foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

@@ -316,32 +316,5 @@ TEST(NeedsLookup, OnlyWhatNeitherItsMarkNorItsMessageTells) {
   EXPECT_FALSE(needed(0));
 }
 
-TEST(Decide, LetsForeignSourcesByToBeLearnedOnlyWhereTheRulesSayThatTheSourceIsTheKey) {
-  for (const std::uint32_t pass : {std::uint32_t{NF_ACCEPT}, std::uint32_t{NF_REPEAT}}) {
-    DecisionConfig config = config_for(Action::kDrop, pass);
-    config.connections = Connections::kQueue;
-    config.marks.direct = 0x20000000;
-    config.marks.bucket_mask = 0x03ff0000;
-    config.learn_foreign = true;
-    const std::uint32_t bucket = config.hashing.bucket(key("10.0.0.1"));
-    const Arrival direct("10.0.0.1", "192.0.2.1", 0x20000005);
-    const Arrival other("10.0.0.1", "192.0.2.1", 0x5);
-
-    const Decision learned = decide(config, owning_all_but(bucket), kNow, direct.packet);
-    EXPECT_EQ(learned.outcome, Outcome::kForeign);
-    EXPECT_EQ(learned.verdict, pass);
-    EXPECT_EQ(learned.mark & ~kDecided, 0x20000005 | (bucket + 1) << 16);
-
-    const Decision owned = decide(config, owning(bucket), kNow, direct.packet);
-    EXPECT_EQ(owned.mark & ~kDecided, 0x5 | (bucket + 1) << 16);
-
-    EXPECT_EQ(decide(config, owning_all_but(bucket), kNow, other.packet).verdict,
-              static_cast<std::uint32_t>(NF_DROP));
-    config.learn_foreign = false;
-    EXPECT_EQ(decide(config, owning_all_but(bucket), kNow, direct.packet).verdict,
-              static_cast<std::uint32_t>(NF_DROP));
-  }
-}
-
 }  // namespace
 }  // namespace nfqc

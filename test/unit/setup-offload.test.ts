@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
 import { marginOf, ownedLines } from '../../src/setup/offload.js';
-import { nftTable, xtablesChain, type Mechanism, type Phase } from '../../src/setup/ruleset.js';
+import { nftTable, type Mechanism, type Phase } from '../../src/setup/ruleset.js';
 
 const options = (more: Partial<Options> = {}): ResolvedOptions =>
   resolveOptions({
@@ -21,26 +21,41 @@ const rulesOf = (text: string, chain: string): string[] =>
     .filter((line) => line.startsWith('add rule ') && line.split(' ')[4] === chain)
     .map((line) => line.split(' ').slice(5).join(' '));
 
-const INVALID = 'ct state invalid,untracked drop';
 const OWNED = 'ct mark & 0x3ff0000 @owned counter name offloaded-owned';
 const FOREIGN = 'counter name offloaded-foreign';
 
 describe('the rules of offload', () => {
-  test('decide known connections ahead of all else, and known sources behind what is INVALID', () => {
+  test('decide new connections by their source, and known ones by their bucket, ahead of all else', () => {
     const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue');
     const rules = rulesOf(text, 'before-queue');
-    assert.deepEqual(rules.slice(0, 2), [
+    const bucket = 'mod 2 seed 0x1 offset 1 << 16 goto known';
+    assert.deepEqual(rules.slice(0, 4), [
       'iifname != "eth1" return',
+      `ip protocol != igmp ct state new ct mark 0 ct mark set jhash ip saddr ${bucket}`,
+      `ct state new ct mark 0 ct mark set jhash ip6 saddr ${bucket}`,
       'ct mark & 0x3ff0000 != 0 goto known',
     ]);
-    const source = 'ct state new ct mark 0 ct mark set ip saddr map @sources4 goto known';
-    assert.equal(rules.indexOf(source), rules.indexOf(INVALID) + 1);
     assert.equal(rules.at(-1), 'queue num 0');
-    assert.deepEqual(rulesOf(text, 'known'), [
-      `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
-      `${FOREIGN} drop`,
-    ]);
-    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /sources/);
+    assert.deepEqual(rulesOf(text, 'known'), [`${OWNED} return`, `${FOREIGN} drop`]);
+    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /jhash/);
+  });
+
+  test('hash as the policy does, into the bits of the mark', () => {
+    const given = resolveOptions({
+      interfaces: ['eth1'],
+      hashSeed: 1,
+      buckets: 7,
+      ownership: { buckets: [0] },
+      policy: 'xt_cluster',
+      rules: 'auto',
+      offload: ['sources'],
+      marks: { bucket: 0xe, owned: { value: 1, mask: 1 } },
+    });
+    const rules = rulesOf(nftTable(given, 'nft', 'queue'), 'before-queue');
+    assert.equal(
+      rules[2],
+      'meta nfproto ipv6 ct state new ct mark 0 ct mark set jhash @nh,64,32 mod 7 seed 0x1 offset 1 << 1 goto known',
+    );
   });
 
   test('mark what is owned, and tell xtables not to queue it', () => {
@@ -51,18 +66,14 @@ describe('the rules of offload', () => {
     ]);
   });
 
-  test('pass what is owned before they ask for a name, and leave it as it is where they can', () => {
+  test('pass what is owned before they ask for a name', () => {
     const first = (more: Partial<Options>, kind: Mechanism['kind'], phase: Phase = 'queue') =>
       rulesOf(
         nftTable(options(more), kind, phase, { indexes: [3, 7] }),
         `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
       ).slice(0, 3);
     const names = 'iifname != "eth1" return';
-    assert.deepEqual(first({}, 'nft'), [
-      `iif 3 meta mark & 0xe3ff0000 == 0 ${OWNED} return`,
-      `iif 7 meta mark & 0xe3ff0000 == 0 ${OWNED} return`,
-      names,
-    ]);
+    assert.deepEqual(first({}, 'nft'), [`iif 3 ${OWNED} return`, `iif 7 ${OWNED} return`, names]);
     const decided = 'meta mark set meta mark & 0x1c00ffff | 0x80000000 return';
     assert.equal(first({}, 'xtables')[0], `iif 3 ${OWNED} ${decided}`);
     const marked = 'meta mark set meta mark & 0x1c000000 | 0xffff return';
@@ -81,71 +92,59 @@ describe('the rules of offload', () => {
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
-      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned|@sources)/);
+      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned|jhash)/);
     }
   });
 
-  test('learn sources behind the queue, and drop there what is foreign, unseen by xtables', () => {
-    const sources = options({ offload: ['sources'] });
-    const rules = rulesOf(nftTable(sources, 'nft', 'queue'), 'after-queue');
-    const learning = rules.findIndex((rule) => rule.includes('update @sources4'));
+  test('keep the bucket behind the queue, once, whatever the mark says later', () => {
+    const rules = rulesOf(nftTable(options(), 'nft', 'queue'), 'after-queue');
+    const first = rules.findIndex((rule) => rule.includes('ct mark set'));
     assert.equal(
-      rules[learning - 1],
-      'meta mark & 0x3ff0000 == 0 meta mark set meta mark & 0x1c00ffff return',
+      rules[first - 1],
+      'ct mark & 0x3ff0000 != 0 meta mark set meta mark & 0x1c00ffff return',
     );
-    assert.match(rules[learning + 1]!, /update @sources6/);
-    assert.equal(rules[learning + 2], 'meta mark & 0x20000000 == 0x20000000 drop');
-    const seen = '-A nfq-cluster-q0 -i eth1 -m mark --mark 0x20000000/0x20000000 -j ACCEPT';
-    assert.ok(xtablesChain(sources, 'queue', false).split('\n').includes(seen));
-    const marking = options({ offload: ['sources'], action: 'mark' });
-    assert.doesNotMatch(nftTable(marking, 'nft', 'queue'), /== 0x20000000 drop/);
-    assert.doesNotMatch(xtablesChain(marking, 'queue', false), /ACCEPT/);
   });
 
-  test('decide by known sources, and learn all, where no connection is followed', () => {
+  test('decide by addresses alone where no connection is followed, behind what is nobody’s to drop', () => {
     const given = { offload: ['sources'], conntrack: 'off' } as const;
     const text = nftTable(options(given), 'nft', 'queue', { indexes: [3] });
     assert.doesNotMatch(text, /\bct\b/);
     const before = rulesOf(text, 'before-queue');
     const igmp = before.findIndex((rule) => rule.includes('igmp'));
+    const bucket = 'mod 2 seed 0x1 offset 1 << 16 goto known';
     assert.deepEqual(before.slice(igmp + 1, igmp + 3), [
-      'meta mark 0 meta mark set ip saddr map @sources4 goto known',
-      'meta mark 0 meta mark set ip6 saddr map @sources6 goto known',
+      `meta mark 0 meta mark set jhash ip saddr ${bucket}`,
+      `meta mark 0 meta mark set jhash ip6 saddr ${bucket}`,
     ]);
-    assert.deepEqual(before.slice(-2), ['meta mark set meta mark | 0x20000000', 'queue num 0']);
     assert.deepEqual(rulesOf(text, 'known'), [
-      'meta mark & 0x3ff0000 @owned counter name offloaded-owned meta mark set meta mark & 0x1c00ffff return',
+      'meta mark & 0x3ff0000 @owned counter name offloaded-owned return',
       `${FOREIGN} drop`,
     ]);
-    const after = rulesOf(text, 'after-queue');
-    assert.ok(after.includes('update @sources4 { ip saddr : meta mark & 0x3ff0000 }'));
   });
 
   test('take each side of a stateless gateway by its own key', () => {
     const interfaces = ['eth1', { name: 'eth2', key: 'destination' }] as const;
     const text = nftTable(options({ offload: ['sources'], interfaces }), 'nft', 'queue');
-    const by = (word: string): string[] =>
-      ['before-queue', 'after-queue'].flatMap((chain) =>
-        rulesOf(text, chain).filter((rule) => rule.includes(word)),
-      );
-    assert.deepEqual(by('@sources4'), [
-      'iifname "eth1" meta mark 0 meta mark set ip saddr map @sources4 goto known',
-      'iifname "eth2" meta mark 0 meta mark set ip daddr map @sources4 goto known',
-      'iifname "eth1" update @sources4 { ip saddr : meta mark & 0x3ff0000 }',
-      'iifname "eth2" update @sources4 { ip daddr : meta mark & 0x3ff0000 }',
-    ]);
-    assert.equal(by('@sources6').length, 4);
+    const rules = rulesOf(text, 'before-queue').filter((rule) => rule.includes('jhash'));
+    assert.deepEqual(
+      rules.map((rule) => rule.split(' mod ')[0]),
+      [
+        'iifname "eth1" meta mark 0 meta mark set jhash ip saddr',
+        'iifname "eth1" meta mark 0 meta mark set jhash ip6 saddr',
+        'iifname "eth2" meta mark 0 meta mark set jhash ip daddr',
+        'iifname "eth2" meta mark 0 meta mark set jhash ip6 daddr',
+      ],
+    );
   });
 
   test('leave what is owned alone unless an engine says it', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
     const owning = { owned: [0, 1], remaining: () => 1000 };
-    const text = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', { owning });
+    const text = nftTable(options(), 'nft', 'queue', { owning });
     assert.match(
       text,
       /^flush set inet nfq-cluster-q0 owned\nadd element inet nfq-cluster-q0 owned \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,
     );
-    assert.match(text, /^flush map inet nfq-cluster-q0 sources4$/m);
   });
 });
 

@@ -1,0 +1,181 @@
+/* What the kernel decides by a packet's own address: each packet, as the engine would. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { range } from '../../src/buckets.js';
+import { Hasher, open, type Engine, type Options } from '../../src/index.js';
+import { inject } from '../support/inject.js';
+import { icmp, ip, udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+import { CLUSTER, CLUSTER_MAC, NODE, wire, type Wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+const HASHING = { totalNodes: 2, hashSeed: 7 } as const;
+
+/** What comes behind our rules, and how. */
+const ARRIVALS = `table inet seen {
+  counter passed { }
+  counter host { }
+  counter marked { }
+  counter user { }
+  chain behind {
+    type filter hook prerouting priority 100
+    meta l4proto udp meta pkttype host counter name host
+    meta l4proto udp meta mark 0xffff counter name marked
+    meta l4proto udp meta mark 0x1 counter name user
+    meta l4proto udp meta mark & 0xffff0000 == 0 counter name passed
+  }
+}`;
+
+const DISCOVERY = `table inet seen {
+  counter groups { }
+  counter neighbours { }
+  counter datagrams { }
+  chain behind {
+    type filter hook prerouting priority 100
+    ip protocol igmp counter name groups
+    icmpv6 type nd-neighbor-solicit ip6 saddr fd01::30-fd01::39 counter name neighbours
+    meta l4proto udp counter name datagrams
+  }
+}`;
+
+const TARGET = 'fd0100000000000000000000000000ff';
+
+/** Marks that a rule of the user's sets, with bits that are ours; of the packet, or of the connection as well. */
+const USER = {
+  off: `table inet user {
+  chain before { type filter hook prerouting priority -300; meta l4proto udp meta mark set 0x40aa0001; }
+}`,
+  auto: `table inet user {
+  chain before { type filter hook prerouting priority -160; meta l4proto udp meta mark set 0x40aa0001 ct mark set 1; }
+}`,
+};
+
+async function arrivals({ node }: Wire): Promise<Record<string, number>> {
+  const listed = await node.run('nft', ['list', 'counters', 'table', 'inet', 'seen']);
+  const counters = listed.matchAll(/counter (\S+) \{\s+packets (\d+)/g);
+  return Object.fromEntries([...counters].map(([, name, count]) => [name!, Number(count)]));
+}
+
+const decisions = (engine: Engine): number => {
+  const { received, offloadedOwned, offloadedForeign } = engine.stats();
+  return received + offloadedOwned + offloadedForeign;
+};
+
+const arrival = (family: number, at: number): string =>
+  family === 4 ? `10.1.0.${at + 30}` : `fd01::${at + 30}`;
+
+/** Addresses that differ where policy `xt_cluster` looks, too. */
+const remote = (family: number, at: number): string =>
+  family === 4 ? `10.64.${at}.7` : `2001:${(at + 0x100).toString(16)}::7`;
+
+const datagrams = (sources: readonly string[]): Buffer[] =>
+  sources.map((src) =>
+    udp({ src, dst: src.includes(':') ? CLUSTER.ipv6 : CLUSTER.ipv4, ethDst: CLUSTER_MAC }),
+  );
+
+const offloading = (
+  { node }: Wire,
+  more: Pick<Options, 'hashSeed' | 'ownership'> & Partial<Options>,
+): Options => ({
+  interfaces: ['eth0'],
+  offload: ['sources'],
+  netns: node.path,
+  rules: 'auto',
+  ...more,
+});
+
+describe('offload of sources', { skip }, () => {
+  for (const conntrack of ['auto', 'off'] as const) {
+    for (const action of ['drop', 'mark'] as const) {
+      for (const rules of ['auto', 'xtables'] as const) {
+        test(`by conntrack ${conntrack}, ${action} and rules ${rules}, decides as the queue would`, async () => {
+          await using lab = await wire();
+          await lab.node.run('nft', ['-f', '-'], ARRIVALS);
+          await using engine = await open(
+            offloading(lab, { ...HASHING, ownership: { nodes: [1] }, conntrack, action, rules }),
+          );
+          const hasher = new Hasher(HASHING);
+          const sources = [4, 6].flatMap((family) => range(20).map((at) => arrival(family, at)));
+          const owned = sources.filter((src) => hasher.node(src) === 1).length;
+          const passing = action === 'mark' ? sources.length : owned;
+          const marked = action === 'mark' ? owned : 0;
+          const frames = datagrams(sources);
+          for (const round of [1, 2, 3]) {
+            await inject(lab.sender, 'eth0', frames);
+            await waitFor('the decisions', () => decisions(engine) === round * sources.length);
+            const passed = round * passing;
+            await waitFor('them to pass', async () => (await arrivals(lab))['passed']! >= passed);
+            const all = { passed, host: passed, marked: round * marked, user: 0 };
+            assert.deepEqual(await arrivals(lab), all);
+          }
+          const { received, offloadedOwned, offloadedForeign } = engine.stats();
+          assert.equal(received, 0);
+          assert.deepEqual([offloadedOwned, offloadedForeign], [3 * owned, 3 * (40 - owned)]);
+        });
+      }
+    }
+
+    for (const policy of ['jhash', 'xt_cluster'] as const) {
+      test(`by conntrack ${conntrack} and policy ${policy}, hashes as the engine does into 1,023 buckets`, async () => {
+        await using lab = await wire();
+        const hashing = { policy, hashSeed: 0xfedcba98, buckets: 1023 };
+        const hasher = new Hasher(hashing);
+        const sources = [4, 6].flatMap((family) => range(200).map((at) => remote(family, at)));
+        const mine = new Set(
+          sources.filter((_, at) => at % 3 === 0).map((src) => hasher.bucket(src)),
+        );
+        const owned = sources.filter((src) => mine.has(hasher.bucket(src))).length;
+        await using engine = await open(
+          offloading(lab, {
+            ...hashing,
+            ownership: { buckets: [...mine] },
+            conntrack,
+          }),
+        );
+        await inject(lab.sender, 'eth0', datagrams(sources));
+        await waitFor('the decisions', () => decisions(engine) === sources.length);
+        const { received, offloadedOwned, offloadedForeign } = engine.stats();
+        assert.deepEqual(
+          { received, offloadedOwned, offloadedForeign },
+          { received: 0, offloadedOwned: owned, offloadedForeign: sources.length - owned },
+        );
+      });
+    }
+
+    test(`by conntrack ${conntrack}, leaves neighbour discovery and IGMP to every node`, async () => {
+      await using lab = await wire();
+      await lab.node.run('nft', ['-f', '-'], DISCOVERY);
+      await using engine = await open(
+        offloading(lab, { ...HASHING, conntrack, ownership: { nodes: [] } }),
+      );
+      const report = Buffer.from([0x16, 0, 0, 0, 224, 0, 0, 9]);
+      const solicitation = { 4: [8, 0], 6: [135, 0] } as const;
+      const target = Buffer.concat([Buffer.alloc(4), Buffer.from(TARGET, 'hex')]);
+      const frames = range(10).flatMap((at) => [
+        ip({ src: arrival(4, at), dst: '224.0.0.9' }, 2, report),
+        icmp({ src: arrival(6, at), dst: NODE.ipv6 }, solicitation, target),
+        ...datagrams([arrival(4, at), arrival(6, at)]),
+      ]);
+      await inject(lab.sender, 'eth0', frames);
+      await waitFor('all to be decided', () => engine.stats().offloadedForeign === 20);
+      await waitFor('the others to pass', async () => {
+        const { groups, neighbours } = await arrivals(lab);
+        return groups === 10 && neighbours === 10;
+      });
+      assert.equal((await arrivals(lab))['datagrams'], 0);
+    });
+
+    test(`by conntrack ${conntrack}, leaves what has a mark of the user’s to the queue`, async () => {
+      await using lab = await wire();
+      await lab.node.run('nft', ['-f', '-'], ARRIVALS);
+      await lab.node.run('nft', ['-f', '-'], USER[conntrack]);
+      await using engine = await open(
+        offloading(lab, { ...HASHING, conntrack, ownership: { nodes: [1, 2] } }),
+      );
+      const frames = range(20).map((at) => udp({ src: arrival(4, at), dst: NODE.ipv4 }));
+      await inject(lab.sender, 'eth0', frames);
+      await waitFor('all to pass', async () => (await arrivals(lab))['user'] === 20);
+      assert.equal(engine.stats().received, 20);
+    });
+  }
+});
