@@ -37,11 +37,19 @@ export async function rulesAreWanted(
   return true;
 }
 
-/** Whether the chain that the rest of the rules jump to has its rule, which their text does not say. */
+/**
+ * Whether the chain that the rest of the rules jump to has its rule, which their text does not say, for the
+ * same queues. Not every nft can say which these are.
+ */
 async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
   const list = ['-t', 'list', 'table', 'inet', rulesName(options)];
   const { stdout } = await run('nft', list, { netns: options.netns });
-  return new RegExp(`^\\tchain ${TARGET_CHAIN} \\{\\n\\t\\t\\S`, 'm').test(stdout);
+  const [, rule] =
+    new RegExp(`^\\tchain ${TARGET_CHAIN} \\{\\n\\t\\t(\\S.*)$`, 'm').exec(stdout) ?? [];
+  if (rule === undefined) return false;
+  const [, first, last = first] = /^queue .*?(\d+)(?:-(\d+))?$/.exec(rule) ?? [];
+  const { queues } = options;
+  return first === undefined || (Number(first) === queues[0] && Number(last) === queues.at(-1));
 }
 
 interface Listing {

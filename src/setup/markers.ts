@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { directRules, needsConntrack } from './connections.js';
+import { knownAddresses, knownConnections } from './offload.js';
 
 /*
  * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
@@ -45,7 +46,8 @@ export function parseMarkers(chains: readonly string[]): Markers {
 
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
-  const { interfaces, queues, action, marks, offload } = options;
+  const { interfaces, queues, action, marks } = options;
+  const known = [...knownConnections(options), ...knownAddresses(options)];
   const connections = needsConntrack(options) && directRules(options);
   const clusterip = isClusterip(options);
   const setup = JSON.stringify({
@@ -54,7 +56,7 @@ export function digest(options: ResolvedOptions): string {
     action,
     marks,
     connections,
-    offload,
+    known,
     clusterip,
   });
   return createHash('sha256').update(setup).digest('hex').slice(0, 12);

@@ -75,7 +75,7 @@ describe('status --setup', { skip }, () => {
     assert.match(asked.stdout, /^CHANGED install the iptables-nft rules$/m);
   });
 
-  test('says changed when the chain of nft-compat has lost its rule, until apply', async (t) => {
+  test('says changed when the rule of nft-compat is lost or another one, until apply', async (t) => {
     if (native.probeQueue().target !== 0) return t.skip('the kernel has no such rule');
     await using at = await wire();
     const byCompat = [...SETUP, '--rules', 'nft-compat', '--offload', 'sources'];
@@ -84,6 +84,10 @@ describe('status --setup', { skip }, () => {
     const status = ['status', '--setup'];
     assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
     await at.node.run('nft', ['flush chain inet nfq-cluster-q0 nfqueue']);
+    assert.equal(await asked(status), 1);
+    assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
+    const other = ['queue-rule', '--name', 'q0', '--queue', '0-3'];
+    assert.equal((await nfqCluster(at, other)).status, 0);
     assert.equal(await asked(status), 1);
     assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
   });

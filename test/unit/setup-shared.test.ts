@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
 import { resolveOptions, type InterfaceOptions, type Options } from '../../src/options.js';
+import type { Offload } from '../../src/conntrack-options.js';
 import { asText, fromText, type Change } from '../../src/setup/changes.js';
 import { parseJournal, type Facts } from '../../src/setup/facts.js';
 import { heldPackets } from '../../src/setup/held.js';
@@ -247,6 +248,10 @@ test('what is remembered is read again', () => {
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));
   assert.notEqual(digest(options({})), digest(options({}, { policy: 'clusterip' })));
+  const hashing = (hashSeed: number, offload: Offload): string =>
+    digest(options({}, { rules: 'auto', hashSeed, offload: [offload] }));
+  assert.equal(hashing(1, 'flows'), hashing(2, 'flows'));
+  assert.notEqual(hashing(1, 'sources'), hashing(2, 'sources'));
   const ruled = (conntrack: 'queue' | 'netlink' | 'mark' | 'off'): string =>
     digest(options({}, { rules: 'nft', conntrack }));
   assert.equal(new Set([ruled('netlink'), ruled('mark'), ruled('off')]).size, 3);
