@@ -4,14 +4,15 @@
  * with live frames, Linux 5.18 or later): a packet costs a fraction of what a packet socket needs
  * for it. The interface at the other end must have GRO on, or it takes no frames from XDP.
  *
- *   flood INTERFACE DESTINATION_MAC DESTINATION SOURCE SOURCES SIZE SECONDS
+ *   flood INTERFACE DESTINATION_MAC DESTINATION SOURCE SOURCES SIZE RATE SECONDS
  *
- * The arguments are the generator's.
+ * The arguments are the generator's; at a fixed RATE the program waits, and packets come by 64.
  */
 #include <linux/bpf.h>
 #include <net/if.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,6 +24,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <initializer_list>
 #include <vector>
 
 #include "frame.h"
@@ -80,6 +82,9 @@ constexpr Register kSum = 7;
 constexpr Register kHigh = 8;
 constexpr Register kNone = 0;
 
+/** From the end of a loop of four instructions to its start. */
+constexpr std::size_t kBack = static_cast<std::uint16_t>(-4);
+
 bpf_insn instruction(int code, Register to, Register from, std::size_t offset,
                      std::uint32_t value) {
   bpf_insn made{};
@@ -119,6 +124,57 @@ bpf_insn exit_program() { return instruction(BPF_JMP | BPF_EXIT, kNone, kNone, 0
 
 using Code = std::vector<bpf_insn>;
 
+Code joined(std::initializer_list<Code> parts) {
+  Code code;
+  for (const Code& part : parts) code.insert(code.end(), part.begin(), part.end());
+  return code;
+}
+
+/** A number of 64 bits, or the address of a map's value: an instruction of two. */
+Code wide(Register to, std::uint8_t kind, std::uint64_t value) {
+  return {
+      instruction(BPF_LD | BPF_IMM | BPF_DW, to, kind, 0, static_cast<std::uint32_t>(value)),
+      instruction(0, kNone, kNone, 0, static_cast<std::uint32_t>(value >> 32)),
+  };
+}
+Code map_value(Register to, int map) {
+  return wide(to, kMapValue, static_cast<std::uint32_t>(map));
+}
+
+std::uint64_t monotonic_ns() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+/** Waits until the packet is due, or for as long as the verifier lets a loop be; keeps kContext. */
+Code wait_until_due(std::uint64_t rate, int counter) {
+  /* Calls leave these alone. */
+  constexpr Register kKept = 6;
+  constexpr Register kDue = 7;
+  constexpr Register kStart = 8;
+  constexpr Register kPatience = 9;
+  constexpr std::uint32_t kTries = 5'000;
+  const auto interval = static_cast<std::uint32_t>(1'000'000'000 / rate);
+  return joined({
+      Code{copy(kKept, kContext)},
+      map_value(kMap, counter),
+      wide(kStart, kNone, monotonic_ns()),
+      Code{
+          load(BPF_DW, kDue, kMap, 0),
+          calculate_wide(BPF_MUL, kDue, interval),
+          instruction(BPF_ALU64 | BPF_ADD | BPF_X, kDue, kStart, 0, 0),
+          set(kPatience, kTries),
+          instruction(BPF_JMP | BPF_CALL, kNone, kNone, 0, BPF_FUNC_ktime_get_ns),
+          instruction(BPF_JMP | BPF_JGE | BPF_X, kResult, kDue, 2, 0),
+          calculate_wide(BPF_SUB, kPatience, 1),
+          instruction(BPF_JMP | BPF_JNE | BPF_K, kPatience, kNone, kBack, 0),
+          copy(kContext, kKept),
+      },
+  });
+}
+
 /** Puts the next source into kSource, and counts it; needs the map's value in kMap. */
 Code next_source(std::uint32_t first, std::uint32_t sources) {
   return {
@@ -151,31 +207,37 @@ Code checksum(std::uint32_t base_sum) {
   return code;
 }
 
-/** The XDP program: gives a frame the next source and its checksum, and sends it. */
-Code program(const Frame& frame, std::uint32_t sources, int counter) {
-  Code code{
+/** Gives up where the frame is not what it was made of: the verifier asks for this. */
+Code check_size(const Frame& frame) {
+  return {
       load(BPF_W, kData, kContext, offsetof(xdp_md, data)),
       load(BPF_W, kEnd, kContext, offsetof(xdp_md, data_end)),
       copy(kResult, kData),
       calculate_wide(BPF_ADD, kResult, static_cast<std::uint32_t>(frame.size())),
-      instruction(BPF_JMP | BPF_JLE | BPF_X, kResult, kEnd, 2, 0),  // the verifier asks for this
+      instruction(BPF_JMP | BPF_JLE | BPF_X, kResult, kEnd, 2, 0),
       set(kResult, XDP_ABORTED),
       exit_program(),
-      instruction(BPF_LD | BPF_IMM | BPF_DW, kMap, kMapValue, 0,
-                  static_cast<std::uint32_t>(counter)),
-      instruction(0, kNone, kNone, 0, 0),  // the second half of the one before
   };
-  for (const Code& part : {next_source(frame.first_source(), sources), checksum(frame.base_sum())})
-    code.insert(code.end(), part.begin(), part.end());
-  code.insert(code.end(), {
-                              network_order(kSource, 32),
-                              store(BPF_W, kData, frame.source_at(), kSource),
-                              network_order(kSum, 16),
-                              store(BPF_H, kData, frame.checksum_at(), kSum),
-                              set(kResult, XDP_TX),
-                              exit_program(),
-                          });
-  return code;
+}
+
+Code send_it(const Frame& frame) {
+  return {
+      network_order(kSource, 32), store(BPF_W, kData, frame.source_at(), kSource),
+      network_order(kSum, 16),    store(BPF_H, kData, frame.checksum_at(), kSum),
+      set(kResult, XDP_TX),       exit_program(),
+  };
+}
+
+/** The XDP program: gives a frame the next source and its checksum, and sends it. */
+Code program(const Frame& frame, std::uint32_t sources, std::uint64_t rate, int counter) {
+  return joined({
+      rate == 0 ? Code{} : wait_until_due(rate, counter),
+      check_size(frame),
+      map_value(kMap, counter),
+      next_source(frame.first_source(), sources),
+      checksum(frame.base_sum()),
+      send_it(frame),
+  });
 }
 
 int load_program(const Code& code) {
@@ -224,13 +286,14 @@ void flood(Frame& frame, const std::string& interface, int loaded) {
 
 int main(int argc, char** argv) {
   try {
-    constexpr int kSeconds = 1 + FrameOptions::kArguments;
-    if (argc != kSeconds + 1) fail("see the top of flood.cc for the arguments");
+    constexpr int kOwn = 1 + FrameOptions::kArguments;
+    if (argc != kOwn + 2) fail("see the top of flood.cc for the arguments");
     const FrameOptions options = parse_frame(argv + 1);
-    const double seconds = std::strtod(argv[kSeconds], nullptr);
+    const std::uint64_t rate = std::strtoull(argv[kOwn], nullptr, 10);
+    const double seconds = std::strtod(argv[kOwn + 1], nullptr);
     Frame frame(options);
     const int counter = make_counter();
-    const int loaded = load_program(program(frame, options.sources, counter));
+    const int loaded = load_program(program(frame, options.sources, rate, counter));
     alarm_after(seconds);
     flood(frame, options.interface, loaded);
     std::printf("{\"sent\":%" PRIu64 ",\"seconds\":%.6f}\n", read_counter(counter), seconds);

@@ -9,14 +9,14 @@ export interface Load {
   /** Bytes of a frame. */
   size: number;
   sources: number;
-  /** Packets per second; 0 for as many as a packet socket sends, FLOOD for as many as XDP does. */
+  /** Packets per second; 0 for as many as possible. */
   rate: number;
+  /** Made by an XDP program, which can more than a packet socket. */
+  xdp?: boolean;
   seconds: number;
   /** Each of so many packets is a probe; none: no probes. */
   probe?: number;
 }
-
-export const FLOOD = Infinity;
 
 /** What the generator says of a load. */
 export interface Sent {
@@ -55,15 +55,12 @@ add rule inet passed passed udp dport 9 counter
 /** Sends a load from the generator's processor, and waits until it has been sent. */
 export async function send(
   sender: Namespace,
-  { family, size, sources, rate, seconds, probe }: Load,
+  { family, size, sources, rate, xdp = false, seconds, probe }: Load,
   to: { mac: string; ipv4: string; ipv6: string } = NODE,
 ): Promise<Sent> {
-  const numbers =
-    rate === FLOOD
-      ? [sources, size, seconds]
-      : [sources, size, rate, seconds, ...(probe === undefined ? [] : [probe])];
+  const numbers = [sources, size, rate, seconds, ...(probe === undefined ? [] : [probe])];
   const [command, args] = pinned(PROCESSOR.generator, [
-    program(rate === FLOOD ? 'flood' : 'generator'),
+    program(xdp ? 'flood' : 'generator'),
     ...['eth0', to.mac, family === 4 ? to.ipv4 : to.ipv6, SOURCES[family]],
     ...numbers.map(String),
   ]);
@@ -74,8 +71,8 @@ export async function send(
 export async function establish({ sender, node }: Wire, load: Load): Promise<void> {
   const rate = 50_000;
   // The end of a veth pair takes frames from XDP only with GRO on.
-  if (load.rate === FLOOD) await node.run('ethtool', ['--offload', 'eth0', 'gro', 'on']);
-  await send(sender, { ...load, rate, seconds: Math.min(load.sources, 8192) / rate });
+  if (load.xdp === true) await node.run('ethtool', ['--offload', 'eth0', 'gro', 'on']);
+  await send(sender, { ...load, xdp: false, rate, seconds: Math.min(load.sources, 8192) / rate });
   await drained(node);
 }
 
