@@ -18,6 +18,7 @@ export interface Owning {
 export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
 const OWNED = 'owned';
+
 /** As nft names a packet's addresses, and the first 32 bits of an IPv6 one. */
 const FIELDS = {
   source: { ip: 'ip saddr', ip6: 'ip6 saddr', firstWord: '@nh,64,32' },

@@ -230,16 +230,14 @@ function afterRules(options: ResolvedOptions): string[] {
 }
 
 /** How packets whose bucket is known leave the chain before the queue. */
-function outcomes(
-  { marks, action, ...options }: ResolvedOptions,
-  kind: Mechanism['kind'],
-): Outcomes {
+function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
+  const { marks, action, conntrack } = options;
   const decided = kind === 'xtables' ? marks.decided : 0;
-  const ours = ourBits({ ...options, marks, action });
-  const pass = (set: number): string => join(setMark(~ours, decided | set), 'return');
+  const pass = (set: number): string => join(setMark(~ourBits(options), decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
-  // Bits of ours that somebody else has set are cleared behind the queue.
-  return { owned: decided === 0 ? 'return' : pass(0), foreign: 'drop' };
+  // Where the mark does not tell the bucket, bits of ours are somebody else's, and cleared behind the queue.
+  const bare = decided === 0 && conntrack !== 'off';
+  return { owned: bare ? 'return' : pass(0), foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

@@ -117,7 +117,7 @@ describe('the rules of offload', () => {
       `meta mark 0 meta mark set jhash ip6 saddr ${bucket}`,
     ]);
     assert.deepEqual(rulesOf(text, 'known'), [
-      'meta mark & 0x3ff0000 @owned counter name offloaded-owned return',
+      'meta mark & 0x3ff0000 @owned counter name offloaded-owned meta mark set meta mark & 0x3c00ffff return',
       `${FOREIGN} drop`,
     ]);
   });
