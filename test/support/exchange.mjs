@@ -32,12 +32,19 @@ const askTcp = (localAddress) =>
     socket.on('end', () => (received === text.length ? resolve() : reject(new Error('short'))));
   });
 
+/** Far more than a datagram needs on any machine. */
+const ASKS = 300;
+
 /** Asks again each 200 ms, as datagrams may be lost. */
 const askUdp = (refused) => (local) =>
   new Promise((resolve, reject) => {
     const [localAddress, localPort = '0'] = local?.split(',') ?? [];
     const socket = dgram.createSocket(family === 4 ? 'udp4' : 'udp6');
-    const send = () => socket.send(text);
+    let asked = 0;
+    const send = () => {
+      if (++asked > ASKS) socket.emit('error', new Error(`no answer to ${localAddress}`));
+      else socket.send(text);
+    };
     const end = (settle) => () => {
       clearInterval(again);
       socket.close();
