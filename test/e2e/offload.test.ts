@@ -181,7 +181,10 @@ describe('offload', { skip }, () => {
             { stdio: ['ignore', 'pipe', 'inherit'] },
           );
           children.push(child);
-          const [remaining] = (await once(child.stdout, 'data')) as [Buffer];
+          const [remaining] = (await Promise.race([
+            once(child.stdout, 'data'),
+            once(child, 'exit').then(() => assert.fail('the engine did not start')),
+          ])) as [Buffer];
           const deadline = performance.now() + Number(remaining);
           await talk.exchange();
           child.kill(signal);
