@@ -48,8 +48,11 @@ function refuse(name: string, value: number | undefined, remedy: string): void {
   if (value !== undefined) throw invalidOption(name, 'nothing', value, remedy);
 }
 
+/** The lowest of a mask's bits. */
+export const lowestBit = (mask: number): number => (mask & -mask) >>> 0;
+
 /** The bits of a mask, shifted so that the lowest is bit 0. */
-export const lowered = (mask: number): number => mask / ((mask & -mask) >>> 0);
+export const lowered = (mask: number): number => mask / lowestBit(mask);
 
 /** As a schema gives them: what was not given may be there and undefined. */
 type Given = { [K in keyof MarkOptions]?: MarkOptions[K] | undefined };

@@ -1,4 +1,5 @@
 import { keepsBucket } from '../conntrack-options.js';
+import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { hex, join } from './words.js';
@@ -42,7 +43,7 @@ export const keptRules = (options: Options): string[] =>
 function bucketBits(options: Options): number[] {
   if (!keepsBucket(options)) return [];
   const { marks, buckets } = options;
-  const lowest = (marks.bucket & -marks.bucket) >>> 0;
+  const lowest = lowestBit(marks.bucket);
   const width = Math.floor(Math.log2(buckets)) + 1;
   return Array.from({ length: width }, (_, bit) => lowest * 2 ** bit);
 }

@@ -1,3 +1,4 @@
+import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
 import { runOrThrow } from './exec.js';
@@ -91,9 +92,7 @@ const hashed = (options: ResolvedOptions, matching: (key: KeyField) => string): 
 
 /** The bits of `marks.bucket` that say the field's bucket, by nft's own jhash. */
 const bucketMark = ({ marks, buckets, hashSeed }: ResolvedOptions, field: string): string =>
-  `jhash ${field} mod ${buckets} seed ${hex(hashSeed)} offset 1 << ${lowestBit(marks.bucket)}`;
-
-const lowestBit = (mask: number): number => 31 - Math.clz32(mask & -mask);
+  `jhash ${field} mod ${buckets} seed ${hex(hashSeed)} offset 1 << ${Math.log2(lowestBit(marks.bucket))}`;
 
 /** The rules of that chain. */
 export const knownRules = (options: ResolvedOptions, { owned, foreign }: Outcomes): string[] =>
@@ -118,7 +117,7 @@ export function ownedLines(
 ): string[] {
   if (offload.length === 0) return [];
   const ending = timeout === Infinity ? '' : ` timeout ${Math.floor(timeout)}ms`;
-  const lowest = (marks.bucket & -marks.bucket) >>> 0;
+  const lowest = lowestBit(marks.bucket);
   const elements = owned.map((bucket) => `${hex((bucket + 1) * lowest)}${ending}`);
   return [
     `flush set ${table} ${OWNED}`,

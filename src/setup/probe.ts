@@ -56,7 +56,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
 }
 
 async function requireJhash(netns: string | undefined): Promise<void> {
-  if (await hasJhash(netns)) return;
+  if (await takesJhash(netns)) return;
   throw new NfqClusterError('ERR_RULES', 'nft of this kernel has no jhash', {
     remedy: "Use a kernel with CONFIG_NFT_HASH, or another offload than 'sources'",
   });
@@ -68,8 +68,11 @@ async function requireJhash(netns: string | undefined): Promise<void> {
  */
 export async function hasJhash(netns: string | undefined): Promise<boolean> {
   await checkNft([FOR_HOST], netns);
-  const rule = 'meta mark set jhash ip saddr mod 2 seed 0x1 offset 1 << 1';
-  const input = nftChain(rule);
+  return takesJhash(netns);
+}
+
+async function takesJhash(netns: string | undefined): Promise<boolean> {
+  const input = nftChain('meta mark set jhash ip saddr mod 2 seed 0x1 offset 1 << 1');
   return (await run('nft', ['--check', '-f', '-'], { input, netns })).status === 0;
 }
 

@@ -127,7 +127,7 @@ export const tableName = (options: Pick<ResolvedOptions, 'name'>): string =>
 
 function ownershipLines(options: ResolvedOptions, table: string, owning: Owning): string[] {
   const remaining = owning.remaining();
-  return [...ownedLines(options, table, owning.owned, remaining - marginOf(remaining))];
+  return ownedLines(options, table, owning.owned, remaining - marginOf(remaining));
 }
 
 /**
