@@ -7,7 +7,7 @@ import type { Request } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
-import { keepsBucket } from './conntrack-options.js';
+import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { fromNative, native, type NativeEngine } from './native.js';
 import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
 import { resolveOwnership, type OwnershipInput } from './ownership.js';
@@ -127,6 +127,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
         keepsBucket: keepsBucket(options),
+        hearsExpectations: hearsExpectations(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },
       options.owned,

@@ -88,6 +88,8 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
   netns: string;
   /** Whether the rules keep the bucket in the connmark, where an earlier engine's are then cleared. */
   keepsBucket: boolean;
+  /** Whether connections that helpers await are told by their announcements. */
+  hearsExpectations: boolean;
   /** The nft table whose counters tell what the kernel decided by itself; '' if it decides nothing. */
   table: string;
 }

@@ -115,7 +115,7 @@ DecisionConfig to_decision_config(const Napi::Object& object) {
   config.marks = to_mark_bits(object, config.action, config.pass_verdict);
   config.marks.bucket_in = text(object, "conntrack") != "off" && config.marks.bucket_mask != 0;
   config.strict = boolean(object, "strict");
-  config.helpers = boolean(object, "helpers");
+  config.hears_expectations = boolean(object, "hearsExpectations");
   return config;
 }
 

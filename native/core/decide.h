@@ -54,8 +54,8 @@ struct DecisionConfig {
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
   Connections connections = Connections::kOff;
-  /** Whether helpers may await connections, so that what they announce must be heard. */
-  bool helpers = true;
+  /** Whether connections that helpers await are told by their announcements. */
+  bool hears_expectations = true;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
 

@@ -12,8 +12,8 @@ ConnectionLookup::ConnectionLookup(const DecisionConfig& config, Counters& count
       counters_(counters),
       flows_(std::random_device{}()),
       expectations_(std::random_device{}()) {
-  if (!config.helpers) return;
-  announcements_.emplace(); /* before the list is read, so that nothing falls in between */
+  /* Before the list is read, so that nothing falls in between. */
+  if (config.hears_expectations) announcements_.emplace();
   learn_all(now_ns());
 }
 

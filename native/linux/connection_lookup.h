@@ -27,7 +27,7 @@ class ConnectionLookup {
   /**
    * Must be made before packets are asked for: an expectation is announced only to those who
    * listen. For each connection that begins while somebody listens, the kernel keeps what it needs
-   * to announce of it; so without helpers nobody does.
+   * to announce of it; so nobody does where it is not needed.
    * @throws Fault kPrivilege, kNoConntrack, kSystem
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
@@ -58,7 +58,7 @@ class ConnectionLookup {
 
   const DecisionConfig& config_;
   Counters& counters_;
-  std::optional<ExpectationSocket> announcements_;  ///< none where there are no helpers
+  std::optional<ExpectationSocket> announcements_;  ///< none where they are not heard
   ConntrackSocket conntrack_;
   FlowTable flows_;
   ExpectationTable expectations_;

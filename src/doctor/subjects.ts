@@ -4,7 +4,7 @@ import { wantedChanges } from '../setup/changes.js';
 import { rulesAreWanted } from '../setup/compare.js';
 import type { Facts } from '../setup/facts.js';
 import { digest, parseMarkers } from '../setup/markers.js';
-import { chainNames, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
+import { chainBefore, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
 import { needsConntrack } from '../setup/connections.js';
 import { setups, status, type SetupStatus } from '../setup/setup.js';
 import { isClean } from '../setup/traces.js';
@@ -74,8 +74,7 @@ function ofStatus(
 ): Subject {
   const [first, last] = queues ?? [0, -1];
   const kind = nft.some(
-    ({ chain }) =>
-      chain?.table === rulesName({ name }) && chain.name === chainNames('xtables').before,
+    ({ chain }) => chain?.table === rulesName({ name }) && chain.name === chainBefore('xtables'),
   )
     ? 'xtables'
     : 'nft';

@@ -1,7 +1,8 @@
-import { keepsBucket } from '../conntrack-options.js';
+import { keepsBucket, marksLeaving } from '../conntrack-options.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
+import { connected, hashInto } from './hashing.js';
 import { hex, join } from './words.js';
 
 /*
@@ -38,6 +39,13 @@ export const keptRules = (options: Options): string[] =>
   bucketBits(options).map(
     (bit) => `meta mark & ${hex(bit)} == ${hex(bit)} ct mark set ct mark | ${hex(bit)}`,
   );
+
+/**
+ * Rules for what leaves by our interfaces, before its source is translated: its connection may have entered by
+ * none of them, and what a helper awaits of it may.
+ */
+export const leavingRules = (options: ResolvedOptions): string[] =>
+  marksLeaving(options) ? hashInto('ct mark', options, (key) => join(connected(key), DIRECT)) : [];
 
 /** One rule for each bit, as nft cannot set a part of one mark from a part of the other. */
 function bucketBits(options: Options): number[] {

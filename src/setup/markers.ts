@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { directRules, needsConntrack } from './connections.js';
+import { directRules, leavingRules, needsConntrack } from './connections.js';
 import { knownAddresses, knownConnections } from './offload.js';
 
 /*
@@ -49,6 +49,7 @@ export function digest(options: ResolvedOptions): string {
   const { interfaces, queues, action, marks } = options;
   const known = [...knownConnections(options), ...knownAddresses(options)];
   const connections = needsConntrack(options) && directRules(options);
+  const leaving = leavingRules(options);
   const clusterip = isClusterip(options);
   const setup = JSON.stringify({
     interfaces,
@@ -57,6 +58,7 @@ export function digest(options: ResolvedOptions): string {
     marks,
     connections,
     known,
+    leaving,
     clusterip,
   });
   return createHash('sha256').update(setup).digest('hex').slice(0, 12);

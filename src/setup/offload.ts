@@ -2,6 +2,7 @@ import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Command } from './exec.js';
 import { runOrThrow } from './exec.js';
+import { connected, hashInto, type KeyField } from './hashing.js';
 import { hex, join } from './words.js';
 
 /*
@@ -19,12 +20,6 @@ export interface Owning {
 export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
 const OWNED = 'owned';
-
-/** As nft names a packet's addresses, and the first 32 bits of an IPv6 one. */
-const FIELDS = {
-  source: { ip: 'ip saddr', ip6: 'ip6 saddr', firstWord: '@nh,64,32' },
-  destination: { ip: 'ip daddr', ip6: 'ip6 daddr', firstWord: '@nh,192,32' },
-} as const;
 
 /** What the rules refer to, as lines of the table's transaction. */
 export function offloadObjects({ offload }: ResolvedOptions, table: string): string[] {
@@ -66,33 +61,19 @@ export const knownConnections = (options: ResolvedOptions): string[] =>
   !knowsConnections(options)
     ? []
     : [
-        ...hashed(options, ({ ipv4, match }) =>
-          join(match, ipv4 ? 'ip protocol != igmp' : '', 'ct state new ct mark 0'),
-        ),
+        ...hashed(options, (key) => join(connected(key), 'ct state new')),
         `ct mark & ${hex(options.marks.bucket)} != 0 goto ${KNOWN}`,
       ];
 
 /** Rules before the queue where no connection is followed: each packet's own address is the key. */
 export const knownAddresses = (options: ResolvedOptions): string[] =>
-  followsConnections(options) ? [] : hashed(options, ({ match }) => join(match, 'meta mark 0'));
+  followsConnections(options) ? [] : hashed(options, ({ match }) => match);
 
-/**
- * Rules that hash the key of what is matched, as the engine would. Only where all of a mark is 0, since nft
- * cannot set a part of it from an expression.
- */
+/** Rules that hash the key of what is matched, and decide by it. */
 const hashed = (options: ResolvedOptions, matching: (key: KeyField) => string): string[] =>
   !options.offload.includes('sources')
     ? []
-    : keyFields(options).map((key) =>
-        join(
-          matching(key),
-          `${markOf(options)} set ${bucketMark(options, key.field)} goto ${KNOWN}`,
-        ),
-      );
-
-/** The bits of `marks.bucket` that say the field's bucket, by nft's own jhash. */
-const bucketMark = ({ marks, buckets, hashSeed }: ResolvedOptions, field: string): string =>
-  `jhash ${field} mod ${buckets} seed ${hex(hashSeed)} offset 1 << ${Math.log2(lowestBit(marks.bucket))}`;
+    : hashInto(markOf(options), options, matching).map((rule) => `${rule} goto ${KNOWN}`);
 
 /** The rules of that chain. */
 export const knownRules = (options: ResolvedOptions, { owned, foreign }: Outcomes): string[] =>
@@ -105,7 +86,7 @@ const ofOwned = (options: ResolvedOptions): string =>
   `${markOf(options)} & ${hex(options.marks.bucket)} @${OWNED} counter name ${OFFLOADED.owned}`;
 
 /** The mark that tells a packet's bucket before the queue. */
-const markOf = (options: ResolvedOptions): string =>
+const markOf = (options: ResolvedOptions): 'ct mark' | 'meta mark' =>
   followsConnections(options) ? 'ct mark' : 'meta mark';
 
 /** Lines of a transaction that make the set what is owned; the timeouts end before the ownership does. */
@@ -125,28 +106,6 @@ export function ownedLines(
       ? []
       : [`add element ${table} ${OWNED} { ${elements.join(', ')} }`]),
   ];
-}
-
-/** Where a packet's key is. */
-interface KeyField {
-  field: string;
-  ipv4: boolean;
-  /** What the field does not imply: the interface where not all have the same key, and the family. */
-  match: string;
-}
-
-function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
-  const alike = interfaces.every(({ key }) => key === interfaces[0]!.key);
-  return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) => {
-    const entering = alike ? '' : `iifname "${name}"`;
-    const { ip, ip6, firstWord } = FIELDS[key];
-    return [
-      { field: ip, ipv4: true, match: entering },
-      policy === 'xt_cluster'
-        ? { field: firstWord, ipv4: false, match: join(entering, 'meta nfproto ipv6') }
-        : { field: ip6, ipv4: false, match: entering },
-    ];
-  });
 }
 
 /** Whether the kernel decides packets of known connections. */

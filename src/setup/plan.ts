@@ -17,7 +17,8 @@ import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
 import type { Owning } from './offload.js';
 import {
-  chainNames,
+  baseChains,
+  isBaseChain,
   nftTable,
   rulesName,
   TARGET_CHAIN,
@@ -212,7 +213,7 @@ function rules(
     nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning, indexes }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
-    ...obsoleteChains(name, mechanism, markers, traces),
+    ...obsoleteChains(options, mechanism, markers, traces),
   ].join('');
   const first = {
     ...nft('install the nft rules', whole),
@@ -289,26 +290,25 @@ function mangleToMake(used: readonly XtablesTraces[], { mangle, made }: Traces):
 
 /** Removes the chains of another mechanism, and markers of other options. */
 function obsoleteChains(
-  name: string,
+  options: ResolvedOptions,
   { kind }: Mechanism,
   markers: readonly string[],
   { nftChains = [] }: Traces,
 ): string[] {
-  const wanted = Object.values(chainNames(kind)) as string[];
+  const name = rulesName(options);
+  const wanted = baseChains(options, kind);
   const obsolete = nftChains.filter((chain) => {
     if (isMarker(chain)) return !markers.includes(chain);
     if (chain === TARGET_CHAIN) return kind !== 'nft-compat';
-    return isHooked(chain) && !wanted.includes(chain);
+    return isBaseChain(chain) && !wanted.includes(chain);
   });
   // A base chain stays, empty: with it the kernel would drop what any queue holds.
-  const deleted = obsolete.filter((chain) => !isHooked(chain));
+  const deleted = obsolete.filter((chain) => !isBaseChain(chain));
   return [
     ...obsolete.map((chain) => `flush chain inet ${name} ${chain}\n`),
     ...deleted.map((chain) => `delete chain inet ${name} ${chain}\n`),
   ];
 }
-
-const isHooked = (chain: string): boolean => /^(before|after)-/.test(chain);
 
 function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {
   if (mechanism.kind !== 'xtables') return [];

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { marksLeaving } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import { native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
@@ -36,7 +37,8 @@ const baseOf = (options: ResolvedOptions): string[] =>
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
   const base = baseOf(options);
   await checkNft(base, options.netns);
-  if (options.offload.includes('sources')) await requireJhash(options.netns);
+  if (options.offload.includes('sources') || marksLeaving(options))
+    await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
   const queue = await run('nft', ['--check', '-f', '-'], {
@@ -58,12 +60,13 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
 async function requireJhash(netns: string | undefined): Promise<void> {
   if (await takesJhash(netns)) return;
   throw new NfqClusterError('ERR_RULES', 'nft of this kernel has no jhash', {
-    remedy: "Use a kernel with CONFIG_NFT_HASH, or another offload than 'sources'",
+    remedy:
+      "Use a kernel with CONFIG_NFT_HASH, or neither offload 'sources' nor, where connmarks keep buckets, helpers",
   });
 }
 
 /**
- * Whether nft can hash addresses, as rules of nodes without an engine do, and those of offload `sources`.
+ * Whether nft can hash addresses, as rules of nodes without an engine do, and those that keep buckets.
  * @throws NfqClusterError what `chooseMechanism` throws
  */
 export async function hasJhash(netns: string | undefined): Promise<boolean> {

@@ -1,8 +1,8 @@
-import { keepsBucket } from '../conntrack-options.js';
+import { keepsBucket, marksLeaving } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
-import { directRules, keptRules, needsConntrack } from './connections.js';
+import { directRules, keptRules, leavingRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import {
   KNOWN,
@@ -36,11 +36,6 @@ export type Mechanism =
 /** `queue` while the engine decides; `closed` while it drains: nothing is queued, nothing foreign gets in. */
 export type Phase = 'queue' | 'closed';
 
-export interface ChainNames {
-  before: string;
-  after: string;
-}
-
 /*
  * Conntrack is at -200 and mangle, where the user's own xtables rules stand, at -150. By nft, both chains
  * come before mangle, so that the user's rules see a finished packet. By xtables the queue is itself in
@@ -59,6 +54,9 @@ const CHAINS = {
   },
 } as const;
 
+/** Just before source NAT, and behind mangle. */
+const LEAVING = { name: 'leaving', hook: 'postrouting', priority: 99 } as const;
+
 /** The priority in prerouting at which ours begins. */
 export const CHAIN_PRIORITY = {
   nft: CHAINS.nft.before.priority,
@@ -73,10 +71,20 @@ export const TARGET_CHAIN = 'nfqueue';
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
   `nfq-cluster-${options.name}`;
 
-export const chainNames = (kind: Mechanism['kind']): ChainNames => ({
-  before: CHAINS[kind].before.name,
-  after: CHAINS[kind].after.name,
-});
+/** The base chains of the nft table. */
+export const baseChains = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
+  CHAINS[kind].before.name,
+  CHAINS[kind].after.name,
+  ...(marksLeaving(options) ? [LEAVING.name] : []),
+];
+
+/** Whether a chain of our nft table has a hook, be it another mechanism's. */
+export const isBaseChain = (chain: string): boolean =>
+  chain === LEAVING.name ||
+  Object.values(CHAINS).some(({ before, after }) => before.name === chain || after.name === chain);
+
+/** The chain before the queue. */
+export const chainBefore = (kind: Mechanism['kind']): string => CHAINS[kind].before.name;
 
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
@@ -93,8 +101,9 @@ export function nftTable(
   const table = tableName(options);
   const { before, after } = CHAINS[kind];
   const filled = [
-    { ...before, rules: beforeRules(options, kind, phase, indexes) },
-    { ...after, rules: afterRules(options) },
+    { ...before, hook: 'prerouting', rules: beforeRules(options, kind, phase, indexes) },
+    { ...after, hook: 'prerouting', rules: afterRules(options) },
+    ...leavingChain(options),
   ];
   const known = knownRules(options, outcomes(options, kind));
   return lines([
@@ -113,8 +122,8 @@ export function nftTable(
     ...(kind === 'nft-compat' && phase === 'closed'
       ? [`flush chain ${table} ${TARGET_CHAIN}`]
       : []),
-    ...filled.flatMap(({ name, priority, rules }) => [
-      `add chain ${table} ${name} { type filter hook prerouting priority ${priority}; policy accept; }`,
+    ...filled.flatMap(({ name, hook, priority, rules }) => [
+      `add chain ${table} ${name} { type filter hook ${hook} priority ${priority}; policy accept; }`,
       `flush chain ${table} ${name}`,
       ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
     ]),
@@ -229,6 +238,13 @@ function afterRules(options: ResolvedOptions): string[] {
   ];
 }
 
+function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: string[] })[] {
+  if (!marksLeaving(options)) return [];
+  // Most that leaves has a bucket since it entered.
+  const first = ['ct mark != 0 return', otherInterfaces(options, 'oifname')];
+  return [{ ...LEAVING, rules: [...first, ...leavingRules(options)] }];
+}
+
 /** How packets whose bucket is known leave the chain before the queue. */
 function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
   const { marks, action, conntrack } = options;
@@ -241,9 +257,9 @@ function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */
-function otherInterfaces(options: ResolvedOptions): string {
+function otherInterfaces(options: ResolvedOptions, by: 'iifname' | 'oifname' = 'iifname'): string {
   const quoted = names(options).map((name) => `"${name}"`);
-  return `iifname != ${quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(', ')} }`} return`;
+  return `${by} != ${quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(', ')} }`} return`;
 }
 
 function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefined {

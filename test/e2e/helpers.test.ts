@@ -91,6 +91,27 @@ const call = (at: Namespace, from: string): Promise<string> =>
 const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
   at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
 
+/** Answers each request at once. */
+async function tftpServer(at: Namespace): Promise<void> {
+  const server = at.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(server.stdout!, 'data');
+}
+
+/** Whether anybody in a namespace does: the kernel's list of netlink sockets has each one's groups. */
+async function listensToExpectations(node: Namespace): Promise<boolean> {
+  const [, ...sockets] = (await node.run('cat', ['/proc/net/netlink'])).trim().split('\n');
+  return sockets
+    .map((line) => line.trim().split(/\s+/))
+    .some(([, protocol, , groups]) => {
+      return Number(protocol) === NETLINK_NETFILTER && (parseInt(groups!, 16) & EXP_NEW) !== 0;
+    });
+}
+const NETLINK_NETFILTER = 12;
+/** The bit of the group NFNLGRP_CONNTRACK_EXP_NEW. */
+const EXP_NEW = 1 << 3;
+
 /** Asks for a data connection to port 4444 by a control connection from port 3333, and leaves it at that. */
 async function announce(at: Namespace, from: string): Promise<void> {
   const script = `const net = require('net');
@@ -111,11 +132,10 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     ['auto', ['flows']],
     ['auto', ['sources']],
   ];
+  const titleOf = (conntrack: string, offload: readonly string[]): string =>
+    [`conntrack ${conntrack}`, ...offload.map((what) => `offload ${what}`)].join(', ');
   for (const [conntrack, offload = []] of ways) {
-    const title = [`conntrack ${conntrack}`, ...offload.map((what) => `offload ${what}`)].join(
-      ', ',
-    );
-    test(`FTP, active and passive, IPv4 and IPv6: ${title}`, async () => {
+    test(`FTP, active and passive, IPv4 and IPv6: ${titleOf(conntrack, offload)}`, async () => {
       await using lab = await gateway();
       await using content = await folder();
       await assignHelpers(lab.gateway);
@@ -209,10 +229,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await assignHelpers(lab.gateway);
       await using engine = await engineOn(lab, { conntrack });
       await lab.judge();
-      const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      await once(server.stdout!, 'data');
+      await tftpServer(lab.server);
       await lab.client.run(process.execPath, [
         TFTP,
         'client',
@@ -230,16 +247,43 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     });
   }
 
+  for (const [conntrack, offload = []] of ways) {
+    test(`also where the master entered by another interface, and left by ours: ${titleOf(conntrack, offload)}`, async () => {
+      const count = 200;
+      await using lab = await gateway();
+      await assignHelpers(lab.gateway);
+      await using engine = await engineOn(lab, { conntrack, offload, interfaces: ['inside'] });
+      await lab.gateway.run('nft', [
+        'add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; }; add rule ip t c oifname inside masquerade',
+      ]);
+      await lab.judge();
+      assert.equal(
+        await listensToExpectations(lab.gateway),
+        engine.conntrack.source === 'netlink' && offload.length === 0,
+      );
+      await tftpServer(lab.server);
+      await lab.client.run(process.execPath, [
+        TFTP,
+        'client',
+        SERVER[4],
+        String(count),
+        ...SOURCES,
+      ]);
+      const { related } = await lab.judged();
+      assert.equal(related.kernelOnly + related.engineOnly, 0);
+      assert.equal(related.both + related.neither, count);
+      assert.ok(related.both > 0 && related.neither > 0);
+      assert.equal(engine.stats().unknown, 0);
+    });
+  }
+
   test('none is owned in error where the engine was told that there are no helpers', async () => {
     for (const conntrack of ['netlink', 'mark'] as const) {
       await using lab = await gateway();
       await assignHelpers(lab.gateway);
       await using engine = await engineOn(lab, { conntrack, helpers: false });
       await lab.judge();
-      const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      await once(server.stdout!, 'data');
+      await tftpServer(lab.server);
       await lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], '100', ...SOURCES]);
       const { related } = await lab.judged();
       assert.ok(related.neither > 0);

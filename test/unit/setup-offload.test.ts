@@ -37,7 +37,7 @@ describe('the rules of offload', () => {
     ]);
     assert.equal(rules.at(-1), 'queue num 0');
     assert.deepEqual(rulesOf(text, 'known'), [`${OWNED} return`, `${FOREIGN} drop`]);
-    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /jhash/);
+    assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /before-queue .*jhash/);
   });
 
   test('hash as the policy does, into the bits of the mark', () => {
@@ -56,6 +56,30 @@ describe('the rules of offload', () => {
       rules[2],
       'meta nfproto ipv6 ct state new ct mark 0 ct mark set jhash @nh,64,32 mod 7 seed 0x1 offset 1 << 1 goto known',
     );
+  });
+
+  test('give what leaves its bucket, for a helper’s connection to inherit, where connmarks keep it', () => {
+    const of = (more: Partial<Options>, phase: Phase = 'queue') =>
+      rulesOf(nftTable(options({ interfaces: ['a', 'b'], ...more }), 'nft', phase), 'leaving');
+    const direct = 'ct direction original ct state new,established ct status & expected == 0';
+    const bucket = 'mod 2 seed 0x1 offset 1 << 16';
+    const all = [
+      'ct mark != 0 return',
+      'oifname != { "a", "b" } return',
+      `ip protocol != igmp ${direct} ct mark 0 ct mark set jhash ip saddr ${bucket}`,
+      `${direct} ct mark 0 ct mark set jhash ip6 saddr ${bucket}`,
+    ];
+    for (const more of [
+      {},
+      { offload: ['sources'] },
+      { offload: [], conntrack: 'mark' },
+    ] as const) {
+      assert.deepEqual(of(more), all);
+      assert.deepEqual(of(more, 'closed'), all);
+      assert.deepEqual(of({ ...more, helpers: false }), []);
+    }
+    assert.deepEqual(of({ offload: [], conntrack: 'netlink' }), []);
+    assert.deepEqual(of({ offload: ['sources'], conntrack: 'off' }), []);
   });
 
   test('mark what is owned, and tell xtables not to queue it', () => {

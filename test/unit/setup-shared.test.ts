@@ -248,10 +248,11 @@ test('what is remembered is read again', () => {
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));
   assert.notEqual(digest(options({})), digest(options({}, { policy: 'clusterip' })));
-  const hashing = (hashSeed: number, offload: Offload): string =>
-    digest(options({}, { rules: 'auto', hashSeed, offload: [offload] }));
-  assert.equal(hashing(1, 'flows'), hashing(2, 'flows'));
-  assert.notEqual(hashing(1, 'sources'), hashing(2, 'sources'));
+  const hashing = (hashSeed: number, offload: Offload, helpers: boolean): string =>
+    digest(options({}, { rules: 'auto', hashSeed, offload: [offload], helpers }));
+  assert.equal(hashing(1, 'flows', false), hashing(2, 'flows', false));
+  assert.notEqual(hashing(1, 'flows', true), hashing(2, 'flows', true));
+  assert.notEqual(hashing(1, 'sources', false), hashing(2, 'sources', false));
   const ruled = (conntrack: 'queue' | 'netlink' | 'mark' | 'off'): string =>
     digest(options({}, { rules: 'nft', conntrack }));
   assert.equal(new Set([ruled('netlink'), ruled('mark'), ruled('off')]).size, 3);

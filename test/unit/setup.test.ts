@@ -273,6 +273,16 @@ describe('a plan', () => {
     assert.doesNotMatch(steps[0]!.input!, /made-/);
   });
 
+  it('empties a chain that other options needed', () => {
+    const left: Traces = { ...CLEAN, nftChains: ['before-queue', 'after-queue', 'leaving'] };
+    const lastOf = (more: Partial<Options>): string =>
+      installation(options({ rules: 'auto', ...more }), NFT, left)[0]!
+        .input!.split('\n')
+        .findLast((line) => line.includes('nfq-cluster-q0 leaving'))!;
+    assert.match(lastOf({}), /^flush/);
+    assert.match(lastOf({ conntrack: 'mark' }), /^add rule/);
+  });
+
   it('to close and to revert does nothing where nothing is', () => {
     for (const mechanism of [NFT, XTABLES])
       assert.deepEqual(closing(options(), mechanism, CLEAN), []);
