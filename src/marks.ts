@@ -10,7 +10,7 @@ type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function resolveMarks(given: Given | undefined, use: Use): ResolvedOptions['marks'] {
-  const carried = use.policy === 'clusterip' || use.offload.length > 0 || keepsBucket(use);
+  const carried = use.policy === 'clusterip' || keepsBucket(use);
   if (!carried) refuse('marks.bucket', given?.bucket, CARRIED);
   const directed = use.conntrack !== 'off';
   if (!directed) refuse('marks.direct', given?.direct, FOLLOWED);
@@ -38,7 +38,8 @@ export function resolveMarks(given: Given | undefined, use: Use): ResolvedOption
   return marks;
 }
 
-const CARRIED = "It belongs to policy 'clusterip', conntrack 'mark' and offload.";
+const CARRIED =
+  "It belongs to policy 'clusterip', to conntrack 'mark', and to offload where connections are followed.";
 const FOLLOWED = 'It belongs to a conntrack that is not off.';
 
 /** A rule of the user's own that sets the bit is not to be presumed. */

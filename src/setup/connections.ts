@@ -2,7 +2,7 @@ import { keepsBucket, marksLeaving } from '../conntrack-options.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { connected, hashInto } from './hashing.js';
+import { keyFields, markByHash } from './hashing.js';
 import { hex, join } from './words.js';
 
 /*
@@ -45,7 +45,9 @@ export const keptRules = (options: Options): string[] =>
  * none of them, and what a helper awaits of it may.
  */
 export const leavingRules = (options: ResolvedOptions): string[] =>
-  marksLeaving(options) ? hashInto('ct mark', options, (key) => join(connected(key), DIRECT)) : [];
+  marksLeaving(options)
+    ? keyFields(options).map((key) => join(key.connected, DIRECT, markByHash(options, key)))
+    : [];
 
 /** One rule for each bit, as nft cannot set a part of one mark from a part of the other. */
 function bucketBits(options: Options): number[] {

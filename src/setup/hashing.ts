@@ -2,33 +2,16 @@ import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { hex, join } from './words.js';
 
+/* An address is hashed by nft's own jhash, as the engine would hash it. */
+
 /** Where a packet's key is. */
 export interface KeyField {
   field: string;
-  ipv4: boolean;
   /** What the field does not imply: the interface where not all have the same key, and the family. */
   match: string;
+  /** The same, and that the packet can be one of a connection which one node has: IGMP is every node's own. */
+  connected: string;
 }
-
-/**
- * Rules that hash the key of what is matched by nft's own jhash, as the engine would, into the bits of
- * `marks.bucket`. Only where all of that mark is 0, since nft cannot set a part of it from an expression.
- */
-export const hashInto = (
-  mark: 'ct mark' | 'meta mark',
-  options: ResolvedOptions,
-  matching: (key: KeyField) => string,
-): string[] =>
-  keyFields(options).map((key) => {
-    const { buckets, hashSeed, marks } = options;
-    const shift = Math.log2(lowestBit(marks.bucket));
-    const bucket = `jhash ${key.field} mod ${buckets} seed ${hex(hashSeed)} offset 1 << ${shift}`;
-    return join(matching(key), `${mark} 0 ${mark} set ${bucket}`);
-  });
-
-/** Matches what can be of a connection whose node is told by it: IGMP, which is every node's own, is not. */
-export const connected = ({ ipv4, match }: KeyField): string =>
-  join(match, ipv4 ? 'ip protocol != igmp' : '');
 
 /** As nft names a packet's addresses, and the first 32 bits of an IPv6 one. */
 const FIELDS = {
@@ -36,16 +19,24 @@ const FIELDS = {
   destination: { ip: 'ip daddr', ip6: 'ip6 daddr', firstWord: '@nh,192,32' },
 } as const;
 
-function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
+/** Of each family, and of each interface where they differ. */
+export function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
   const alike = interfaces.every(({ key }) => key === interfaces[0]!.key);
   return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) => {
     const entering = alike ? '' : `iifname "${name}"`;
     const { ip, ip6, firstWord } = FIELDS[key];
+    const ofIpv6 = join(entering, policy === 'xt_cluster' ? 'meta nfproto ipv6' : '');
     return [
-      { field: ip, ipv4: true, match: entering },
-      policy === 'xt_cluster'
-        ? { field: firstWord, ipv4: false, match: join(entering, 'meta nfproto ipv6') }
-        : { field: ip6, ipv4: false, match: entering },
+      { field: ip, match: entering, connected: join(entering, 'ip protocol != igmp') },
+      { field: policy === 'xt_cluster' ? firstWord : ip6, match: ofIpv6, connected: ofIpv6 },
     ];
   });
 }
+
+/** The number of the field's bucket. */
+export const bucketOf = ({ buckets, hashSeed }: ResolvedOptions, { field }: KeyField): string =>
+  `jhash ${field} mod ${buckets} seed ${hex(hashSeed)}`;
+
+/** Gives a connection its bucket, if its mark is 0: nft cannot set a part of a mark from an expression. */
+export const markByHash = (options: ResolvedOptions, key: KeyField): string =>
+  `ct mark 0 ct mark set ${bucketOf(options, key)} offset 1 << ${Math.log2(lowestBit(options.marks.bucket))}`;

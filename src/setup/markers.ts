@@ -47,7 +47,8 @@ export function parseMarkers(chains: readonly string[]): Markers {
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
   const { interfaces, queues, action, marks } = options;
-  const known = [...knownConnections(options), ...knownAddresses(options)];
+  const whatever = { owned: '', foreign: '' };
+  const known = [...knownConnections(options), ...knownAddresses(options, whatever)];
   const connections = needsConntrack(options) && directRules(options);
   const leaving = leavingRules(options);
   const clusterip = isClusterip(options);

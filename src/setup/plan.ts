@@ -15,7 +15,7 @@ import type { Facts } from './facts.js';
 import { isMarker, markersOf, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
-import type { Owning } from './offload.js';
+import type { Owning } from './owned.js';
 import {
   baseChains,
   isBaseChain,

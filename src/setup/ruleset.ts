@@ -5,17 +5,15 @@ import { afterClusterip, isClusterip } from './clusterip.js';
 import { directRules, keptRules, leavingRules, needsConntrack } from './connections.js';
 import { elsewhere, unicastForHost } from './destinations.js';
 import {
+  firstRules,
   KNOWN,
   knownAddresses,
   knownConnections,
   knownRules,
-  marginOf,
   offloadObjects,
-  ownedFirst,
-  ownedLines,
   type Outcomes,
-  type Owning,
 } from './offload.js';
+import { marginOf, ownedLines, type Owning } from './owned.js';
 import { hex, join } from './words.js';
 
 /**
@@ -180,7 +178,7 @@ function beforeRules(
   const keep = ~ourBits(options);
   const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
-    ...(phase === 'queue' ? ownedFirst(options, outcomes(options, kind), indexes) : []),
+    ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
     otherInterfaces(options),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
@@ -191,14 +189,17 @@ function beforeRules(
       'ip protocol igmp',
     ].map((match) => join(match, passing)),
     ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
-    ...(phase === 'queue' ? knownAddresses(options) : []),
+  ];
+  const all = phase === 'queue' ? knownAddresses(options, outcomes(options, kind)) : [];
+  if (all.length > 0) return [...rules, ...all];
+  rules.push(
     setMark(keep, 0),
     join(
       isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
       setMark(~0, multicast),
     ),
     ...directRules(options),
-  ];
+  );
   if (phase === 'queue') rules.push(...queueing(options, kind));
   if (phase === 'closed' && !marking) rules.push('drop');
   return rules;
@@ -245,15 +246,14 @@ function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: stri
   return [{ ...LEAVING, rules: [...first, ...leavingRules(options)] }];
 }
 
-/** How packets whose bucket is known leave the chain before the queue. */
+/** How packets that the kernel decides by itself leave the chain before the queue. */
 function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
-  const { marks, action, conntrack } = options;
+  const { marks, action } = options;
   const decided = kind === 'xtables' ? marks.decided : 0;
   const pass = (set: number): string => join(setMark(~ourBits(options), decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
-  // Where the mark does not tell the bucket, bits of ours are somebody else's, and cleared behind the queue.
-  const bare = decided === 0 && conntrack !== 'off';
-  return { owned: bare ? 'return' : pass(0), foreign: 'drop' };
+  // Bits of ours in the mark are somebody else's, and cleared behind the queue.
+  return { owned: decided === 0 ? 'return' : pass(0), foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

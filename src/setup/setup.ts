@@ -15,7 +15,7 @@ import {
   type Step,
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
-import { setOwned, type Owning } from './offload.js';
+import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import { checkWritable } from './writable.js';

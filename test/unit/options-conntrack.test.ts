@@ -112,7 +112,7 @@ describe('the mark bits of a connection', () => {
     assert.deepEqual([offloaded.direct, offloaded.bucket], carried);
     assert.equal(marks({ rules: 'auto', conntrack: 'off' }).direct, 0);
     const stateless = marks({ rules: 'auto', conntrack: 'off', offload: ['sources'] });
-    assert.deepEqual([stateless.direct, stateless.bucket], [0, 0x03ff_0000]);
+    assert.deepEqual([stateless.direct, stateless.bucket], [0, 0]);
     assert.equal(marks({ marks: { direct: 0x0100_0000 } }).direct, 0x0100_0000);
   });
 
@@ -122,7 +122,8 @@ describe('the mark bits of a connection', () => {
       name: 'marks.bucket',
       expected,
       value: 0x30000,
-      remedy: "It belongs to policy 'clusterip', conntrack 'mark' and offload.",
+      remedy:
+        "It belongs to policy 'clusterip', to conntrack 'mark', and to offload where connections are followed.",
     });
     refuses(resolve({ conntrack: 'off', marks: { direct: 1 << 20 } }), {
       name: 'marks.direct',

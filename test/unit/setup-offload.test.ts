@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
-import { marginOf, ownedLines } from '../../src/setup/offload.js';
+import { marginOf, ownedLines } from '../../src/setup/owned.js';
 import { nftTable, type Mechanism, type Phase } from '../../src/setup/ruleset.js';
 
 const options = (more: Partial<Options> = {}): ResolvedOptions =>
@@ -21,7 +21,7 @@ const rulesOf = (text: string, chain: string): string[] =>
     .filter((line) => line.startsWith('add rule ') && line.split(' ')[4] === chain)
     .map((line) => line.split(' ').slice(5).join(' '));
 
-const OWNED = 'ct mark & 0x3ff0000 @owned counter name offloaded-owned';
+const OWNED = 'ct mark & 0x3ff0000 @owned-marks counter name offloaded-owned';
 const FOREIGN = 'counter name offloaded-foreign';
 
 describe('the rules of offload', () => {
@@ -106,17 +106,43 @@ describe('the rules of offload', () => {
     assert.equal(first({ offload: [] }, 'nft')[0], names);
   });
 
+  test('drop what is foreign and new before they ask for a name, unless that is nobody’s to drop, or passes', () => {
+    const first = (more: Partial<Options> = {}, kind: Mechanism['kind'] = 'nft') =>
+      rulesOf(
+        nftTable(options({ offload: ['sources'], ...more }), kind, 'queue', { indexes: [3] }),
+        `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
+      ).slice(1, 3);
+    const foreign = `mod 2 seed 0x1 != @owned-buckets ${FOREIGN} drop`;
+    const both = [
+      `iif 3 ip protocol != igmp ct state new jhash ip saddr ${foreign}`,
+      `iif 3 ct state new jhash ip6 saddr ${foreign}`,
+    ];
+    assert.deepEqual(first(), both);
+    assert.deepEqual(first({}, 'xtables'), both);
+    const shared = {
+      addresses: ['10.0.0.9/24'],
+      mac: '01:00:5e:00:00:09',
+      destinations: 'addresses',
+    } as const;
+    for (const more of [
+      { action: 'mark' },
+      { offload: ['flows'] },
+      { interfaces: [{ name: 'eth1', ...shared }] },
+    ] as const)
+      assert.equal(first(more)[0], 'iifname != "eth1" return');
+  });
+
   test('are none without it, also where connmarks keep buckets', () => {
     const text = nftTable(options({ offload: [], conntrack: 'mark' }), 'nft', 'queue', {
       indexes: [3],
     });
-    assert.doesNotMatch(text, /@|goto|iif 3/);
+    assert.doesNotMatch(text, /@|goto|iif 3|add set/);
   });
 
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
-      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned|jhash)/);
+      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned-|jhash)/);
     }
   });
 
@@ -135,15 +161,13 @@ describe('the rules of offload', () => {
     assert.doesNotMatch(text, /\bct\b/);
     const before = rulesOf(text, 'before-queue');
     const igmp = before.findIndex((rule) => rule.includes('igmp'));
-    const bucket = 'mod 2 seed 0x1 offset 1 << 16 goto known';
-    assert.deepEqual(before.slice(igmp + 1, igmp + 3), [
-      `meta mark 0 meta mark set jhash ip saddr ${bucket}`,
-      `meta mark 0 meta mark set jhash ip6 saddr ${bucket}`,
-    ]);
-    assert.deepEqual(rulesOf(text, 'known'), [
-      'meta mark & 0x3ff0000 @owned counter name offloaded-owned meta mark set meta mark & 0x3c00ffff return',
+    const owned = 'mod 2 seed 0x1 @owned-buckets counter name offloaded-owned return';
+    assert.deepEqual(before.slice(igmp + 1), [
+      `jhash ip saddr ${owned}`,
+      `jhash ip6 saddr ${owned}`,
       `${FOREIGN} drop`,
     ]);
+    assert.doesNotMatch(text, /known|owned-marks/);
   });
 
   test('take each side of a stateless gateway by its own key', () => {
@@ -153,10 +177,10 @@ describe('the rules of offload', () => {
     assert.deepEqual(
       rules.map((rule) => rule.split(' mod ')[0]),
       [
-        'iifname "eth1" meta mark 0 meta mark set jhash ip saddr',
-        'iifname "eth1" meta mark 0 meta mark set jhash ip6 saddr',
-        'iifname "eth2" meta mark 0 meta mark set jhash ip daddr',
-        'iifname "eth2" meta mark 0 meta mark set jhash ip6 daddr',
+        'iifname "eth1" jhash ip saddr',
+        'iifname "eth1" jhash ip6 saddr',
+        'iifname "eth2" jhash ip daddr',
+        'iifname "eth2" jhash ip6 daddr',
       ],
     );
   });
@@ -167,28 +191,33 @@ describe('the rules of offload', () => {
     const text = nftTable(options(), 'nft', 'queue', { owning });
     assert.match(
       text,
-      /^flush set inet nfq-cluster-q0 owned\nadd element inet nfq-cluster-q0 owned \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,
+      /^flush set inet nfq-cluster-q0 owned-marks\nadd element inet nfq-cluster-q0 owned-marks \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,
+    );
+    const both = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', { owning });
+    assert.match(
+      both,
+      /^flush set inet nfq-cluster-q0 owned-buckets\nadd element inet nfq-cluster-q0 owned-buckets \{ 0 timeout 900ms, 1 timeout 900ms \}$/m,
     );
   });
 });
 
-describe('the set of what is owned', () => {
+describe('the sets of what is owned', () => {
   const lines = (owned: readonly number[], timeout: number): string[] =>
     ownedLines(options(), 'inet t', owned, timeout);
 
   test('has no element where nothing is owned, or no time is left', () => {
-    assert.deepEqual(lines([], Infinity), ['flush set inet t owned']);
-    assert.deepEqual(lines([0], 0.9), ['flush set inet t owned']);
-    assert.deepEqual(lines([0], -5), ['flush set inet t owned']);
+    assert.deepEqual(lines([], Infinity), ['flush set inet t owned-marks']);
+    assert.deepEqual(lines([0], 0.9), ['flush set inet t owned-marks']);
+    assert.deepEqual(lines([0], -5), ['flush set inet t owned-marks']);
   });
 
   test('ends in whole milliseconds, or never', () => {
-    assert.equal(lines([1], 99.9)[1], 'add element inet t owned { 0x20000 timeout 99ms }');
-    assert.equal(lines([1], Infinity)[1], 'add element inet t owned { 0x20000 }');
+    assert.equal(lines([1], 99.9)[1], 'add element inet t owned-marks { 0x20000 timeout 99ms }');
+    assert.equal(lines([1], Infinity)[1], 'add element inet t owned-marks { 0x20000 }');
     const bits = options({ marks: { bucket: 0x300000 } });
     assert.equal(
       ownedLines(bits, 'inet t', [0, 1], Infinity)[1],
-      'add element inet t owned { 0x100000, 0x200000 }',
+      'add element inet t owned-marks { 0x100000, 0x200000 }',
     );
   });
 
