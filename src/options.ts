@@ -155,24 +155,24 @@ export interface Options {
   /**
    * What tells the original direction of a packet's connection, and its master. `queue`: the queue's own
    * messages, where the kernel attaches it. `netlink`: ctnetlink and its expectation events. `mark`: the
-   * connmark, in which the rules keep the bucket; what has none is asked by netlink. `off`: the packet's
+   * connmark, in which the rules keep the bucket; of what has none ctnetlink is asked. `off`: the packet's
    * own header alone. `auto`: queue where the kernel has it, else netlink;
    * off for policy `clusterip`, and where an interface has the key `destination`.
    * @default 'auto'
    */
   conntrack?: 'auto' | ConntrackSource;
   /**
-   * Whether helpers (FTP, SIP, TFTP) may follow connections here. `false`: no rule assigns one. Where
-   * ctnetlink is asked, nobody then listens to what they announce, and the kernel keeps less of each
-   * connection: some percent of the time per packet. A connection that a helper awaits all the same is
-   * unknown, and foreign, unless its connmark tells the bucket.
+   * Whether helpers (FTP, SIP, TFTP) may follow connections here. `false`: no rule assigns one. With conntrack
+   * `netlink` nobody then listens to what they announce, and the kernel keeps less of each connection: some
+   * percent of the time per packet. A connection that a helper awaits all the same is unknown, and foreign,
+   * unless its connmark tells the bucket. Where connmarks keep buckets nobody listens anyway.
    * @default true
    */
   helpers?: boolean;
   /**
    * What the kernel decides by itself, without the queue. `flows`: packets of connections whose bucket is
    * known, kept in the connmark. `sources`: also new connections, whose source the kernel hashes by nft's
-   * jhash; where conntrack is off, all packets, and `flows` is refused. What is owned is then a set of
+   * jhash; where conntrack is off, all packets, and `flows` is refused. What is owned is then sets of
    * the nft table, whose elements end with the ownership. Needs `rules`, and another policy than
    * `clusterip`. docs/connections.md says what it costs.
    * @default []
