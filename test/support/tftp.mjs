@@ -4,10 +4,12 @@
  */
 import dgram from 'node:dgram';
 import process from 'node:process';
+import { clearTimeout, setTimeout } from 'node:timers';
 
 const [what, address, count, ...sources] = process.argv.slice(2);
 const PORT = 69;
 const AT_ONCE = 40;
+const PATIENCE_MS = 60_000;
 const REQUEST = Buffer.from('\0\x01file\0octet\0', 'latin1');
 const DATA = Buffer.from('\0\x03\0\x01data', 'latin1');
 
@@ -20,11 +22,15 @@ function serve() {
   requests.bind(PORT, address, () => process.stdout.write('listening\n'));
 }
 
-/** Asks once: a request that is lost is not asked again, and the program does not end. */
+/** Asks once: a request that is lost is not asked again, and the program fails. */
 const read = (source) =>
-  new Promise((resolve) => {
+  new Promise((resolve, reject) => {
     const socket = dgram.createSocket('udp4');
-    socket.on('message', () => socket.close(resolve));
+    const lost = setTimeout(() => reject(new Error(`no answer to ${source}`)), PATIENCE_MS);
+    socket.on('message', () => {
+      clearTimeout(lost);
+      socket.close(resolve);
+    });
     socket.bind(0, source, () => socket.send(REQUEST, PORT, address));
   });
 
