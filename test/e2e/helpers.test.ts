@@ -10,7 +10,15 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import type { Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { engineOn, gateway, SERVER, skip, source, SOURCES_OF_TRUTH } from '../support/gateway.js';
+import {
+  engineOn,
+  gateway,
+  SERVER,
+  skip,
+  source,
+  SOURCES_OF_TRUTH,
+  type Gateway,
+} from '../support/gateway.js';
 import { root, waitFor } from '../support/processes.js';
 
 const TFTP = path.join(root, 'test/support/tftp.mjs');
@@ -100,15 +108,28 @@ const call = (at: Namespace, from: string): Promise<string> =>
 const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
   at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
 
-/** Answers each request at once. */
-async function tftpServer(at: Namespace): Promise<void> {
-  const server = at.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
+/** So many reads by TFTP from all sources, each answered at once; then what was judged. */
+async function tftpReads(
+  lab: Gateway,
+  count: number,
+): Promise<Awaited<ReturnType<Gateway['judged']>>> {
+  const server = lab.server.spawn(process.execPath, [TFTP, 'server', SERVER[4]], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(server.stdout!, 'data');
+  await lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], String(count), ...SOURCES]);
+  return lab.judged();
 }
 
-/** Whether anybody in a namespace does: the kernel's list of netlink sockets has each one's groups. */
+/** Fails unless the kernel and the engine say the same of each answer, and not of all the same. */
+async function judgedAlike(lab: Gateway, count: number): Promise<void> {
+  const { related } = await tftpReads(lab, count);
+  assert.equal(related.kernelOnly + related.engineOnly, 0);
+  assert.equal(related.both + related.neither, count);
+  assert.ok(related.both > 0 && related.neither > 0);
+}
+
+/** Whether anybody in a namespace does, by the kernel's list of netlink sockets and their groups. */
 async function listensToExpectations(node: Namespace): Promise<boolean> {
   const [, ...sockets] = (await node.run('cat', ['/proc/net/netlink'])).trim().split('\n');
   return sockets
@@ -238,18 +259,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await assignHelpers(lab.gateway);
       await using engine = await engineOn(lab, { conntrack });
       await lab.judge();
-      await tftpServer(lab.server);
-      await lab.client.run(process.execPath, [
-        TFTP,
-        'client',
-        SERVER[4],
-        String(count),
-        ...SOURCES,
-      ]);
-      const { related } = await lab.judged();
-      assert.equal(related.kernelOnly + related.engineOnly, 0);
-      assert.equal(related.both + related.neither, count);
-      assert.ok(related.both > 0 && related.neither > 0);
+      await judgedAlike(lab, count);
       const { unknown, expected } = engine.stats();
       assert.equal(unknown, 0);
       if (conntrack === 'netlink') assert.equal(expected, count);
@@ -258,7 +268,6 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
 
   for (const [conntrack, offload = []] of ways) {
     test(`also where the master entered by another interface, and left by ours: ${titleOf(conntrack, offload)}`, async () => {
-      const count = 200;
       await using lab = await gateway();
       await assignHelpers(lab.gateway);
       await using engine = await engineOn(lab, { conntrack, offload, interfaces: ['inside'] });
@@ -268,18 +277,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
         await listensToExpectations(lab.gateway),
         engine.conntrack.source === 'netlink' && offload.length === 0,
       );
-      await tftpServer(lab.server);
-      await lab.client.run(process.execPath, [
-        TFTP,
-        'client',
-        SERVER[4],
-        String(count),
-        ...SOURCES,
-      ]);
-      const { related } = await lab.judged();
-      assert.equal(related.kernelOnly + related.engineOnly, 0);
-      assert.equal(related.both + related.neither, count);
-      assert.ok(related.both > 0 && related.neither > 0);
+      await judgedAlike(lab, 200);
       assert.equal(engine.stats().unknown, 0);
     });
   }
@@ -290,9 +288,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await assignHelpers(lab.gateway);
       await using engine = await engineOn(lab, { conntrack, helpers: false });
       await lab.judge();
-      await tftpServer(lab.server);
-      await lab.client.run(process.execPath, [TFTP, 'client', SERVER[4], '100', ...SOURCES]);
-      const { related } = await lab.judged();
+      const { related } = await tftpReads(lab, 100);
       assert.ok(related.neither > 0);
       assert.equal(related.engineOnly, 0);
       // By mark the bucket is their master's; else they are unknown.
