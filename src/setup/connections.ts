@@ -2,7 +2,7 @@ import { keepsBucket, marksLeaving } from '../conntrack-options.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { keyFields, markByHash } from './hashing.js';
+import { keyFields, markBitByHash, markByHash } from './hashing.js';
 import { hex, join } from './words.js';
 
 /*
@@ -41,13 +41,23 @@ export const keptRules = (options: Options): string[] =>
   );
 
 /**
- * Rules for what leaves by our interfaces, before its source is translated: its connection may have entered by
- * none of them, and what a helper awaits of it may.
+ * Rules for what leaves by our interfaces and has no bucket, before its source is translated: its connection may
+ * have entered by none of them, and what a helper awaits of it may. Where somebody else has set the connmark it is
+ * done bit by bit, of new connections alone: no other packet can see a part of the bucket.
  */
 export const leavingRules = (options: ResolvedOptions): string[] =>
-  marksLeaving(options)
-    ? keyFields(options).map((key) => join(key.connected, DIRECT, markByHash(options, key)))
-    : [];
+  !marksLeaving(options)
+    ? []
+    : [
+        ...keyFields(options).map((key) =>
+          join(key.connected, DIRECT, markByHash(options, key), 'return'),
+        ),
+        ...keyFields(options).flatMap((key) =>
+          bucketBits(options).map((bit) =>
+            join(key.connected, 'ct state new', markBitByHash(options, key, bit)),
+          ),
+        ),
+      ];
 
 /** One rule for each bit, as nft cannot set a part of one mark from a part of the other. */
 function bucketBits(options: Options): number[] {

@@ -37,6 +37,12 @@ export function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
 export const bucketOf = ({ buckets, hashSeed }: ResolvedOptions, { field }: KeyField): string =>
   `jhash ${field} mod ${buckets} seed ${hex(hashSeed)}`;
 
+/** Sets one bit of `marks.bucket` in the connmark if the bucket has it, and keeps the others. */
+export function markBitByHash(options: ResolvedOptions, key: KeyField, bit: number): string {
+  const lowered = hex(bit / lowestBit(options.marks.bucket));
+  return `${bucketOf(options, key)} offset 1 & ${lowered} == ${lowered} ct mark set ct mark | ${hex(bit)}`;
+}
+
 /** Gives a connection its bucket, if its mark is 0: nft cannot set a part of a mark from an expression. */
 export const markByHash = (options: ResolvedOptions, key: KeyField): string =>
   `ct mark 0 ct mark set ${bucketOf(options, key)} offset 1 << ${Math.log2(lowestBit(options.marks.bucket))}`;

@@ -242,7 +242,8 @@ function afterRules(options: ResolvedOptions): string[] {
 function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: string[] })[] {
   if (!marksLeaving(options)) return [];
   // Most that leaves has a bucket since it entered.
-  const first = ['ct mark != 0 return', otherInterfaces(options, 'oifname')];
+  const hasBucket = `ct mark & ${hex(options.marks.bucket)} != 0 return`;
+  const first = [hasBucket, otherInterfaces(options, 'oifname')];
   return [{ ...LEAVING, rules: [...first, ...leavingRules(options)] }];
 }
 

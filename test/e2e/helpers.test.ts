@@ -47,6 +47,16 @@ async function masquerade(node: Namespace): Promise<void> {
   ]);
 }
 
+/** Sets bits of the connmark that are not ours, and counts new connections that leave with both. */
+const USER = `table ip user {
+  counter both { }
+  chain marking { type filter hook forward priority 0; ct state new ct mark set ct mark | 0x5; }
+  chain leaving {
+    type filter hook postrouting priority 110
+    ct state new ct mark & 0xffff == 0x5 ct mark & 0x3ff0000 != 0 counter name both
+  }
+}`;
+
 /** A folder with a file, for the servers. */
 async function folder(): Promise<{ path: string } & AsyncDisposable> {
   const made = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-'));
@@ -279,6 +289,21 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       );
       await judgedAlike(lab, 200);
       assert.equal(engine.stats().unknown, 0);
+    });
+  }
+
+  for (const offload of [[], ['sources']] as const) {
+    test(`also where its master has a connmark of the user’s: ${titleOf('mark', offload)}`, async () => {
+      await using lab = await gateway();
+      await assignHelpers(lab.gateway);
+      const way = { conntrack: 'mark', offload, interfaces: ['inside'] } as const;
+      await using engine = await engineOn(lab, way);
+      await lab.gateway.run('nft', ['-f', '-'], USER);
+      await lab.judge();
+      await judgedAlike(lab, 200);
+      assert.equal(engine.stats().unknown, 0);
+      const counted = await lab.gateway.run('nft', ['list', 'counter', 'ip', 'user', 'both']);
+      assert.match(counted, /packets 200 /, 'each master has both marks');
     });
   }
 

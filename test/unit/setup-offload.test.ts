@@ -64,10 +64,19 @@ describe('the rules of offload', () => {
     const direct = 'ct direction original ct state new,established ct status & expected == 0';
     const bucket = 'mod 2 seed 0x1 offset 1 << 16';
     const all = [
-      'ct mark != 0 return',
+      'ct mark & 0x3ff0000 != 0 return',
       'oifname != { "a", "b" } return',
-      `ip protocol != igmp ${direct} ct mark 0 ct mark set jhash ip saddr ${bucket}`,
-      `${direct} ct mark 0 ct mark set jhash ip6 saddr ${bucket}`,
+      `ip protocol != igmp ${direct} ct mark 0 ct mark set jhash ip saddr ${bucket} return`,
+      `${direct} ct mark 0 ct mark set jhash ip6 saddr ${bucket} return`,
+      ...[
+        'ip protocol != igmp ct state new jhash ip saddr',
+        'ct state new jhash ip6 saddr',
+      ].flatMap((hash) =>
+        [1, 2].map(
+          (bit) =>
+            `${hash} mod 2 seed 0x1 offset 1 & 0x${bit} == 0x${bit} ct mark set ct mark | 0x${bit}0000`,
+        ),
+      ),
     ];
     for (const more of [
       {},
