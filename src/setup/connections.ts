@@ -34,11 +34,19 @@ export function directRules(options: Options): string[] {
   ];
 }
 
-/** Rules behind the queue. A related connection inherits its master's connmark. */
+/**
+ * Rules behind the queue: the bucket as a whole, so that no other packet can see a part of it, but bit by bit where
+ * somebody else has set the connmark. A related connection inherits its master's.
+ */
 export const keptRules = (options: Options): string[] =>
-  bucketBits(options).map(
-    (bit) => `meta mark & ${hex(bit)} == ${hex(bit)} ct mark set ct mark | ${hex(bit)}`,
-  );
+  !keepsBucket(options)
+    ? []
+    : [
+        `ct mark 0 ct mark set meta mark & ${hex(options.marks.bucket)}`,
+        ...bucketBits(options).map(
+          (bit) => `meta mark & ${hex(bit)} == ${hex(bit)} ct mark set ct mark | ${hex(bit)}`,
+        ),
+      ];
 
 /**
  * Rules for what leaves by our interfaces and has no bucket, before its source is translated: its connection may

@@ -162,6 +162,11 @@ describe('the rules of offload', () => {
       rules[first - 1],
       'ct mark & 0x3ff0000 != 0 meta mark set meta mark & 0x1c00ffff return',
     );
+    assert.deepEqual(rules.slice(first, first + 3), [
+      'ct mark 0 ct mark set meta mark & 0x3ff0000',
+      'meta mark & 0x10000 == 0x10000 ct mark set ct mark | 0x10000',
+      'meta mark & 0x20000 == 0x20000 ct mark set ct mark | 0x20000',
+    ]);
   });
 
   test('decide by addresses alone where no connection is followed, behind what is nobody’s to drop', () => {
