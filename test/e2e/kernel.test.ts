@@ -42,7 +42,10 @@ const title = ({ totalNodes, localNode, localNodemask, invert, hashSeed }: Confi
 const mark = (value: number, mask: number): string =>
   `0x${value.toString(16)}/0x${mask.toString(16)}`;
 
-/** The chain is run a second time once the engine has decided, and then only counts. */
+/**
+ * The chain is run a second time once the engine has decided, and then only counts. All that is sent is UDP; what else
+ * comes, such as a report of multicast groups that an interface sends of itself, is none of it.
+ */
 function counting(): string[] {
   const outcomes: [keyof Agreement, number][] = [
     ['both', KERNEL | ENGINE],
@@ -51,10 +54,10 @@ function counting(): string[] {
     ['neither', 0],
   ];
   return [
-    `-A PREROUTING -i eth0 -m mark ! --mark ${mark(DECIDED, DECIDED)} -j NFQUEUE --queue-num 0`,
+    `-A PREROUTING -i eth0 -p udp -m mark ! --mark ${mark(DECIDED, DECIDED)} -j NFQUEUE --queue-num 0`,
     ...outcomes.map(
       ([name, value]) =>
-        `-A PREROUTING -i eth0 -m mark --mark ${mark(value, KERNEL | ENGINE)} -m comment --comment ${name} -j DROP`,
+        `-A PREROUTING -i eth0 -p udp -m mark --mark ${mark(value, KERNEL | ENGINE)} -m comment --comment ${name} -j DROP`,
     ),
   ];
 }
