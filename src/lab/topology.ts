@@ -28,7 +28,7 @@ const AT_ONCE = {
 /** And whose interfaces send nothing by themselves. */
 export const QUIET = {
   ...AT_ONCE,
-  'ipv6/conf/default/addr_gen_mode': 1, // no link-local address, so no solicitation and no MLD
+  'ipv6/conf/default/addr_gen_mode': 1, // no link-local address, so no solicitation
 };
 
 export interface Topology {
