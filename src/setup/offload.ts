@@ -1,7 +1,13 @@
 import type { ResolvedOptions } from '../options.js';
-import { elsewhere } from './destinations.js';
 import { bucketOf, keyFields, markByHash } from './hashing.js';
-import { OWNED_BUCKETS, OWNED_MARKS, ownedSets } from './owned.js';
+import {
+  ENDING_MARKS,
+  FOREIGN_BUCKETS,
+  knowsForeign,
+  OWNED_BUCKETS,
+  OWNED_MARKS,
+  ownedSets,
+} from './owned.js';
 import { hex, join } from './words.js';
 
 /*
@@ -41,20 +47,18 @@ export function firstRules(
   indexes: readonly number[],
 ): string[] {
   if (!knowsConnections(options)) return [];
-  const all = [ofOwned(options, outcomes), ...ofForeignNew(options, outcomes)];
+  const [lasting, ending] = ofOwned(options, outcomes);
+  const all = [lasting, ...ofForeignNew(options, outcomes), ending];
   return indexes.flatMap((index) => all.map((rule) => `iif ${index} ${rule}`));
 }
 
-/** Not where some are nobody's to drop; nor where they pass, so that their connections need a bucket. */
 const ofForeignNew = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
-  !options.offload.includes('sources') ||
-  options.action === 'mark' ||
-  elsewhere(options.interfaces).length > 0
+  !knowsForeign(options)
     ? []
     : keyFields(options).map((key) =>
         join(
           key.connected,
-          `ct state new ${bucketOf(options, key)} != @${OWNED_BUCKETS}`,
+          `ct state new ${bucketOf(options, key)} @${FOREIGN_BUCKETS}`,
           foreign(outcomes),
         ),
       );
@@ -75,7 +79,7 @@ export const knownConnections = (options: ResolvedOptions): string[] =>
 
 /** The rules of that chain. */
 export const knownRules = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
-  knowsConnections(options) ? [ofOwned(options, outcomes), foreign(outcomes)] : [];
+  knowsConnections(options) ? [...ofOwned(options, outcomes), foreign(outcomes)] : [];
 
 /** Rules for all packets, where no connection is followed: nothing is left to the queue. */
 export const knownAddresses = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
@@ -88,8 +92,10 @@ export const knownAddresses = (options: ResolvedOptions, outcomes: Outcomes): st
         foreign(outcomes),
       ];
 
-const ofOwned = ({ marks }: ResolvedOptions, outcomes: Outcomes): string =>
-  `ct mark & ${hex(marks.bucket)} @${OWNED_MARKS} ${owned(outcomes)}`;
+const ofOwned = ({ marks }: ResolvedOptions, outcomes: Outcomes): [string, string] => {
+  const rule = (set: string): string => `ct mark & ${hex(marks.bucket)} @${set} ${owned(outcomes)}`;
+  return [rule(OWNED_MARKS), rule(ENDING_MARKS)];
+};
 
 const owned = (outcomes: Outcomes): string => `counter name ${OFFLOADED.owned} ${outcomes.owned}`;
 const foreign = (outcomes: Outcomes): string =>

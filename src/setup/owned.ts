@@ -1,11 +1,13 @@
+import { MAX_BUCKETS } from '../limits.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
+import { elsewhere } from './destinations.js';
 import { runOrThrow } from './exec.js';
 import { hex } from './words.js';
 
 /*
- * What is owned, as sets of nft: a change of ownership is one transaction on them, and their elements end with
- * the ownership.
+ * What is owned, as sets of nft: a change of ownership is one transaction on them, and elements end with the
+ * ownership. nft looks faster into a set of a fixed size, which can have no timeouts.
  */
 
 /** What is owned, and the milliseconds until that ends: Infinity if never, 0 if it is over. */
@@ -14,53 +16,81 @@ export interface Owning {
   remaining: () => number;
 }
 
-/** The set of the bits of `marks.bucket` in the connmarks of owned connections. */
+/** The set of the bits of `marks.bucket` in the connmarks of owned connections, while that has no end. */
 export const OWNED_MARKS = 'owned-marks';
+/** The same of an ownership that ends. */
+export const ENDING_MARKS = 'ending-marks';
 /** The set of the owned buckets' numbers, as an address is hashed to them. */
 export const OWNED_BUCKETS = 'owned-buckets';
+/** The set of all others: an ownership that ends does not need to enter it, as what misses every set is foreign. */
+export const FOREIGN_BUCKETS = 'foreign-buckets';
+
+/**
+ * Whether foreign packets of new connections end at their hash: not where some are nobody's to drop; nor where they
+ * pass, so that their connections need a bucket.
+ */
+export const knowsForeign = ({
+  offload,
+  conntrack,
+  action,
+  interfaces,
+}: ResolvedOptions): boolean =>
+  offload.includes('sources') &&
+  conntrack !== 'off' &&
+  action === 'drop' &&
+  elsewhere(interfaces).length === 0;
 
 interface OwnedSet {
   name: string;
-  key: string;
-  element: (bucket: number) => string;
+  definition: string;
+  elements: string[];
 }
 
-function setsOf({ offload, conntrack, marks }: ResolvedOptions): OwnedSet[] {
-  const lowest = lowestBit(marks.bucket);
-  const mark = (bucket: number): string => hex((bucket + 1) * lowest);
+/** As nft names a 32-bit integer; it has no name for the type of a hash. */
+const BUCKET = 'typeof meta length';
+const FIXED = `size ${MAX_BUCKETS}`;
+const TIMED = 'flags timeout';
+
+function setsOf(options: ResolvedOptions, owned: readonly number[], timeout: number): OwnedSet[] {
+  const { offload, conntrack, marks, buckets } = options;
+  if (offload.length === 0) return [];
+  const lasts = timeout === Infinity;
+  const ending = lasts ? '' : ` timeout ${Math.floor(timeout)}ms`;
+  if (conntrack === 'off') {
+    const elements = owned.map((bucket) => `${bucket}${ending}`);
+    return [{ name: OWNED_BUCKETS, definition: `${BUCKET}; ${TIMED}`, elements }];
+  }
+  const elements = owned.map((bucket) => `${hex((bucket + 1) * lowestBit(marks.bucket))}${ending}`);
+  const ours = new Set(owned);
+  const foreign = Array.from({ length: buckets }, (_, bucket) => bucket)
+    .filter((bucket) => !ours.has(bucket))
+    .map(String);
   return [
-    ...(offload.length > 0 && conntrack !== 'off'
-      ? [{ name: OWNED_MARKS, key: 'type mark', element: mark }]
-      : []),
-    // nft has no name for the type of a hash, an integer of 32 bits as this is.
-    ...(offload.includes('sources')
-      ? [{ name: OWNED_BUCKETS, key: 'typeof meta length', element: String }]
+    { name: OWNED_MARKS, definition: `type mark; ${FIXED}`, elements: lasts ? elements : [] },
+    { name: ENDING_MARKS, definition: `type mark; ${TIMED}`, elements: lasts ? [] : elements },
+    ...(knowsForeign(options)
+      ? [{ name: FOREIGN_BUCKETS, definition: `${BUCKET}; ${FIXED}`, elements: foreign }]
       : []),
   ];
 }
 
 /** The sets, as lines of the table's transaction. */
 export const ownedSets = (options: ResolvedOptions, table: string): string[] =>
-  setsOf(options).map(({ name, key }) => `add set ${table} ${name} { ${key}; flags timeout; }`);
+  setsOf(options, [], 0).map(
+    ({ name, definition }) => `add set ${table} ${name} { ${definition}; }`,
+  );
 
 /** Lines of a transaction that make the sets what is owned; the timeouts end before the ownership does. */
-export function ownedLines(
+export const ownedLines = (
   options: ResolvedOptions,
   table: string,
   owned: readonly number[],
   timeout: number,
-): string[] {
-  const ending = timeout === Infinity ? '' : ` timeout ${Math.floor(timeout)}ms`;
-  return setsOf(options).flatMap(({ name, element }) => {
-    const elements = owned.map((bucket) => `${element(bucket)}${ending}`);
-    return [
-      `flush set ${table} ${name}`,
-      ...(elements.length === 0 || timeout < 1
-        ? []
-        : [`add element ${table} ${name} { ${elements.join(', ')} }`]),
-    ];
-  });
-}
+): string[] =>
+  setsOf(options, timeout < 1 ? [] : owned, timeout).flatMap(({ name, elements }) => [
+    `flush set ${table} ${name}`,
+    ...(elements.length === 0 ? [] : [`add element ${table} ${name} { ${elements.join(', ')} }`]),
+  ]);
 
 /**
  * What the elements' timeouts are short of the ownership, in milliseconds: the kernel counts them from

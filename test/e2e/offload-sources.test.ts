@@ -124,21 +124,30 @@ describe('offload of sources', { skip }, () => {
         const mine = new Set(
           sources.filter((_, at) => at % 3 === 0).map((src) => hasher.bucket(src)),
         );
-        const owned = sources.filter((src) => mine.has(hasher.bucket(src))).length;
+        const all = range(1023);
+        const ownerships = [
+          { buckets: [...mine] },
+          { buckets: all },
+          { buckets: all.filter((bucket) => !mine.has(bucket)) },
+          { buckets: all, validFor: 60_000 },
+          { buckets: [...mine], validFor: 60_000 },
+        ];
         await using engine = await open(
-          offloading(lab, {
-            ...hashing,
-            ownership: { buckets: [...mine] },
-            conntrack,
-          }),
+          offloading(lab, { ...hashing, ownership: ownerships[0]!, conntrack }),
         );
-        await inject(lab.sender, 'eth0', datagrams(sources));
-        await waitFor('the decisions', () => decisions(engine) === sources.length);
-        const { received, offloadedOwned, offloadedForeign } = engine.stats();
-        assert.deepEqual(
-          { received, offloadedOwned, offloadedForeign },
-          { received: 0, offloadedOwned: owned, offloadedForeign: sources.length - owned },
-        );
+        const expected = { received: 0, offloadedOwned: 0, offloadedForeign: 0 };
+        for (const ownership of ownerships) {
+          await engine.setOwnership(ownership);
+          await inject(lab.sender, 'eth0', datagrams(sources));
+          for (const src of sources) {
+            const owned = ownership.buckets.includes(hasher.bucket(src));
+            expected[owned ? 'offloadedOwned' : 'offloadedForeign']++;
+          }
+          const decided = expected.offloadedOwned + expected.offloadedForeign;
+          await waitFor('the decisions', () => decisions(engine) === decided);
+          const { received, offloadedOwned, offloadedForeign } = engine.stats();
+          assert.deepEqual({ received, offloadedOwned, offloadedForeign }, expected);
+        }
       });
     }
 

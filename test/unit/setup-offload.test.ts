@@ -22,6 +22,7 @@ const rulesOf = (text: string, chain: string): string[] =>
     .map((line) => line.split(' ').slice(5).join(' '));
 
 const OWNED = 'ct mark & 0x3ff0000 @owned-marks counter name offloaded-owned';
+const ENDING = 'ct mark & 0x3ff0000 @ending-marks counter name offloaded-owned';
 const FOREIGN = 'counter name offloaded-foreign';
 
 describe('the rules of offload', () => {
@@ -36,7 +37,11 @@ describe('the rules of offload', () => {
       'ct mark & 0x3ff0000 != 0 goto known',
     ]);
     assert.equal(rules.at(-1), 'queue num 0');
-    assert.deepEqual(rulesOf(text, 'known'), [`${OWNED} return`, `${FOREIGN} drop`]);
+    assert.deepEqual(rulesOf(text, 'known'), [
+      `${OWNED} return`,
+      `${ENDING} return`,
+      `${FOREIGN} drop`,
+    ]);
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /before-queue .*jhash/);
   });
 
@@ -94,7 +99,9 @@ describe('the rules of offload', () => {
   test('mark what is owned, and tell xtables not to queue it', () => {
     const given = { action: 'mark', marks: { owned: { value: 1, mask: 1 } } } as const;
     assert.deepEqual(rulesOf(nftTable(options(given), 'xtables', 'queue'), 'known'), [
-      `${OWNED} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`,
+      ...[OWNED, ENDING].map(
+        (rule) => `${rule} meta mark set meta mark & 0x1c00fffe | 0x80000001 return`,
+      ),
       `${FOREIGN} meta mark set meta mark & 0x1c00fffe | 0x80000000 return`,
     ]);
   });
@@ -104,9 +111,12 @@ describe('the rules of offload', () => {
       rulesOf(
         nftTable(options(more), kind, phase, { indexes: [3, 7] }),
         `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
-      ).slice(0, 3);
+      ).slice(0, 5);
     const names = 'iifname != "eth1" return';
-    assert.deepEqual(first({}, 'nft'), [`iif 3 ${OWNED} return`, `iif 7 ${OWNED} return`, names]);
+    assert.deepEqual(first({}, 'nft'), [
+      ...[3, 7].flatMap((index) => [OWNED, ENDING].map((rule) => `iif ${index} ${rule} return`)),
+      names,
+    ]);
     const decided = 'meta mark set meta mark & 0x1c00ffff | 0x80000000 return';
     assert.equal(first({}, 'xtables')[0], `iif 3 ${OWNED} ${decided}`);
     const marked = 'meta mark set meta mark & 0x1c000000 | 0xffff return';
@@ -120,14 +130,14 @@ describe('the rules of offload', () => {
       rulesOf(
         nftTable(options({ offload: ['sources'], ...more }), kind, 'queue', { indexes: [3] }),
         `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
-      ).slice(1, 3);
-    const foreign = `mod 2 seed 0x1 != @owned-buckets ${FOREIGN} drop`;
+      ).slice(1, 4);
+    const foreign = `mod 2 seed 0x1 @foreign-buckets ${FOREIGN} drop`;
     const both = [
       `iif 3 ip protocol != igmp ct state new jhash ip saddr ${foreign}`,
       `iif 3 ct state new jhash ip6 saddr ${foreign}`,
     ];
-    assert.deepEqual(first(), both);
-    assert.deepEqual(first({}, 'xtables'), both);
+    assert.deepEqual(first(), [...both, `iif 3 ${ENDING} return`]);
+    assert.deepEqual(first({}, 'xtables').slice(0, 2), both);
     const shared = {
       addresses: ['10.0.0.9/24'],
       mac: '01:00:5e:00:00:09',
@@ -138,7 +148,7 @@ describe('the rules of offload', () => {
       { offload: ['flows'] },
       { interfaces: [{ name: 'eth1', ...shared }] },
     ] as const)
-      assert.equal(first(more)[0], 'iifname != "eth1" return');
+      assert.equal(first(more)[1], 'iifname != "eth1" return');
   });
 
   test('are none without it, also where connmarks keep buckets', () => {
@@ -151,7 +161,7 @@ describe('the rules of offload', () => {
   test('are none while closed', () => {
     for (const kind of ['nft', 'xtables'] as const) {
       const text = nftTable(options({ offload: ['sources'] }), kind, 'closed');
-      assert.doesNotMatch(text, /before-\w+ .*(goto|@owned-|jhash)/);
+      assert.doesNotMatch(text, /before-\w+ .*(goto|@|jhash)/);
     }
   });
 
@@ -181,7 +191,7 @@ describe('the rules of offload', () => {
       `jhash ip6 saddr ${owned}`,
       `${FOREIGN} drop`,
     ]);
-    assert.doesNotMatch(text, /known|owned-marks/);
+    assert.doesNotMatch(text, /known|-marks/);
   });
 
   test('take each side of a stateless gateway by its own key', () => {
@@ -201,38 +211,62 @@ describe('the rules of offload', () => {
 
   test('leave what is owned alone unless an engine says it', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
-    const owning = { owned: [0, 1], remaining: () => 1000 };
+    const owning = { owned: [1], remaining: () => 1000 };
     const text = nftTable(options(), 'nft', 'queue', { owning });
     assert.match(
       text,
-      /^flush set inet nfq-cluster-q0 owned-marks\nadd element inet nfq-cluster-q0 owned-marks \{ 0x10000 timeout 900ms, 0x20000 timeout 900ms \}$/m,
-    );
-    const both = nftTable(options({ offload: ['sources'] }), 'nft', 'queue', { owning });
-    assert.match(
-      both,
-      /^flush set inet nfq-cluster-q0 owned-buckets\nadd element inet nfq-cluster-q0 owned-buckets \{ 0 timeout 900ms, 1 timeout 900ms \}$/m,
+      /^add element inet nfq-cluster-q0 ending-marks \{ 0x20000 timeout 900ms \}$/m,
     );
   });
 });
 
 describe('the sets of what is owned', () => {
-  const lines = (owned: readonly number[], timeout: number): string[] =>
-    ownedLines(options(), 'inet t', owned, timeout);
+  const lines = (more: Partial<Options>, owned: readonly number[], timeout: number): string[] =>
+    ownedLines(options({ totalNodes: 3, ...more }), 'inet t', owned, timeout);
+  const flows = (owned: readonly number[], timeout: number): string[] => lines({}, owned, timeout);
+  const [lasting, ending, foreign] = ['owned-marks', 'ending-marks', 'foreign-buckets'].map(
+    (set) => `flush set inet t ${set}`,
+  );
 
-  test('has no element where nothing is owned, or no time is left', () => {
-    assert.deepEqual(lines([], Infinity), ['flush set inet t owned-marks']);
-    assert.deepEqual(lines([0], 0.9), ['flush set inet t owned-marks']);
-    assert.deepEqual(lines([0], -5), ['flush set inet t owned-marks']);
+  test('keep what ends apart, in whole milliseconds', () => {
+    assert.deepEqual(flows([0, 1], Infinity), [
+      lasting,
+      'add element inet t owned-marks { 0x10000, 0x20000 }',
+      ending,
+    ]);
+    assert.deepEqual(flows([0, 1], 99.9), [
+      lasting,
+      ending,
+      'add element inet t ending-marks { 0x10000 timeout 99ms, 0x20000 timeout 99ms }',
+    ]);
+    const bits = { marks: { bucket: 0x300000 } };
+    assert.equal(lines(bits, [0], Infinity)[1], 'add element inet t owned-marks { 0x100000 }');
   });
 
-  test('ends in whole milliseconds, or never', () => {
-    assert.equal(lines([1], 99.9)[1], 'add element inet t owned-marks { 0x20000 timeout 99ms }');
-    assert.equal(lines([1], Infinity)[1], 'add element inet t owned-marks { 0x20000 }');
-    const bits = options({ marks: { bucket: 0x300000 } });
-    assert.equal(
-      ownedLines(bits, 'inet t', [0, 1], Infinity)[1],
-      'add element inet t owned-marks { 0x100000, 0x200000 }',
-    );
+  test('are empty where nothing is owned, or no time is left', () => {
+    assert.deepEqual(flows([], Infinity), [lasting, ending]);
+    assert.deepEqual(flows([0], 0.9), [lasting, ending]);
+    assert.deepEqual(flows([0], -5), [lasting, ending]);
+  });
+
+  test('have all other buckets as foreign, whether the ownership ends or not', () => {
+    const sources = { offload: ['sources'] } as const;
+    for (const timeout of [Infinity, 1000])
+      assert.deepEqual(lines(sources, [1], timeout).slice(-2), [
+        foreign,
+        'add element inet t foreign-buckets { 0, 2 }',
+      ]);
+    assert.equal(lines(sources, [0, 1, 2], Infinity).at(-1), foreign);
+    assert.equal(lines({ ...sources, action: 'mark' }, [1], Infinity).at(-1), ending);
+  });
+
+  test('are one of owned buckets where no connection is followed', () => {
+    const stateless = { offload: ['sources'], conntrack: 'off' } as const;
+    assert.deepEqual(lines(stateless, [0, 1], 1000), [
+      'flush set inet t owned-buckets',
+      'add element inet t owned-buckets { 0 timeout 1000ms, 1 timeout 1000ms }',
+    ]);
+    assert.equal(lines(stateless, [1], Infinity)[1], 'add element inet t owned-buckets { 1 }');
   });
 
   test('ends before the ownership', () => {
