@@ -13,6 +13,12 @@ export const isInteger = (value: unknown, low: number, high: number): value is n
 export const integer = (low: number, high: number) =>
   check<number>(`an integer from ${low} to ${high}`, (value) => isInteger(value, low, high));
 
+export const integerOrAuto = (low: number, high: number) =>
+  check<number | 'auto'>(
+    `"auto" or an integer from ${low} to ${high}`,
+    (value) => value === 'auto' || isInteger(value, low, high),
+  );
+
 export const u32 = check<number>('an integer from 0 to 0xffffffff', (value) =>
   isInteger(value, 0, U32),
 );

@@ -126,6 +126,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
+        realtime: options.realtime === 'auto' ? 1 : options.realtime,
+        realtimeRequired: options.realtime !== 'auto',
         keepsBucket: keepsBucket(options),
         hearsExpectations: hearsExpectations(options),
         table: options.offload.length > 0 ? rulesName(options) : '',

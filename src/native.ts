@@ -83,9 +83,13 @@ export interface Layout {
   latencyLowerBounds: Float64Array;
 }
 
-export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns'> {
+export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'realtime'> {
   /** A path, or '' for the process's own namespace. */
   netns: string;
+  /** A priority, or 0. */
+  realtime: number;
+  /** Whether to refuse where the process may not have it. */
+  realtimeRequired: boolean;
   /** Whether the rules keep the bucket in the connmark, where an earlier engine's are then cleared. */
   keepsBucket: boolean;
   /** Whether connections that helpers await are told by their announcements. */

@@ -4,6 +4,7 @@ import {
   check,
   distinct,
   integer,
+  integerOrAuto,
   integers,
   interfaceName,
   maskedMark,
@@ -225,13 +226,12 @@ export interface Options {
   busyPoll?: number;
   /**
    * Priority by which the queue threads, and no others of the process, run under SCHED_FIFO (sched(7)): ahead of
-   * all that is ordinary on their processors, so that verdicts come in time beside other work. 1 to 99, or 0 for
-   * the ordinary scheduler. Needs CAP_SYS_NICE. A processor that a flood, or `busyPoll`, keeps busy has little
-   * time for anything else, and Linux takes it from the thread for some milliseconds of each second for what
-   * waits: leave the process another.
-   * @default 0
+   * all that is ordinary on their processors, so that verdicts come in time beside other work. A thread that took
+   * nine tenths of 10 ms, as in a flood, is an ordinary one for the next 100 ms. 1 to 99, or 0 for the ordinary
+   * scheduler. Needs CAP_SYS_NICE. `auto`: 1 where the process may, and its threads are ordinary ones, else 0.
+   * @default 'auto'
    */
-  realtime?: number;
+  realtime?: number | 'auto';
   /**
    * Network namespace that the queue threads and rules live in: a name under /run/netns, or a path.
    * @default the process's own
@@ -273,7 +273,7 @@ export interface ResolvedOptions extends Share {
   receiveBuffer: number;
   gather: number;
   busyPoll: number;
-  realtime: number;
+  realtime: number | 'auto';
   netns: string | undefined;
   /** `none`, `auto` or a path. */
   control: string;
@@ -338,7 +338,7 @@ const schema = z.strictObject(
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
     gather: integer(0, 10_000).optional(),
     busyPoll: integer(0, 10_000).optional(),
-    realtime: integer(0, 99).optional(),
+    realtime: integerOrAuto(0, 99).optional(),
     netns: matching(
       'a name under /run/netns, or an absolute path',
       /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
@@ -397,7 +397,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
     receiveBuffer: options.receiveBuffer ?? 32 * 1024 * 1024,
     gather: options.gather ?? 0,
     busyPoll: options.busyPoll ?? 0,
-    realtime: options.realtime ?? 0,
+    realtime: options.realtime ?? 'auto',
     netns: options.netns,
     control: options.control ?? 'none',
   };

@@ -171,7 +171,8 @@ EngineConfig to_engine_config(const Napi::Object& object) {
   config.worker.receive_buffer = u32(object, "receiveBuffer");
   config.worker.gather_us = u32(object, "gather");
   config.worker.busy_poll_us = u32(object, "busyPoll");
-  config.worker.realtime = u32(object, "realtime");
+  config.worker.realtime.priority = u32(object, "realtime");
+  config.worker.realtime.required = boolean(object, "realtimeRequired");
   const Napi::Array interfaces = list(object, "interfaces");
   if (interfaces.Length() > kMaxInterfaces) type_error(object.Env(), "interfaces");
   for (std::uint32_t i = 0; i < interfaces.Length(); ++i) {

@@ -1,7 +1,6 @@
 #include "queue_worker.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -21,15 +20,6 @@ void block_all_signals() noexcept {
   sigset_t all;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-}
-
-/** Ahead of every ordinary thread of its processor. */
-void run_by_fifo(std::uint32_t priority) {
-  const sched_param parameters{static_cast<int>(priority)};
-  const int error = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &parameters);
-  if (error == 0) return;
-  throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sched_setscheduler",
-              error, "cannot run a queue thread by SCHED_FIFO " + std::to_string(priority));
 }
 
 [[nodiscard]] bool is_transient(int error) noexcept {
@@ -111,7 +101,7 @@ void QueueWorker::fail(const Fault& fault) {
 void QueueWorker::set_up() {
   /* Otherwise the kernel lets us sleep 50 microseconds longer than asked. */
   if (config_.gather_us != 0) ::prctl(PR_SET_TIMERSLACK, 1UL);
-  if (config_.realtime != 0) run_by_fifo(config_.realtime);
+  real_time_.emplace(config_.realtime);
   enter_netns(config_.netns);
   DecisionConfig& decision = config_.decision;
   for (const NamedInterface& interface : config_.interfaces) {
@@ -184,6 +174,7 @@ void QueueWorker::decide_all(int datagrams) {
   const OwnershipTable::Batch batch(table_, reader_);
   if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
+  real_time_->check(received_at);
   if (lookup_) look_up(datagrams, received_at);
   std::size_t packets = 0;
   for_each_message(datagrams, [&](const Message& message) { take(message, received_at, packets); });

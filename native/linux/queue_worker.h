@@ -18,6 +18,7 @@
 #include "ownership_table.h"
 #include "queue_socket.h"
 #include "queue_status.h"
+#include "real_time.h"
 #include "rule_counters.h"
 
 namespace nfqc {
@@ -43,7 +44,7 @@ struct WorkerConfig {
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket
   std::uint32_t busy_poll_us = 0;  ///< to stay awake when no packet waits
-  std::uint32_t realtime = 0;      ///< priority of SCHED_FIFO; 0: the ordinary scheduler
+  RealTime::Choice realtime;
 };
 
 /** One thread that receives a queue's packets, decides them and answers. */
@@ -110,6 +111,7 @@ class QueueWorker {
   std::optional<ConnectionLookup> lookup_;
   std::optional<QueueStatusFile> status_;
   std::optional<RuleCounters> rules_;
+  std::optional<RealTime> real_time_;
   OwnershipInForce in_force_;
   DecidedBatch batch_{config_.decision, in_force_, counters_};
   static constexpr std::uint64_t kNever = UINT64_MAX;

@@ -9,6 +9,7 @@ import {
   numberList,
   numberRange,
   u32,
+  u32OrAuto,
   words,
   type Assignment,
 } from './values.js';
@@ -46,7 +47,7 @@ export interface Flags {
   receiveBuffer?: number;
   gather?: number;
   busyPoll?: number;
-  realtime?: number;
+  realtime?: number | 'auto';
   withoutHelpers?: true;
   rules?: Options['rules'];
   reinject?: Options['reinject'];
@@ -119,7 +120,11 @@ export const withPackets = (command: Command): Command =>
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)
     .option('--gather <us>', 'sleep after each batch, for larger ones (default: 0)', u32)
     .option('--busy-poll <us>', 'stay awake when no packet waits (default: 0)', u32)
-    .option('--realtime <priority>', 'run queue threads by SCHED_FIFO (default: 0, do not)', u32)
+    .option(
+      '--realtime <priority>',
+      'run queue threads by SCHED_FIFO; 0: do not (default: auto, by 1 if allowed)',
+      u32OrAuto,
+    )
     .addOption(
       choice(
         '--action',

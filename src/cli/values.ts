@@ -19,6 +19,8 @@ export function u32(text: string): number {
   );
 }
 
+export const u32OrAuto = (text: string): number | 'auto' => (text === 'auto' ? text : u32(text));
+
 /** `3`, `0-3`, or `0-3,7`: the numbers, in the order written. */
 export function numberList(text: string): number[] {
   return text.split(',').flatMap((part) => numberRange(part));

@@ -26,7 +26,13 @@ export const quiet = (netns: string, queue = 0): Options => ({
 
 /** What src/engine.ts would give the addon; an empty path stays in this namespace. */
 export function nativeConfig(netns = '', queue = 0): NativeEngineConfig {
-  const ours = { keepsBucket: false, hearsExpectations: true, table: '' };
+  const ours = {
+    realtime: 0,
+    realtimeRequired: false,
+    keepsBucket: false,
+    hearsExpectations: true,
+    table: '',
+  };
   return { ...resolveOptions(quiet('anything', queue)), ...ours, netns };
 }
 

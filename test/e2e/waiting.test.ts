@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { open, type Options, type Stats } from '../../src/index.js';
+import { open, type Engine, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { waitFor } from '../support/processes.js';
-import { NODE, wire } from '../support/wire.js';
+import { cli, waitFor } from '../support/processes.js';
+import { NODE, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -16,25 +16,37 @@ interface Load {
   apart: number;
 }
 
-/** Sends packets that are all owned, waits until they are decided, and says what that took. */
-async function decided(
-  knobs: Pick<Options, 'gather' | 'busyPoll' | 'realtime'>,
-  { count, apart }: Load,
-): Promise<{ stats: Stats; processorTime: number; scheduling: Scheduling[] }> {
-  await using lab = await wire();
-  await using engine = await open({
+type Knobs = Pick<Options, 'gather' | 'busyPoll' | 'realtime'>;
+
+const LOAD: Load = { count: 100, apart: 100 };
+
+/** Owns all. */
+const opened = ({ node }: Wire, knobs: Knobs): Promise<Engine> =>
+  open({
     interfaces: ['eth0'],
     totalNodes: 1,
     localNode: 1,
     hashSeed: 0,
-    netns: lab.node.path,
+    netns: node.path,
     rules: 'auto',
     ...knobs,
   });
+
+async function send({ sender }: Wire, { count, apart }: Load): Promise<void> {
   const frames = Array.from({ length: count }, () => udp({ src: '10.20.0.1', dst: NODE.ipv4 }));
+  await inject(sender, 'eth0', frames, { rate: 1e6 / apart });
+}
+
+/** Sends packets that are all owned, waits until they are decided, and says what that took. */
+async function decided(
+  knobs: Knobs,
+  load: Load,
+): Promise<{ stats: Stats; processorTime: number; scheduling: Scheduling[] }> {
+  await using lab = await wire();
+  await using engine = await opened(lab, knobs);
   const before = process.cpuUsage();
-  await inject(lab.sender, 'eth0', frames, { rate: 1e6 / apart });
-  await waitFor('all packets', () => engine.stats().owned === count);
+  await send(lab, load);
+  await waitFor('all packets', () => engine.stats().owned === load.count);
   const { system, user } = process.cpuUsage(before);
   return { stats: engine.stats(), processorTime: system + user, scheduling: scheduling() };
 }
@@ -45,16 +57,16 @@ interface Scheduling {
   priority: number;
 }
 
-/** How the threads of this process are scheduled; see proc_pid_stat(5). */
-const scheduling = (): Scheduling[] =>
-  readdirSync('/proc/self/task').map((id) => {
-    const stat = readFileSync(`/proc/self/task/${id}/stat`, 'utf8');
+/** How the threads of a process are scheduled; see proc_pid_stat(5). */
+const scheduling = (pid: number | 'self' = 'self'): Scheduling[] =>
+  readdirSync(`/proc/${pid}/task`).map((id) => {
+    const stat = readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8');
     const [, thread, fields] = /\((.*)\) (.*)/.exec(stat)!;
     const [priority, policy] = fields!.split(' ').slice(37, 39).map(Number);
     return { thread: thread!, policy: policy!, priority: priority! };
   });
 
-const SCHED_FIFO = 1;
+const [SCHED_FIFO, SCHED_RR] = [1, 2];
 
 test('an engine that gathers answers many packets at once', { skip }, async () => {
   // Twenty come in the longest time that an engine may gather.
@@ -78,12 +90,52 @@ for (const [what, apart] of [
   });
 }
 
-test('an engine by real time puts its queue threads, and no others, first', { skip }, async () => {
-  const load = { count: 100, apart: 100 };
-  const { scheduling } = await decided({ realtime: 7 }, load);
-  const first = scheduling.filter(({ policy }) => policy === SCHED_FIFO);
-  assert.deepEqual(first, [{ thread: 'nfq-0', policy: SCHED_FIFO, priority: 7 }]);
-  const ordinary = (await decided({}, load)).scheduling;
-  assert.ok(ordinary.some(({ thread }) => thread === 'nfq-0'));
-  assert.ok(ordinary.every(({ policy }) => policy !== SCHED_FIFO));
+const fifo = (all: readonly Scheduling[]): Scheduling[] =>
+  all.filter(({ policy }) => policy === SCHED_FIFO);
+
+for (const [realtime, priority] of [
+  [undefined, 1],
+  [7, 7],
+] as const) {
+  const title = `puts its queue threads, and no others, first by real time ${realtime ?? 'auto'}`;
+  test(`an engine ${title}`, { skip }, async () => {
+    const { scheduling } = await decided(realtime === undefined ? {} : { realtime }, LOAD);
+    assert.deepEqual(fifo(scheduling), [{ thread: 'nfq-0', policy: SCHED_FIFO, priority }]);
+  });
+}
+
+test('an engine without real time has ordinary threads', { skip }, async () => {
+  const { scheduling } = await decided({ realtime: 0 }, LOAD);
+  assert.ok(scheduling.some(({ thread }) => thread === 'nfq-0'));
+  assert.deepEqual(fifo(scheduling), []);
+});
+
+test('an engine leaves a process that is scheduled otherwise as it is', { skip }, async () => {
+  await using lab = await wire();
+  const flags = ['-i', 'eth0', '--cluster-total-nodes', '1', '--cluster-local-node', '1'];
+  const run = cli(['run', ...flags, '--cluster-hash-seed', '0', '--control', 'none', '--json'], {
+    namespace: lab.node,
+    wrapper: ['chrt', '--rr', '5'],
+  });
+  await run.event('ready');
+  const thread = scheduling(run.child.pid).find(({ thread }) => thread === 'nfq-0');
+  assert.deepEqual(thread, { thread: 'nfq-0', policy: SCHED_RR, priority: 5 });
+  run.child.kill('SIGINT');
+  assert.equal((await run.outcome).status, 0);
+});
+
+test('a thread that takes a whole processor is an ordinary one meanwhile', { skip }, async () => {
+  await using lab = await wire();
+  // Packets find it awake, until they stop.
+  await using engine = await opened(lab, { busyPoll: 5000 });
+  assert.equal(fifo(scheduling()).length, 1);
+  const load = { count: 2000, apart: 1000 };
+  const sent = send(lab, load);
+  await waitFor('it to be an ordinary one', () => fifo(scheduling()).length === 0);
+  await sent;
+  await waitFor('all packets', () => engine.stats().owned === load.count);
+  await waitFor('it to be first again', async () => {
+    await send(lab, { count: 1, apart: 1 });
+    return fifo(scheduling()).length === 1;
+  });
 });

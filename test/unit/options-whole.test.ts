@@ -105,7 +105,7 @@ describe('options as a whole', () => {
       receiveBuffer: 33_554_432,
       gather: 0,
       busyPoll: 0,
-      realtime: 0,
+      realtime: 'auto',
       netns: undefined,
       control: 'none',
     });

@@ -160,9 +160,9 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'realtime',
-    expected: integer(0, 99),
-    good: [0, 1, 99, undefined],
-    bad: [-1, 0.5, 100, ...NO_NUMBERS],
+    expected: '"auto" or an integer from 0 to 99',
+    good: ['auto', 0, 1, 99, undefined],
+    bad: [-1, 0.5, 100, 'none', ...NO_NUMBERS],
   },
   {
     name: 'netns',

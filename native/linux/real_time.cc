@@ -1,0 +1,66 @@
+#include "real_time.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include <cerrno>
+#include <string>
+
+#include "clock.h"
+#include "fault.h"
+
+namespace nfqc {
+namespace {
+
+constexpr std::uint64_t kWindow = 10'000'000;
+constexpr std::uint64_t kPause = 100'000'000;
+
+[[nodiscard]] std::uint64_t thread_time() noexcept {
+  timespec time;
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000U +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+}  // namespace
+
+RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
+  if (priority_ == 0) return;
+  ::pthread_getschedparam(::pthread_self(), &ordinary_policy_, &ordinary_);
+  if (!choice.required && ordinary_policy_ != SCHED_OTHER) return;
+  const int error = enter();
+  if (error == 0) {
+    next_ = 0;
+  } else if (choice.required) {
+    throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sched_setscheduler",
+                error,
+                "cannot run a queue thread by SCHED_FIFO " + std::to_string(choice.priority));
+  }
+}
+
+void RealTime::consider(std::uint64_t now) noexcept {
+  const std::uint64_t used = thread_time();
+  if (entered_ && since_ != 0 && used - processor_time_ > (now - since_) / 10 * 9) {
+    leave();
+  } else if (!entered_ && enter() != 0) {
+    next_ = UINT64_MAX;
+    return;
+  }
+  since_ = now;
+  processor_time_ = used;
+  next_ = now + (entered_ ? kWindow : kPause);
+}
+
+int RealTime::enter() noexcept {
+  const sched_param parameters{static_cast<int>(priority_)};
+  const int error = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &parameters);
+  entered_ = error == 0;
+  return error;
+}
+
+void RealTime::leave() noexcept {
+  ::pthread_setschedparam(::pthread_self(), ordinary_policy_, &ordinary_);
+  entered_ = false;
+}
+
+}  // namespace nfqc

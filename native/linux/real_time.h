@@ -1,0 +1,44 @@
+#pragma once
+
+#include <sched.h>
+
+#include <cstdint>
+
+namespace nfqc {
+
+/**
+ * Runs the calling thread by SCHED_FIFO, ahead of every ordinary thread of its processor, as long
+ * as it leaves them some of it: a thread that took nine tenths of 10 ms is an ordinary one for the
+ * next 100 ms.
+ */
+class RealTime {
+ public:
+  struct Choice {
+    std::uint32_t priority = 0;  ///< 1 to 99; 0: leaves the thread as it is
+    bool required = false;       ///< else so is one that may not, or is no ordinary one
+  };
+
+  /** @throws Fault kPrivilege, kSystem if it is required and cannot be */
+  explicit RealTime(const Choice& choice);
+
+  /** To be called for each batch. @param now of the clock now_ns() */
+  void check(std::uint64_t now) noexcept {
+    if (now >= next_) consider(now);
+  }
+
+ private:
+  void consider(std::uint64_t now) noexcept;
+  /** 0, or an errno. */
+  [[nodiscard]] int enter() noexcept;
+  void leave() noexcept;
+
+  std::uint32_t priority_;
+  int ordinary_policy_ = SCHED_OTHER;
+  sched_param ordinary_{};
+  bool entered_ = false;
+  std::uint64_t since_ = 0;
+  std::uint64_t processor_time_ = 0;
+  std::uint64_t next_ = UINT64_MAX;
+};
+
+}  // namespace nfqc
