@@ -126,7 +126,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
-        realtime: options.realtime === 'auto' ? 1 : options.realtime,
+        realtime: options.realtime === 'auto' ? Number(options.gather === 0) : options.realtime,
         realtimeRequired: options.realtime !== 'auto',
         keepsBucket: keepsBucket(options),
         hearsExpectations: hearsExpectations(options),

@@ -228,7 +228,8 @@ export interface Options {
    * Priority by which the queue threads, and no others of the process, run under SCHED_FIFO (sched(7)): ahead of
    * all that is ordinary on their processors, so that verdicts come in time beside other work. A thread that took
    * nine tenths of 10 ms, as in a flood, is an ordinary one for the next 100 ms. 1 to 99, or 0 for the ordinary
-   * scheduler. Needs CAP_SYS_NICE. `auto`: 1 where the process may, and its threads are ordinary ones, else 0.
+   * scheduler. Needs CAP_SYS_NICE. `auto`: 1 where the process may, its threads are ordinary ones, and `gather`
+   * does not say that verdicts may be late; else 0.
    * @default 'auto'
    */
   realtime?: number | 'auto';

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { inspect } from 'node:util';
 import { open, type Engine, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
@@ -104,11 +105,13 @@ for (const [realtime, priority] of [
   });
 }
 
-test('an engine without real time has ordinary threads', { skip }, async () => {
-  const { scheduling } = await decided({ realtime: 0 }, LOAD);
-  assert.ok(scheduling.some(({ thread }) => thread === 'nfq-0'));
-  assert.deepEqual(fifo(scheduling), []);
-});
+for (const knobs of [{ realtime: 0 }, { gather: 100 }]) {
+  test(`an engine with ${inspect(knobs)} has ordinary threads`, { skip }, async () => {
+    const { scheduling } = await decided(knobs, LOAD);
+    assert.ok(scheduling.some(({ thread }) => thread === 'nfq-0'));
+    assert.deepEqual(fifo(scheduling), []);
+  });
+}
 
 test('an engine leaves a process that is scheduled otherwise as it is', { skip }, async () => {
   await using lab = await wire();
