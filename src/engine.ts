@@ -8,7 +8,7 @@ import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
-import { fromNative, native, type NativeEngine } from './native.js';
+import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
 import { resolveOwnership, type OwnershipInput } from './ownership.js';
 import {
@@ -126,8 +126,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
-        realtime: options.realtime === 'auto' ? Number(options.gather === 0) : options.realtime,
-        realtimeRequired: options.realtime !== 'auto',
+        ...scheduling(options),
         keepsBucket: keepsBucket(options),
         hearsExpectations: hearsExpectations(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
@@ -310,6 +309,15 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       if (lost.queueDropped > 0 || lost.userDropped > 0) this.emit('loss', lost);
     }, LOSS_CHECK_MS).unref();
   }
+}
+
+/** By `auto`, what gathers need not be first. */
+function scheduling({
+  realtime,
+  gather,
+}: ResolvedOptions): Pick<NativeEngineConfig, 'realtime' | 'realtimeRequired'> {
+  if (realtime !== 'auto') return { realtime, realtimeRequired: true };
+  return { realtime: gather === 0 ? 1 : 0, realtimeRequired: false };
 }
 
 const closed = (): NfqClusterError =>
