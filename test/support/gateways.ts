@@ -115,6 +115,7 @@ async function buildSide(
 const ownBytes = (device: string): string => `table netdev ${device} {
   chain own-bytes {
     type filter hook ingress device ${device} priority 0
+    ip frag-off & 0x3fff != 0 ip ttl set 64
     ip6 nexthdr ipv6-frag ip6 hoplimit set 64
   }
 }`;
