@@ -30,7 +30,7 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
   if (!choice.required && ordinary_policy_ != SCHED_OTHER) return;
   const int error = enter();
   if (error == 0) {
-    next_ = 0;
+    begin_window(now_ns(), thread_time());
   } else if (choice.required) {
     throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sched_setscheduler",
                 error,
@@ -40,14 +40,18 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
 
 void RealTime::consider(std::uint64_t now) noexcept {
   const std::uint64_t used = thread_time();
-  if (entered_ && since_ != 0 && used - processor_time_ > (now - since_) / 10 * 9) {
+  if (entered_ && used - processor_time_ > (now - since_) / 10 * 9) {
     leave();
   } else if (!entered_ && enter() != 0) {
     next_ = UINT64_MAX;
     return;
   }
+  begin_window(now, used);
+}
+
+void RealTime::begin_window(std::uint64_t now, std::uint64_t processor_time) noexcept {
   since_ = now;
-  processor_time_ = used;
+  processor_time_ = processor_time;
   next_ = now + (entered_ ? kWindow : kPause);
 }
 

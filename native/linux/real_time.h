@@ -28,6 +28,7 @@ class RealTime {
 
  private:
   void consider(std::uint64_t now) noexcept;
+  void begin_window(std::uint64_t now, std::uint64_t processor_time) noexcept;
   /** 0, or an errno. */
   [[nodiscard]] int enter() noexcept;
   void leave() noexcept;
