@@ -4,6 +4,10 @@ import { Hasher, open } from '../src/index.js';
 import type { Report, Settings } from './support/results.js';
 import { within } from './support/traffic.js';
 
+/** The conditions of calls, and of an engine that is opened. */
+export const CALLED = 'per address';
+export const OPENED = 'an engine without rules of its own';
+
 const BULK = 1 << 16;
 const hasher = new Hasher({ totalNodes: 3, hashSeed: 0xdeadbeef });
 
@@ -31,10 +35,9 @@ export async function run(report: Report, { rounds, seconds }: Settings): Promis
       const share = processorShare();
       const { stats } = await finished(new Benchmark(name, call, { maxTime: seconds / 3 }));
       const of = { bench: 'calls', contender: name, unit: 'ns', better: 'lower' } as const;
-      const condition = 'per address';
       const ns = (stats.mean * 1e9) / addresses;
-      report.add({ ...of, condition, metric: 'time' }, ns);
-      report.add({ ...of, condition, metric: 'processor time' }, ns * share());
+      report.add({ ...of, condition: CALLED, metric: 'time' }, ns);
+      report.add({ ...of, condition: CALLED, metric: 'processor time' }, ns * share());
     }
     await opening(report, seconds / 3);
   }
@@ -68,7 +71,7 @@ async function opening(report: Report, maxTime: number): Promise<void> {
     report.add(
       {
         bench: 'calls',
-        condition: 'an engine without rules of its own',
+        condition: OPENED,
         contender: 'open()',
         metric: 'time',
         unit: 'ms',

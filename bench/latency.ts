@@ -37,7 +37,8 @@ export async function run(report: Report, settings: Settings, directory: string)
   plot(report, directory);
 }
 
-const condition = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
+/** The condition. */
+export const FORWARDED = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
 
 async function latency(report: Report, contender: Contender, seconds: number): Promise<void> {
   await within(async (wire) => {
@@ -54,7 +55,12 @@ async function latency(report: Report, contender: Contender, seconds: number): P
     const closed = new Promise((resolve) => lines.once('close', resolve));
     probe.stdin!.end();
     await closed;
-    const of = { bench: 'latency', condition, contender: contender.name, better: 'lower' } as const;
+    const of = {
+      bench: 'latency',
+      condition: FORWARDED,
+      contender: contender.name,
+      better: 'lower',
+    } as const;
     for (const percent of PERCENTILES) {
       const value = found[Math.ceil((percent / 100) * found.length) - 1];
       if (value !== undefined) report.add({ ...of, metric: `p${percent}`, unit: 'µs' }, value);

@@ -6,9 +6,11 @@ import { Command, InvalidArgumentError } from 'commander';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { AIMS } from './aims.js';
 import { comparison } from './support/compare.js';
 import { bars } from './support/plots.js';
 import { machine, Report, type Run, type Settings } from './support/results.js';
+import { standing } from './support/standing.js';
 import { tables } from './support/table.js';
 
 const BENCHES = ['calls', 'hash', 'packets', 'latency', 'tcp'] as const;
@@ -72,8 +74,10 @@ function save({ results, notes }: Report, on: Run['machine'], directory: string)
 }
 
 function summary({ results, notes, machine: on }: Omit<Run, 'date'>): string {
+  const stands = standing(results, AIMS);
   return [
     `${on.processors} × ${on.processor}, Linux ${on.kernel}, Node.js ${on.node}, ${on.commit}, load ${on.load.map((load) => load.toFixed(1)).join(' to ')}`,
+    ...(stands === '' ? [] : [`### Against what is aimed at\n\n${stands}`]),
     tables(results),
     ...notes.map((note) => `- ${note}`),
   ].join('\n\n');

@@ -34,19 +34,52 @@ const BACKLOG = 40_000;
 type Condition = Omit<Load, 'seconds'>;
 
 const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
+const FIXED: Condition = { ...BASE, rate: FIXED_RATE };
 const FLOOD: Condition = { ...BASE, xdp: true };
+const ONE_SOURCE: Condition = { ...BASE, sources: 1 };
+const MILLION_SOURCES: Condition = { ...BASE, sources: 1_000_000 };
 const CONDITIONS: readonly Condition[] = [
   BASE,
-  { ...BASE, rate: FIXED_RATE },
+  FIXED,
   FLOOD,
-  { ...BASE, sources: 1 },
-  { ...BASE, sources: 1_000_000 },
+  ONE_SOURCE,
+  MILLION_SOURCES,
   { ...BASE, size: 1400 },
   { ...BASE, family: 6 },
 ];
 
+const title = ({ family, size, sources, ...pace }: Condition): string =>
+  `${size} B, IPv${family}, ${sources} sources, ${paceOf(pace)}`;
+
+function paceOf({ rate, xdp }: Pick<Condition, 'rate' | 'xdp'>): string {
+  if (rate !== 0) return `${rate}/s`;
+  return xdp === true ? 'flood' : 'as fast as possible';
+}
+
+/** The conditions' names. */
+export const CONDITION = {
+  base: title(BASE),
+  fixed: title(FIXED),
+  flood: title(FLOOD),
+  oneSource: title(ONE_SOURCE),
+  millionSources: title(MILLION_SOURCES),
+  belowTheMatch: "0.9 of the kernel's rate",
+  established: 'all owned, all established',
+  byBuckets: `${FIXED_RATE}/s, all owned, by buckets`,
+  tenMillion: 'ten million packets',
+  backlog: `a held backlog of ${BACKLOG}`,
+};
+
 /** Where packets come singly, what larger batches save. */
-const GATHERING = [100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', `${us}`]));
+export const GATHERING = [100, 200, 500].map((us) =>
+  engine(`gather ${us} µs`, ['--gather', `${us}`]),
+);
+
+export const BY_BUCKETS = [1, 32, 1023].map((count) =>
+  engine(count === 1 ? '1 bucket' : `${count} buckets`, [], 1, () => [
+    ...['--buckets', String(count), '--own', count === 1 ? '0' : `0-${count - 1}`],
+  ]),
+);
 
 export async function run(report: Report, settings: Settings): Promise<void> {
   const all = contenders(report);
@@ -68,14 +101,6 @@ export async function run(report: Report, settings: Settings): Promise<void> {
 }
 
 const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)|offload/.test(name);
-
-const title = ({ family, size, sources, ...pace }: Condition): string =>
-  `${size} B, IPv${family}, ${sources} sources, ${paceOf(pace)}`;
-
-function paceOf({ rate, xdp }: Pick<Condition, 'rate' | 'xdp'>): string {
-  if (rate !== 0) return `${rate}/s`;
-  return xdp === true ? 'flood' : 'as fast as possible';
-}
 
 /** Whether this kernel can; if not, notes why. */
 async function canFlood(report: Report): Promise<boolean> {
@@ -164,18 +189,13 @@ const processorTimeOf = ({ child }: Running): number =>
 async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Promise<void> {
   const kernel = report.results.find(
     ({ contender, metric, condition }) =>
-      contender === kernelMatch.name && metric === 'handled' && condition === title(BASE),
+      contender === kernelMatch.name && metric === 'handled' && condition === CONDITION.base,
   )!;
   const rate = Math.round(0.9 * median(kernel.values));
   const xdp = await canFlood(report);
   await alternate([engine(''), withoutHelpers, stateless], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
-    return throughput(
-      report,
-      contender,
-      { ...BASE, rate, xdp, seconds },
-      "0.9 of the kernel's rate",
-    );
+    return throughput(report, contender, { ...BASE, rate, xdp, seconds }, CONDITION.belowTheMatch);
   });
 }
 
@@ -193,26 +213,21 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
   ];
   await alternate(all, rounds, (contender, round) => {
     report.progress(`known connections: round ${round + 1}, ${contender.name}`);
-    return throughput(report, contender, { ...BASE, seconds }, 'all owned, all established', task);
+    return throughput(report, contender, { ...BASE, seconds }, CONDITION.established, task);
   });
 }
 
 /** Whether the cost grows with the buckets, and the memory with the packets. */
 async function scale(report: Report, { rounds, seconds }: Settings): Promise<void> {
   const task = { totalNodes: 1, localNodes: [1] };
-  const all = [1, 32, 1023].map((count) =>
-    engine(count === 1 ? '1 bucket' : `${count} buckets`, [], 1, () => [
-      ...['--buckets', String(count), '--own', count === 1 ? '0' : `0-${count - 1}`],
-    ]),
-  );
-  await alternate(all, rounds, (contender, round) => {
+  await alternate(BY_BUCKETS, rounds, (contender, round) => {
     report.progress(`buckets: round ${round + 1}, ${contender.name}`);
     const load = { ...BASE, rate: FIXED_RATE, seconds };
-    return throughput(report, contender, load, `${FIXED_RATE}/s, all owned, by buckets`, task);
+    return throughput(report, contender, load, CONDITION.byBuckets, task);
   });
-  report.progress('ten million packets');
+  report.progress(CONDITION.tenMillion);
   const load = { ...BASE, rate: 200_000, seconds: 50 };
-  await throughput(report, engine(''), load, 'ten million packets');
+  await throughput(report, engine(''), load, CONDITION.tenMillion);
 }
 
 /** One round: a program that was stopped finds a full queue, and empties it. */
@@ -231,7 +246,7 @@ async function backlog(report: Report, contender: Contender): Promise<void> {
     child.kill('SIGCONT');
     await drained(node);
     const used = processorTimeOf(running) - spent;
-    const add = adder(report, `a held backlog of ${BACKLOG}`, contender);
+    const add = adder(report, CONDITION.backlog, contender);
     add('drained per second of processor time', '/s', 'higher', (1e9 * held) / used);
     add('held', 'packets', 'higher', held);
     await running.stop();

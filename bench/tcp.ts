@@ -16,6 +16,7 @@ import { alternate, type Report, type Settings } from './support/results.js';
 import { within } from './support/traffic.js';
 
 const PORT = 5201;
+export const STREAM = 'one stream to the node';
 
 export async function run(report: Report, settings: Settings): Promise<void> {
   const contenders = [
@@ -53,7 +54,7 @@ async function throughput(report: Report, contender: Contender, seconds: number)
     report.add(
       {
         bench: 'tcp',
-        condition: 'one stream to the node',
+        condition: STREAM,
         contender: contender.name,
         metric: 'throughput',
         unit: 'bit/s',

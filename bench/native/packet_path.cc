@@ -1,7 +1,7 @@
 /*
  * What the engine does with a batch of packets between its two system calls, over and over, on
  * messages such as the kernel sends. Under callgrind, whose --toggle-collect names decide_batch(),
- * it gives the instructions a packet costs: packet_path BATCHES
+ * it gives the instructions a packet costs: packet_path BATCHES BUCKETS OWNED SOURCES
  */
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -34,7 +34,7 @@ void attribute(Bytes& message, std::uint16_t type, const void* data, std::size_t
   append(message, data, length);
 }
 
-/** A UDP packet that came by interface 2, from the indexth address of 10.0.0.0/8. */
+/** A UDP packet that came by interface 2. */
 Bytes packet_message(std::uint32_t index) {
   Bytes message(NLMSG_HDRLEN + sizeof(nfgenmsg));
   const nfqnl_msg_packet_hdr packet{__builtin_bswap32(index), __builtin_bswap16(0x0800), 0};
@@ -44,13 +44,17 @@ Bytes packet_message(std::uint32_t index) {
   const std::array<unsigned char, 12> mac{};
   attribute(message, NFQA_HWADDR, mac.data(), mac.size());
   std::array<unsigned char, nfqc::copy_range(nfqc::DecisionConfig{})> ip{0x45};
-  const std::uint32_t source = __builtin_bswap32(0x0a000000 + index * 2654435761U % 0x1000000);
-  std::memcpy(&ip[12], &source, 4);
   attribute(message, NFQA_PAYLOAD, ip.data(), ip.size());
   const nlmsghdr header{static_cast<std::uint32_t>(message.size()),
                         (NFNL_SUBSYS_QUEUE << 8) | NFQNL_MSG_PACKET, 0, 0, 0};
   std::memcpy(message.data(), &header, sizeof header);
   return message;
+}
+
+/** Lets a message's packet, its last attribute, come from the nth address of 10.0.0.0/8. */
+void come_from(Bytes& message, std::uint32_t nth) {
+  const std::uint32_t source = __builtin_bswap32(0x0a000000 + nth);
+  std::memcpy(&message[message.size() - nfqc::copy_range(nfqc::DecisionConfig{}) + 12], &source, 4);
 }
 
 struct State {
@@ -75,22 +79,30 @@ extern "C" __attribute__((noinline)) std::size_t decide_batch(State& state,
 }
 
 int main(int argc, char** argv) {
-  const int batches = argc == 2 ? std::atoi(argv[1]) : 0;
-  if (batches < 1) return 2;
+  if (argc != 5) return 2;
+  const auto number = [argv](int index) {
+    return static_cast<std::uint32_t>(std::strtoul(argv[index], nullptr, 10));
+  };
+  const std::uint32_t batches = number(1);
+  const std::uint32_t buckets = number(2);
+  const std::uint32_t sources = number(4);
   std::vector<Bytes> messages;
   for (std::uint32_t i = 0; i < nfqc::VerdictBatch::kCapacity; ++i) {
     messages.push_back(packet_message(i));
   }
   nfqc::Ownership owned;
-  owned.add(0);
+  for (std::uint32_t bucket = 0; bucket < number(3); ++bucket) owned.add(bucket);
   State state;
   state.ownership = nfqc::OwnershipInForce(owned, 1);
-  state.config.hashing = {nfqc::Policy::kJhash, 0xdeadbeef, 2};
+  state.config.hashing = {nfqc::Policy::kJhash, 0xdeadbeef, buckets};
   state.config.interfaces[0] = {2, nfqc::KeyField::kSource};
   state.config.interface_count = 1;
   std::size_t sent = 0;
-  for (int i = 0; i < batches; ++i) sent += decide_batch(state, messages);
-  std::printf("%zu packets, %zu bytes of verdicts\n",
-              static_cast<std::size_t>(batches) * messages.size(), sent);
+  std::uint32_t packet = 0;
+  for (std::uint32_t i = 0; i < batches; ++i) {
+    for (Bytes& message : messages) come_from(message, packet++ * 2654435761U % sources);
+    sent += decide_batch(state, messages);
+  }
+  std::printf("%u packets, %zu bytes of verdicts\n", packet, sent);
   return 0;
 }

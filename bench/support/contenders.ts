@@ -121,7 +121,7 @@ const exampleLoop = queued('C: libnetfilter_queue loop', exampleLine);
 /** Where the kernel tracks no connection, as beside the engine that is stateless. */
 const statelessLoop = queued('C: loop, stateless', exampleLine, false);
 
-const peer = (name: string): Contender =>
+export const peer = (name: string): Contender =>
   queued(`npm: ${name}`, (task) => [
     process.execPath,
     path.join(root, 'bench/peers/peer.mjs'),
@@ -222,4 +222,4 @@ export function contenders(report: Report): Contender[] {
   ];
 }
 
-export { exampleLoop, kernelMatch, noRule };
+export { exampleLoop, kernelMatch, noRule, statelessLoop };

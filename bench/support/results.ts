@@ -14,6 +14,9 @@ export interface Result {
   values: number[];
 }
 
+/** What names a result. */
+export type Figure = Pick<Result, 'bench' | 'condition' | 'contender' | 'metric'>;
+
 /** What a run leaves behind, and what `--compare` reads. */
 export interface Run {
   date: string;
@@ -63,7 +66,7 @@ export class Report {
   }
 }
 
-export const sameResult = (a: Omit<Result, 'values'>, b: Omit<Result, 'values'>): boolean =>
+export const sameResult = (a: Figure, b: Figure): boolean =>
   a.bench === b.bench &&
   a.condition === b.condition &&
   a.contender === b.contender &&

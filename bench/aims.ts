@@ -1,0 +1,137 @@
+/* What is to be reached on two processors, and what is shown beside it. */
+import { CALLED, OPENED } from './calls.js';
+import { COUNTED, COUNTERS, GROWING, INSTRUCTIONS } from './hash.js';
+import { FORWARDED } from './latency.js';
+import { BY_BUCKETS, CONDITION, GATHERING } from './packets.js';
+import {
+  engine,
+  exampleLoop,
+  kernelMatch,
+  noRule,
+  offloaded,
+  peer,
+  stateless,
+  statelessLoop,
+  statelessOffloaded,
+  withoutHelpers,
+  withoutHelpersOffloaded,
+  type Contender,
+} from './support/contenders.js';
+import type { Figure } from './support/results.js';
+import type { Aim } from './support/standing.js';
+import { STREAM } from './tcp.js';
+
+type Named = Pick<Contender, 'name'>;
+type Limit = Pick<Aim, 'least' | 'most'>;
+type Measured = (of: Named) => Figure;
+
+const measured =
+  (bench: string, condition: string, metric: string): Measured =>
+  ({ name }) => ({ bench, condition, contender: name, metric });
+
+/** An aim for each of some contenders, as a ratio to another's figure or by itself. */
+const each = (
+  what: string,
+  contenders: readonly Named[],
+  figure: Measured,
+  limit: Limit,
+  beside?: (contender: Named) => Named,
+): Aim[] =>
+  contenders.map((contender) => ({
+    what,
+    ours: figure(contender),
+    ...(beside === undefined ? {} : { theirs: figure(beside(contender)) }),
+    ...limit,
+  }));
+
+const defaults = engine('');
+const queued = [defaults, withoutHelpers, stateless];
+const [flows, sources] = [offloaded('flows'), offloaded('sources')];
+const known = [sources, statelessOffloaded];
+
+/** The same work in C, with connections tracked for it or without. */
+const loop = (contender: Named): Named => (contender === stateless ? statelessLoop : exampleLoop);
+const npm = (): Named => peer('nfqueue');
+const match = (): Named => kernelMatch;
+const untouched = (): Named => noRule;
+
+const handled = (condition: string): Measured => measured('packets', condition, 'handled');
+const time = (condition: string): Measured => measured('packets', condition, 'time per packet');
+
+const lost = measured('packets', CONDITION.belowTheMatch, 'lost');
+const drained = measured('packets', CONDITION.backlog, 'drained per second of processor time');
+const memory = measured('packets', CONDITION.tenMillion, 'memory');
+const throughput = measured('tcp', STREAM, 'throughput');
+const [median, late] = ['p50', 'p99'].map((metric) => measured('latency', FORWARDED, metric));
+const counted = measured('hash', COUNTED, 'processor time');
+const instructions = measured('hash', INSTRUCTIONS, 'instructions per packet');
+const called = measured('calls', CALLED, 'time');
+const opened = measured('calls', OPENED, 'time');
+
+const growth = (contender: Named, limit: Limit): Aim => ({
+  what: 'time per packet of a million sources',
+  ours: time(CONDITION.millionSources)(contender),
+  theirs: time(CONDITION.oneSource)(contender),
+  ...limit,
+});
+
+export const AIMS: readonly Aim[] = [
+  ...each("lost at 0.9 of the match's rate", queued, lost, { most: 0 }),
+  ...each('handled of a flood', queued, handled(CONDITION.flood), { least: 1.5 }, loop),
+  ...each('handled of a flood', queued, handled(CONDITION.flood), { least: 3.5 }, npm),
+  ...each('drained of a backlog', queued, drained, { least: 1.7 }, loop),
+  ...each(
+    'time per packet at 120,000/s',
+    [...queued, ...GATHERING],
+    time(CONDITION.fixed),
+    { most: 0.5 },
+    loop,
+  ),
+
+  ...each(
+    'known connections and sources',
+    [flows, ...known, ...withoutHelpersOffloaded],
+    handled(CONDITION.established),
+    { least: 1 },
+    match,
+  ),
+  ...each('every second source owned', known, handled(CONDITION.base), { least: 1 }, match),
+  ...each('the same, of a flood', known, handled(CONDITION.flood), { least: 1 }, match),
+  ...each('a million new connections', [sources], handled(CONDITION.millionSources), {}, match),
+
+  ...each('TCP', [defaults], throughput, { least: 0.6 }, untouched),
+  ...each('TCP', [flows, statelessOffloaded], throughput, { least: 0.95 }, untouched),
+  ...each('TCP', [kernelMatch, exampleLoop], throughput, {}, untouched),
+
+  ...each('latency, median', [defaults], median!, { most: 20 }),
+  ...each('latency, median', [exampleLoop], median!, {}),
+  ...each('latency, 99th percentile', [defaults], late!, { most: 100 }),
+  ...each('latency, 99th percentile', [exampleLoop], late!, {}),
+
+  ...each('all IPv4 addresses', COUNTERS, counted, { most: 3 }),
+  ...each('one call', [{ name: 'node() of a number' }], called, { most: 150 }),
+  ...each('one call', [{ name: 'node() of an IPv4 text' }], called, { most: 300 }),
+  ...each('an address in bulk', [{ name: 'bucketsIpv4()' }, { name: 'bucketsIpv6()' }], called, {
+    most: 2,
+  }),
+  ...each('an engine without rules', [{ name: 'open()' }], opened, { most: 20 }),
+
+  ...each(
+    'time per packet',
+    BY_BUCKETS.slice(1),
+    time(CONDITION.byBuckets),
+    { most: 1 },
+    () => BY_BUCKETS[0]!,
+  ),
+  ...each(
+    'instructions per packet',
+    GROWING.slice(1),
+    instructions,
+    { most: 1 },
+    () => GROWING[0]!,
+  ),
+  growth(stateless, { most: 1 }),
+  // Each makes a connection; what that takes is the kernel's own.
+  ...[statelessLoop, defaults, exampleLoop].map((it) => growth(it, {})),
+  ...each('memory after ten million packets', [defaults], memory, { most: 80 }),
+];

@@ -1,0 +1,58 @@
+import { median, noise, sameResult, type Figure, type Result } from './results.js';
+import { markdown, short } from './table.js';
+
+/** What one contender's figure shall be: by itself or, with `theirs`, as a ratio to another figure of the run. */
+export interface Aim {
+  what: string;
+  ours: Figure;
+  theirs?: Figure;
+  /** It shall be that much at least, or at most; neither: for comparison only. */
+  least?: number;
+  most?: number;
+}
+
+/** The aims of what was measured as Markdown, a row for each. */
+export function standing(results: readonly Result[], aims: readonly Aim[]): string {
+  const rows = aims.flatMap((aim) => {
+    const ours = find(results, aim.ours);
+    const theirs = aim.theirs && find(results, aim.theirs);
+    const measured = ours !== undefined && (aim.theirs === undefined || theirs !== undefined);
+    return measured ? [row(aim, ours, theirs)] : [];
+  });
+  if (rows.length === 0) return '';
+  return markdown([['', 'contender', 'beside', 'found', 'noise', 'aim', ''], ...rows]);
+}
+
+const find = (results: readonly Result[], figure: Figure): Result | undefined =>
+  results.find((result) => sameResult(result, figure));
+
+function row(aim: Aim, ours: Result, theirs: Result | undefined): string[] {
+  const found = median(ours.values) / (theirs === undefined ? 1 : median(theirs.values));
+  const allowed = noise(ours.values) + noise(theirs?.values ?? [0]);
+  const unit = theirs === undefined ? ` ${ours.unit}` : '';
+  return [
+    aim.what,
+    ours.contender,
+    theirs === undefined ? '' : beside(ours, theirs),
+    `${theirs === undefined ? short(found) : found.toFixed(2)}${unit}`,
+    `±${Math.round(allowed * 100)} %`,
+    limit(aim, unit),
+    verdict(aim, found, allowed),
+  ];
+}
+
+/** What distinguishes it from ours. */
+const beside = (ours: Result, theirs: Result): string =>
+  theirs.contender === ours.contender ? theirs.condition : theirs.contender;
+
+function limit({ least, most }: Aim, unit: string): string {
+  if (least !== undefined) return `≥ ${least}${unit}`;
+  return most === undefined ? '' : `≤ ${most}${unit}`;
+}
+
+function verdict({ least, most }: Aim, found: number, allowed: number): string {
+  const aim = least ?? most;
+  if (aim === undefined) return '';
+  if (least === undefined ? found <= aim : found >= aim) return 'reached';
+  return Math.abs(found / aim - 1) <= allowed ? 'within the noise' : 'MISSED';
+}

@@ -1,0 +1,72 @@
+/* What the benchmarks say of the aims. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { AIMS } from '../../bench/aims.js';
+import type { Figure, Result } from '../../bench/support/results.js';
+import { standing, type Aim } from '../../bench/support/standing.js';
+
+const figure = (contender: string): Figure => ({
+  bench: 'packets',
+  condition: 'a flood',
+  contender,
+  metric: 'handled',
+});
+
+const result = (contender: string, ...values: number[]): Result => ({
+  ...figure(contender),
+  unit: 'k /s',
+  better: 'higher',
+  values,
+});
+
+/** The cells of the only row. */
+function rowOf(results: readonly Result[], aim: Omit<Aim, 'what' | 'ours'>): string[] {
+  const lines = standing(results, [{ what: 'handled', ours: figure('ours'), ...aim }]).split('\n');
+  assert.equal(lines.length, 3);
+  return lines[2]!
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim());
+}
+
+describe('where the package stands', () => {
+  const beside = { theirs: figure('theirs') };
+
+  test('a ratio of medians reaches its aim or misses it', () => {
+    const results = [result('ours', 300, 290, 310), result('theirs', 200, 100, 210)];
+    const known = ['handled', 'ours', 'theirs', '1.50', '±31 %'];
+    assert.deepEqual(rowOf(results, { ...beside, least: 1.5 }), [...known, '≥ 1.5', 'reached']);
+    assert.deepEqual(rowOf(results, { ...beside, least: 3 }), [...known, '≥ 3', 'MISSED']);
+    assert.deepEqual(rowOf(results, { ...beside, most: 1.5 }), [...known, '≤ 1.5', 'reached']);
+    assert.deepEqual(rowOf(results, { ...beside, most: 0.5 }), [...known, '≤ 0.5', 'MISSED']);
+    assert.deepEqual(rowOf(results, beside), [...known, '', '']);
+  });
+
+  test('what misses by less than both rounds differ is within the noise', () => {
+    const steady = [result('ours', 96, 96, 96), result('theirs', 100, 100, 100)];
+    assert.equal(rowOf(steady, { ...beside, least: 1 }).at(-1), 'MISSED');
+    const noisy = [result('ours', 96, 93, 99), result('theirs', 100, 98, 102)];
+    assert.equal(rowOf(noisy, { ...beside, least: 1 }).at(-1), 'within the noise');
+  });
+
+  test('a figure by itself has its unit', () => {
+    const cells = rowOf([result('ours', 60, 45, 600)], { most: 100 });
+    assert.deepEqual(cells.slice(2), ['', '60.0 k /s', '±463 %', '≤ 100 k /s', 'reached']);
+  });
+
+  test('none may be lost: an aim of zero has no noise', () => {
+    assert.equal(rowOf([result('ours', 0, 0, 6)], { most: 0 }).at(-1), 'reached');
+    assert.equal(rowOf([result('ours', 1, 0, 6)], { most: 0 }).at(-1), 'MISSED');
+  });
+
+  test('what was not measured has no row', () => {
+    const aim: Aim = { what: 'handled', ours: figure('ours'), ...beside, least: 1 };
+    assert.equal(standing([result('ours', 1)], [aim]), '');
+    assert.equal(standing([result('theirs', 1)], [aim]), '');
+  });
+
+  test('no aim is said twice', () => {
+    const said = AIMS.map((aim) => JSON.stringify(aim));
+    assert.equal(new Set(said).size, said.length);
+  });
+});
