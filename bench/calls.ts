@@ -54,7 +54,7 @@ function processorShare(): () => number {
 
 /** An engine opened and closed again, without rules of its own; each alone. */
 async function opening(report: Report, maxTime: number): Promise<void> {
-  await within(async ({ node }) => {
+  await within(report, async ({ node }) => {
     const spent: number[] = [];
     const once = async (deferred: { resolve(): void }): Promise<void> => {
       const started = performance.now();

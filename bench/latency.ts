@@ -41,7 +41,7 @@ export async function run(report: Report, settings: Settings, directory: string)
 export const FORWARDED = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
 
 async function latency(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(async (wire) => {
+  await within(report, async (wire) => {
     await using receiver = await behind(wire);
     const running = await contender.start(wire.node, { totalNodes: 1, localNodes: [1] });
     const probe = await startPinned(receiver, PROCESSOR.generator, [program('probe'), 'eth0']);

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { AIMS } from './aims.js';
 import { comparison } from './support/compare.js';
 import { bars } from './support/plots.js';
-import { machine, Report, type Run, type Settings } from './support/results.js';
+import { machine, Report, type Machine, type Run, type Settings } from './support/results.js';
 import { standing } from './support/standing.js';
 import { tables } from './support/table.js';
 
@@ -56,6 +56,8 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
     report.progress(`${name} ...`);
     await run(report, settings, flags.out);
     on.load[1] = os.loadavg()[0]!;
+    if (report.handovers.length > 0)
+      on.handover = [Math.min(...report.handovers), Math.max(...report.handovers)];
     save(report, on, flags.out); // also what was measured before a later one fails
   }
   console.log(summary({ results: report.results, notes: report.notes, machine: on }));
@@ -73,10 +75,27 @@ function save({ results, notes }: Report, on: Run['machine'], directory: string)
   bars(results, directory);
 }
 
+function machineLine({
+  processors,
+  processor,
+  kernel,
+  node,
+  commit,
+  load,
+  handover,
+}: Machine): string {
+  const range = (values: readonly number[], digits: number): string =>
+    values.map((value) => value.toFixed(digits)).join(' to ');
+  return [
+    `${processors} × ${processor}, Linux ${kernel}, Node.js ${node}, ${commit}, load ${range(load, 1)}`,
+    ...(handover ? [`a cache line from one to the other in ${range(handover, 0)} ns`] : []),
+  ].join(', ');
+}
+
 function summary({ results, notes, machine: on }: Omit<Run, 'date'>): string {
   const stands = standing(results, AIMS);
   return [
-    `${on.processors} × ${on.processor}, Linux ${on.kernel}, Node.js ${on.node}, ${on.commit}, load ${on.load.map((load) => load.toFixed(1)).join(' to ')}`,
+    machineLine(on),
     ...(stands === '' ? [] : [`### Against what is aimed at\n\n${stands}`]),
     tables(results),
     ...notes.map((note) => `- ${note}`),

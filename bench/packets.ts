@@ -105,7 +105,7 @@ const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)|offload/.
 /** Whether this kernel can; if not, notes why. */
 async function canFlood(report: Report): Promise<boolean> {
   try {
-    await within(({ sender }) => send(sender, { ...FLOOD, seconds: 0.1 }));
+    await within(report, ({ sender }) => send(sender, { ...FLOOD, seconds: 0.1 }));
     return true;
   } catch (error) {
     report.note(`No flood here: ${(error as Error).message}`);
@@ -121,7 +121,7 @@ async function throughput(
   condition = title(load),
   task = TASK,
 ): Promise<void> {
-  await within(async (wire) => {
+  await within(report, async (wire) => {
     const { node } = wire;
     const running = await contender.start(node, task);
     await establish(wire, load);
@@ -232,7 +232,7 @@ async function scale(report: Report, { rounds, seconds }: Settings): Promise<voi
 
 /** One round: a program that was stopped finds a full queue, and empties it. */
 async function backlog(report: Report, contender: Contender): Promise<void> {
-  await within(async (wire) => {
+  await within(report, async (wire) => {
     const { sender, node } = wire;
     const running = await contender.start(node, { ...TASK, backlog: true });
     const child = running.child!;

@@ -36,7 +36,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
 
 /** No program is pinned: two processors, three programs. */
 async function throughput(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(async ({ sender, node }) => {
+  await within(report, async ({ sender, node }) => {
     const running = await contender.start(node, {
       totalNodes: 1,
       localNodes: [1],

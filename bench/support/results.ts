@@ -34,6 +34,8 @@ export interface Machine {
   commit: string;
   /** Load average of the last minute, before the first round and after the last one. */
   load: [number, number];
+  /** The least and the most nanoseconds that a cache line took between the processors; none: nothing used both. */
+  handover?: [number, number];
 }
 
 export interface Settings {
@@ -49,6 +51,8 @@ export interface Settings {
 export class Report {
   readonly results: Result[] = [];
   readonly notes: string[] = [];
+  /** Nanoseconds that a cache line took between the processors, before each round on a wire. */
+  readonly handovers: number[] = [];
 
   /** Adds one round's value to the result of the same name. */
   add(result: Omit<Result, 'values'>, value: number): void {

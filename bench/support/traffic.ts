@@ -3,6 +3,8 @@ import type { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../../test/support/processes.js';
 import { NODE, wire, type Wire } from '../../test/support/wire.js';
 import { pinned, PROCESSOR, program, startPinned } from './process.js';
+import { near } from './processors.js';
+import type { Report } from './results.js';
 
 export interface Load {
   family: 4 | 6;
@@ -105,8 +107,12 @@ export async function passed(node: Namespace): Promise<number> {
 export const drained = (node: Namespace): Promise<void> =>
   waitFor('an empty queue', () => counts(node).held === 0, 60_000);
 
-/** Closes a wire even where a program in it has failed. */
-export async function within<Value>(work: (wire: Wire) => Promise<Value>): Promise<Value> {
+/** Work on a wire of its own, on processors that are near; closes it even where a program in it has failed. */
+export async function within<Value>(
+  report: Report,
+  work: (wire: Wire) => Promise<Value>,
+): Promise<Value> {
+  await near(report);
   await using made = await loadedWire();
   return await work(made);
 }
