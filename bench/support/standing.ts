@@ -11,29 +11,27 @@ export interface Aim {
   most?: number;
 }
 
-/** The aims of what was measured as Markdown, a row for each. */
+/** The aims of the benches that ran as Markdown, a row for each. */
 export function standing(results: readonly Result[], aims: readonly Aim[]): string {
-  const rows = aims.flatMap((aim) => {
-    const ours = find(results, aim.ours);
-    const theirs = aim.theirs && find(results, aim.theirs);
-    const measured = ours !== undefined && (aim.theirs === undefined || theirs !== undefined);
-    return measured ? [row(aim, ours, theirs)] : [];
-  });
+  const ran = new Set(results.map(({ bench }) => bench));
+  const rows = aims.filter(({ ours }) => ran.has(ours.bench)).map((aim) => row(results, aim));
   if (rows.length === 0) return '';
   return markdown([['', 'contender', 'beside', 'found', 'noise', 'aim', ''], ...rows]);
 }
 
-const find = (results: readonly Result[], figure: Figure): Result | undefined =>
-  results.find((result) => sameResult(result, figure));
-
-function row(aim: Aim, ours: Result, theirs: Result | undefined): string[] {
+function row(results: readonly Result[], aim: Aim): string[] {
+  const find = (figure: Figure): Result | undefined =>
+    results.find((result) => sameResult(result, figure));
+  const ours = find(aim.ours);
+  const theirs = aim.theirs && find(aim.theirs);
+  const names = [aim.what, aim.ours.contender, beside(aim)];
+  if (ours === undefined || (aim.theirs !== undefined && theirs === undefined))
+    return [...names, '–', '', limit(aim, ''), 'not measured'];
   const found = median(ours.values) / (theirs === undefined ? 1 : median(theirs.values));
   const allowed = noise(ours.values) + noise(theirs?.values ?? [0]);
   const unit = theirs === undefined ? ` ${ours.unit}` : '';
   return [
-    aim.what,
-    ours.contender,
-    theirs === undefined ? '' : beside(ours, theirs),
+    ...names,
     `${theirs === undefined ? short(found) : found.toFixed(2)}${unit}`,
     `±${Math.round(allowed * 100)} %`,
     limit(aim, unit),
@@ -42,8 +40,10 @@ function row(aim: Aim, ours: Result, theirs: Result | undefined): string[] {
 }
 
 /** What distinguishes it from ours. */
-const beside = (ours: Result, theirs: Result): string =>
-  theirs.contender === ours.contender ? theirs.condition : theirs.contender;
+function beside({ ours, theirs }: Aim): string {
+  if (theirs === undefined) return '';
+  return theirs.contender === ours.contender ? theirs.condition : theirs.contender;
+}
 
 function limit({ least, most }: Aim, unit: string): string {
   if (least !== undefined) return `≥ ${least}${unit}`;

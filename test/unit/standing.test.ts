@@ -59,10 +59,13 @@ describe('where the package stands', () => {
     assert.equal(rowOf([result('ours', 1, 0, 6)], { most: 0 }).at(-1), 'MISSED');
   });
 
-  test('what was not measured has no row', () => {
-    const aim: Aim = { what: 'handled', ours: figure('ours'), ...beside, least: 1 };
-    assert.equal(standing([result('ours', 1)], [aim]), '');
-    assert.equal(standing([result('theirs', 1)], [aim]), '');
+  test('what a bench that ran did not measure says so; another bench has no row', () => {
+    const missing = ['handled', 'ours', 'theirs', '–', '', '≥ 1', 'not measured'];
+    const aim = { ...beside, least: 1 };
+    assert.deepEqual(rowOf([result('ours', 1)], aim), missing);
+    assert.deepEqual(rowOf([result('theirs', 1)], aim), missing);
+    const elsewhere = [{ ...result('ours', 1), bench: 'tcp' }];
+    assert.equal(standing(elsewhere, [{ what: 'handled', ours: figure('ours') }]), '');
   });
 
   test('no aim is said twice', () => {
