@@ -54,7 +54,7 @@ function processorShare(): () => number {
 
 /** An engine opened and closed again, without rules of its own; each alone. */
 async function opening(report: Report, maxTime: number): Promise<void> {
-  await within(report, async ({ node }) => {
+  await within(report, async ({ node }, round) => {
     const spent: number[] = [];
     const once = async (deferred: { resolve(): void }): Promise<void> => {
       const started = performance.now();
@@ -68,7 +68,7 @@ async function opening(report: Report, maxTime: number): Promise<void> {
     };
     await finished(new Benchmark('open()', { defer: true, maxTime, fn: once }));
     spent.sort((a, b) => a - b);
-    report.add(
+    round.add(
       {
         bench: 'calls',
         condition: OPENED,

@@ -41,7 +41,7 @@ export async function run(report: Report, settings: Settings, directory: string)
 export const FORWARDED = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
 
 async function latency(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(report, async (wire) => {
+  await within(report, async (wire, round) => {
     await using receiver = await behind(wire);
     const running = await contender.start(wire.node, { totalNodes: 1, localNodes: [1] });
     const probe = await startPinned(receiver, PROCESSOR.generator, [program('probe'), 'eth0']);
@@ -63,10 +63,10 @@ async function latency(report: Report, contender: Contender, seconds: number): P
     } as const;
     for (const percent of PERCENTILES) {
       const value = found[Math.ceil((percent / 100) * found.length) - 1];
-      if (value !== undefined) report.add({ ...of, metric: `p${percent}`, unit: 'µs' }, value);
+      if (value !== undefined) round.add({ ...of, metric: `p${percent}`, unit: 'µs' }, value);
     }
-    report.add({ ...of, metric: 'lost', unit: '%' }, (100 * counts(wire.node).lost) / sent);
-    if (used > 0) report.add({ ...of, metric: 'time per packet', unit: 'µs' }, used / sent / 1000);
+    round.add({ ...of, metric: 'lost', unit: '%' }, (100 * counts(wire.node).lost) / sent);
+    if (used > 0) round.add({ ...of, metric: 'time per packet', unit: 'µs' }, used / sent / 1000);
     await running.stop();
   });
 }

@@ -121,7 +121,7 @@ async function throughput(
   condition = title(load),
   task = TASK,
 ): Promise<void> {
-  await within(report, async (wire) => {
+  await within(report, async (wire, round) => {
     const { node } = wire;
     const running = await contender.start(node, task);
     await establish(wire, load);
@@ -135,7 +135,7 @@ async function throughput(
     const after = counts(node);
     const lost = after.lost - before.lost;
     const decided = after.received - before.received - lost;
-    const add = adder(report, condition, contender);
+    const add = adder(round, condition, contender);
     add('handled', '/s', 'higher', decided / seconds);
     add('lost', '%', 'lower', (100 * lost) / (decided + lost));
     if (running.child !== undefined) {
@@ -144,7 +144,7 @@ async function throughput(
     }
     if (contender.name !== noRule.name && load.family === 4) {
       verify(
-        report,
+        round,
         `${contender.name}, ${condition}`,
         task,
         load,
@@ -232,7 +232,7 @@ async function scale(report: Report, { rounds, seconds }: Settings): Promise<voi
 
 /** One round: a program that was stopped finds a full queue, and empties it. */
 async function backlog(report: Report, contender: Contender): Promise<void> {
-  await within(report, async (wire) => {
+  await within(report, async (wire, round) => {
     const { sender, node } = wire;
     const running = await contender.start(node, { ...TASK, backlog: true });
     const child = running.child!;
@@ -246,7 +246,7 @@ async function backlog(report: Report, contender: Contender): Promise<void> {
     child.kill('SIGCONT');
     await drained(node);
     const used = processorTimeOf(running) - spent;
-    const add = adder(report, CONDITION.backlog, contender);
+    const add = adder(round, CONDITION.backlog, contender);
     add('drained per second of processor time', '/s', 'higher', (1e9 * held) / used);
     add('held', 'packets', 'higher', held);
     await running.stop();

@@ -36,7 +36,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
 
 /** No program is pinned: two processors, three programs. */
 async function throughput(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(report, async ({ sender, node }) => {
+  await within(report, async ({ sender, node }, round) => {
     const running = await contender.start(node, {
       totalNodes: 1,
       localNodes: [1],
@@ -51,7 +51,7 @@ async function throughput(report: Report, contender: Contender, seconds: number)
     const answer = JSON.parse(await sender.run('iperf3', [...flags, '--json'])) as {
       end: { sum_received: { bits_per_second: number } };
     };
-    report.add(
+    round.add(
       {
         bench: 'tcp',
         condition: STREAM,

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { program, PROCESSOR } from './process.js';
-import type { Report } from './results.js';
+import { Report } from './results.js';
 
 const PATIENCE_MS = 20_000;
+const TRIES = 3;
 /** Measurements before the first round, of which the shortest tells what near is. */
 const FIRST = 20;
 
@@ -15,20 +16,40 @@ async function handover(): Promise<number> {
 }
 
 /**
- * Waits until the processors are as near to each other as they have been in this run, so that contenders
- * are measured on equal terms; no longer than 20 seconds. The report keeps how near they were.
+ * What a round finds on processors that are as near to each other before and behind it as they have been in this run,
+ * so that contenders are measured on equal terms. Waits for that, no longer than 20 seconds, and measures the
+ * round anew where they were moved apart, no more than three times in all. The report keeps how near they were.
  */
-export async function near({ handovers }: Report): Promise<void> {
-  const started = performance.now();
-  const known = handovers.length > 0 ? handovers : await first();
-  const limit = 1.5 * Math.min(...known);
-  let now = await handover();
-  while (now > limit && performance.now() - started < PATIENCE_MS) now = await handover();
-  handovers.push(now);
+export async function near<Value>(
+  report: Report,
+  measure: (round: Report) => Promise<Value>,
+): Promise<Value> {
+  for (let tries = 1; ; tries += 1) {
+    const before = await whenNear(report);
+    const round = new Report();
+    const value = await measure(round);
+    const after = await handover();
+    if (after <= limit(report) || tries === TRIES) {
+      report.take(round);
+      report.handovers.push(before, after);
+      return value;
+    }
+    report.progress('the processors were moved apart: the same again');
+  }
 }
 
-async function first(): Promise<number[]> {
-  const found: number[] = [];
-  while (found.length < FIRST) found.push(await handover());
+async function whenNear(report: Report): Promise<number> {
+  const started = performance.now();
+  if (report.handovers.length === 0) report.handovers.push(await nearest());
+  let now = await handover();
+  while (now > limit(report) && performance.now() - started < PATIENCE_MS) now = await handover();
+  return now;
+}
+
+const limit = ({ handovers }: Report): number => 1.5 * Math.min(...handovers);
+
+async function nearest(): Promise<number> {
+  let found = await handover();
+  for (let left = FIRST; left > 1; left -= 1) found = Math.min(found, await handover());
   return found;
 }

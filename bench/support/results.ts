@@ -51,7 +51,7 @@ export interface Settings {
 export class Report {
   readonly results: Result[] = [];
   readonly notes: string[] = [];
-  /** Nanoseconds that a cache line took between the processors, before each round on a wire. */
+  /** Nanoseconds that a cache line took between the processors, before and behind each round on a wire. */
   readonly handovers: number[] = [];
 
   /** Adds one round's value to the result of the same name. */
@@ -59,6 +59,13 @@ export class Report {
     const known = this.results.find((other) => sameResult(other, result));
     if (known === undefined) this.results.push({ ...result, values: [value] });
     else known.values.push(value);
+  }
+
+  /** Adds what another report has found. */
+  take({ results, notes }: Report): void {
+    for (const { values, ...result } of results)
+      for (const value of values) this.add(result, value);
+    for (const note of notes) this.note(note);
   }
 
   note(text: string): void {

@@ -107,12 +107,12 @@ export async function passed(node: Namespace): Promise<number> {
 export const drained = (node: Namespace): Promise<void> =>
   waitFor('an empty queue', () => counts(node).held === 0, 60_000);
 
-/** Work on a wire of its own, on processors that are near; closes it even where a program in it has failed. */
-export async function within<Value>(
+/** A round on a wire of its own, which is closed even where a program in it has failed. */
+export const within = <Value>(
   report: Report,
-  work: (wire: Wire) => Promise<Value>,
-): Promise<Value> {
-  await near(report);
-  await using made = await loadedWire();
-  return await work(made);
-}
+  measure: (wire: Wire, round: Report) => Promise<Value>,
+): Promise<Value> =>
+  near(report, async (round) => {
+    await using made = await loadedWire();
+    return await measure(made, round);
+  });
