@@ -3,8 +3,9 @@
 #include <linux/icmp.h>
 #include <linux/in.h>
 
-#include <bit>
 #include <cstring>
+
+#include "byte_order.h"
 
 namespace nfqc {
 namespace {
@@ -76,8 +77,7 @@ Ipv4Ends parse_icmp_error(const unsigned char* packet, std::size_t length) noexc
 }
 
 Key clusterip_key(HashMode mode, const Ipv4Ends& ends) noexcept {
-  const std::uint32_t address =
-      std::endian::native == std::endian::little ? __builtin_bswap32(ends.source) : ends.source;
+  const std::uint32_t address = network_order(ends.source);
   Key key;
   key.words = {address, ends.source_port, ends.destination_port, 0};
   key.count = static_cast<std::uint8_t>(mode);

@@ -1,5 +1,6 @@
 #include "conntrack.h"
 
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 #include "attributes.h"
@@ -17,6 +18,13 @@ bool take_u16(const Attribute& attribute, std::uint16_t& value) noexcept {
 bool take_u32(const Attribute& attribute, std::uint32_t& value) noexcept {
   if (attribute.length != 4) return false;
   value = network_order(load<std::uint32_t>(attribute.value));
+  return true;
+}
+
+bool take_permanent(const Attribute& attribute, bool& permanent) noexcept {
+  std::uint32_t flags = 0;
+  if (!take_u32(attribute, flags)) return false;
+  permanent = (flags & NF_CT_EXPECT_PERMANENT) != 0;
   return true;
 }
 
@@ -107,6 +115,7 @@ bool parse_expectation(const unsigned char* bytes, std::size_t length,
           case CTA_EXPECT_TUPLE: return parse_tuple(attribute, expectation.tuple);
           case CTA_EXPECT_MASK: return parse_tuple(attribute, expectation.mask);
           case CTA_EXPECT_TIMEOUT: return take_u32(attribute, expectation.timeout_s);
+          case CTA_EXPECT_FLAGS: return take_permanent(attribute, expectation.permanent);
           default: return true;
         }
       });

@@ -48,9 +48,10 @@ struct Expectation {
   Tuple mask;
   Tuple master;  ///< the original direction of the flow that it belongs to
   std::uint32_t timeout_s = 0;
+  bool permanent = false;  ///< awaits any number of flows, until the helper ends it
 
   [[nodiscard]] bool matches(const Tuple& packet) const noexcept;
-  /** Whether both are the same expectation, whatever their timeouts. */
+  /** Whether both are the same expectation, however long they last. */
   [[nodiscard]] bool is(const Expectation& other) const noexcept {
     return tuple == other.tuple && mask == other.mask && master == other.master;
   }

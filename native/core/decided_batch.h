@@ -15,6 +15,8 @@ namespace nfqc {
 /** Packets in the order of their queue: decided, counted, and answered in one send. */
 class DecidedBatch {
  public:
+  static constexpr std::size_t kCapacity = VerdictBatch::kCapacity;
+
   DecidedBatch(const DecisionConfig& config, OwnershipInForce& in_force,
                Counters& counters) noexcept
       : config_(config), in_force_(in_force), counters_(counters) {}

@@ -27,7 +27,9 @@ class ExpectationTable {
   }
 
   void add(const Expectation& expectation, std::uint64_t now) noexcept {
-    const std::uint64_t until = now + expectation.timeout_s * kNsPerS + kLingerNs;
+    /* The kernel prolongs a permanent one, and does not announce it. */
+    const std::uint64_t until =
+        expectation.permanent ? kNever : now + expectation.timeout_s * kNsPerS + kLingerNs;
     if (Entry* known = find_same(expectation)) {
       known->until = until;
       return;
@@ -47,6 +49,13 @@ class ExpectationTable {
     }
   }
 
+  /** What no timeout ends may have ended unheard. */
+  void end_permanent(std::uint64_t now) noexcept {
+    for (Entry& entry : entries_) {
+      if (entry.until == kNever) entry.until = now + kLingerNs;
+    }
+  }
+
   /** The newest that awaits a packet of this tuple; null if none does. */
   [[nodiscard]] const Expectation* find(const Tuple& packet, std::uint64_t now) const noexcept {
     for (std::uint32_t at = head_of(packet); at != kNone; at = entries_[at].next) {
@@ -63,6 +72,7 @@ class ExpectationTable {
   }
 
  private:
+  static constexpr std::uint64_t kNever = UINT64_MAX;
   static constexpr std::uint64_t kNsPerS = 1'000'000'000;
   static constexpr std::uint32_t kNone = UINT32_MAX;
 

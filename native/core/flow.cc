@@ -37,8 +37,10 @@ bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
   if (!rest.has(20) || rest.bytes[0] >> 4 != 4) return false;
   const std::size_t header = std::size_t{4} * (rest.bytes[0] & 0x0fU);
   if (header < 20 || !rest.has(header)) return false;
-  constexpr std::uint16_t kMoreOrOffset = 0x3fff;
-  if ((port(rest.bytes + 6) & kMoreOrOffset) != 0) return false;
+  /* As conntrack: a first fragment, such as an ICMP error may quote, has all that tells its flow.
+   */
+  constexpr std::uint16_t kOffset = 0x1fff;
+  if ((port(rest.bytes + 6) & kOffset) != 0) return false;
   tuple.protocol = rest.bytes[9];
   tuple.source = Key::ipv4(rest.bytes + 12);
   tuple.destination = Key::ipv4(rest.bytes + 16);
@@ -46,12 +48,18 @@ bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
   return true;
 }
 
-/** The length of the extension header that `rest` starts with; 0 if it is none to be skipped. */
+bool is_first_fragment(const unsigned char* header) noexcept {
+  constexpr std::uint16_t kOffset = 0xfff8;
+  return (port(header + 2) & kOffset) == 0;
+}
+
+/** The length of the extension header at `bytes`; 0 if it is none to be skipped. */
 std::size_t extension_length(std::uint8_t type, const unsigned char* bytes) noexcept {
   switch (type) {
     case IPPROTO_HOPOPTS:
     case IPPROTO_ROUTING:
     case IPPROTO_DSTOPTS: return std::size_t{8} * (bytes[1] + 1U);
+    case IPPROTO_FRAGMENT: return is_first_fragment(bytes) ? 8 : 0;
     case IPPROTO_AH: return std::size_t{4} * (bytes[1] + 2U);
     default: return 0;
   }

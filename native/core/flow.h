@@ -19,8 +19,9 @@ struct Flow {
 };
 
 /**
- * The tuple of a packet in its own direction. A fragment has none: conntrack reassembles before any
- * queue. Of GRE and other protocols without ports, only the addresses and the protocol.
+ * The tuple of a packet in its own direction. Of fragments only the first has one, as for
+ * conntrack, which reassembles before any queue, but not what an ICMP error quotes. Of GRE and
+ * other protocols without ports, only the addresses and the protocol.
  */
 [[nodiscard]] Flow flow_of(const Packet& packet) noexcept;
 

@@ -1,5 +1,6 @@
 #include "connection_lookup.h"
 
+#include <functional>
 #include <random>
 
 #include "clock.h"
@@ -26,12 +27,13 @@ void ConnectionLookup::drain(std::uint64_t now) {
   drained_at_ = now;
   if (!announcements_) return;
   bool changed = false;
-  const bool complete = announcements_->drain(
-      [this, now, &changed](ExpectationSocket::Event event, const Expectation& expectation) {
-        changed = true;
-        if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
-        expectations_.end(expectation, now);
-      });
+  const auto take = [&](ExpectationSocket::Event event, const Expectation& expectation) {
+    changed = true;
+    if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
+    expectations_.end(expectation, now);
+  };
+  /* By reference, for which a std::function needs no memory of its own. */
+  const bool complete = announcements_->drain(std::cref(take));
   if (!complete) relearn(now);
   if (changed || !complete) counters_.set(Counter::kExpectations, expectations_.held(now));
 }
@@ -39,6 +41,7 @@ void ConnectionLookup::drain(std::uint64_t now) {
 /** After a loss. Where the list cannot be read either, what is missing is unknown, and dropped. */
 void ConnectionLookup::relearn(std::uint64_t now) {
   counters_.add(Counter::kExpectationsLost);
+  expectations_.end_permanent(now); /* which may be among the ends that were lost */
   try {
     learn_all(now);
   } catch (const Fault&) {
@@ -46,16 +49,18 @@ void ConnectionLookup::relearn(std::uint64_t now) {
   }
 }
 
-void ConnectionLookup::begin(std::uint64_t now) {
+void ConnectionLookup::listen(std::uint64_t now) {
   constexpr auto kIntervalNs =
       static_cast<std::uint64_t>(std::chrono::nanoseconds(kDrainInterval).count());
   if (now - drained_at_ >= kIntervalNs) drain(now);
+}
+
+void ConnectionLookup::clear() noexcept {
   added_ = 0;
   asked_ = 0;
 }
 
 void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
-  if (added_ == kPackets) return;
   const std::size_t place = added_++;
   keys_[place] = {};
   if (!needs_lookup(config_, packet)) return;
@@ -66,7 +71,7 @@ void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
     return counters_.add(Counter::kFlowHits);
   }
   tuples_[asked_] = flow.tuple;
-  questions_[asked_++] = {.packet = place, .error = flow.error, .answered = false};
+  questions_[asked_++] = {.packet = place, .error = flow.error, .unknown = false};
 }
 
 void ConnectionLookup::find(std::uint64_t now) {
@@ -76,16 +81,18 @@ void ConnectionLookup::find(std::uint64_t now) {
    */
   drain(now);
   const int error = conntrack_.ask(
-      {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection& connection) {
-        flows_.put(tuples_[index], connection.key(), now + kFlowLifetimeNs);
-        keys_[questions_[index].packet] = connection.key();
-        questions_[index].answered = true;
+      {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection* connection) {
+        if (connection == nullptr) {
+          questions_[index].unknown = true;
+          return;
+        }
+        flows_.put(tuples_[index], connection->key(), now + kFlowLifetimeNs);
+        keys_[questions_[index].packet] = connection->key();
         counters_.add(Counter::kLookupHits);
       });
-  if (error == 0) {
-    for (std::size_t i = 0; i < asked_; ++i) {
-      if (!questions_[i].answered) find_without_flow(i, now);
-    }
+  if (error != 0) counters_.add(Counter::kReceiveErrors);
+  for (std::size_t i = 0; i < asked_; ++i) {
+    if (questions_[i].unknown) find_without_flow(i, now);
   }
   counters_.add(Counter::kLookups, asked_);
   counters_.add(Counter::kLookupNs, now_ns() - started);
@@ -93,7 +100,7 @@ void ConnectionLookup::find(std::uint64_t now) {
 
 /** The kernel knows no confirmed flow: the packet is the first of one, or its flow is gone. */
 void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now) noexcept {
-  const auto& [packet, error, answered] = questions_[question];
+  const auto& [packet, error, unknown] = questions_[question];
   if (error) return;
   if (const Expectation* expectation = expectations_.find(tuples_[question], now)) {
     keys_[packet] = expectation->master.source;

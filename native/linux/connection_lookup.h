@@ -35,23 +35,20 @@ class ConnectionLookup {
   /** Announced expectations are to be taken so often, lest the kernel lose some of them. */
   static constexpr std::chrono::milliseconds kDrainInterval{100};
   void drain(std::uint64_t now);
+  /** Drains where it is time to. */
+  void listen(std::uint64_t now);
 
-  /**
-   * Begins a batch, and drains where it is time to. Then add() takes each packet of it, and find()
-   * finds what add() did not.
-   */
-  void begin(std::uint64_t now);
-  void add(const Packet& packet, std::uint64_t now) noexcept;
-  void find(std::uint64_t now);
-
-  /** Of the `index`th packet of the batch; not known if its count is 0. */
-  [[nodiscard]] const Key& key(std::size_t index) const noexcept {
-    return index < added_ ? keys_[index] : unknown_;
-  }
-
- private:
   static constexpr std::size_t kPackets = ConntrackSocket::kQuestions;
 
+  /* add() takes up to kPackets, find() finds what add() did not, key() tells, until clear(). */
+  void add(const Packet& packet, std::uint64_t now) noexcept;
+  void find(std::uint64_t now);
+  void clear() noexcept;
+
+  /** Of the `index`th packet that was added; not known if its count is 0. */
+  [[nodiscard]] const Key& key(std::size_t index) const noexcept { return keys_[index]; }
+
+ private:
   void learn_all(std::uint64_t now);
   void relearn(std::uint64_t now);
   void find_without_flow(std::size_t question, std::uint64_t now) noexcept;
@@ -63,7 +60,6 @@ class ConnectionLookup {
   FlowTable flows_;
   ExpectationTable expectations_;
 
-  const Key unknown_{};
   std::array<Key, kPackets> keys_{};
   std::size_t added_ = 0;
   std::uint64_t drained_at_ = 0;
@@ -72,7 +68,7 @@ class ConnectionLookup {
   struct Question {
     std::size_t packet = 0;
     bool error = false;
-    bool answered = false;
+    bool unknown = false;  ///< the kernel said that it knows no such flow
   };
   std::array<Tuple, kPackets> tuples_{};
   std::array<Question, kPackets> questions_{};

@@ -12,11 +12,13 @@
 #include <cstring>
 
 #include "../core/attributes.h"
+#include "../core/byte_order.h"
 #include "fault.h"
 
 namespace nfqc {
 namespace {
 
+constexpr std::size_t kErrorLength = NLMSG_HDRLEN + 4;
 constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
 constexpr std::size_t kDatagram = 16384;
 constexpr int kBuffer = 8 * 1024 * 1024;
@@ -61,21 +63,19 @@ nlmsghdr* put_header(unsigned char* bytes, std::uint16_t type, std::uint16_t fla
   return message;
 }
 
-std::uint16_t be16(std::uint16_t value) noexcept { return __builtin_bswap16(value); }
-
 void put_protocol(nlmsghdr* message, const Tuple& tuple, bool ipv6) noexcept {
   nlattr* nest = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
   mnl_attr_put_u8(message, CTA_PROTO_NUM, tuple.protocol);
   if (tuple.protocol == (ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
     mnl_attr_put_u16(message, ipv6 ? CTA_PROTO_ICMPV6_ID : CTA_PROTO_ICMP_ID,
-                     be16(tuple.source_port));
+                     network_order(tuple.source_port));
     mnl_attr_put_u8(message, ipv6 ? CTA_PROTO_ICMPV6_TYPE : CTA_PROTO_ICMP_TYPE,
                     static_cast<std::uint8_t>(tuple.destination_port >> 8));
     mnl_attr_put_u8(message, ipv6 ? CTA_PROTO_ICMPV6_CODE : CTA_PROTO_ICMP_CODE,
                     static_cast<std::uint8_t>(tuple.destination_port));
   } else {
-    mnl_attr_put_u16(message, CTA_PROTO_SRC_PORT, be16(tuple.source_port));
-    mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, be16(tuple.destination_port));
+    mnl_attr_put_u16(message, CTA_PROTO_SRC_PORT, network_order(tuple.source_port));
+    mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, network_order(tuple.destination_port));
   }
   mnl_attr_nest_end(message, nest);
 }
@@ -95,6 +95,12 @@ std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t
   put_protocol(message, tuple, ipv6);
   mnl_attr_nest_end(message, nest);
   return NLMSG_ALIGN(message->nlmsg_len);
+}
+
+/** The errno of an error message, which has kErrorLength at least; 0 of another. */
+int error_in(const unsigned char* bytes) noexcept {
+  if (load<std::uint16_t>(bytes + 4) != NLMSG_ERROR) return 0;
+  return static_cast<int>(0U - load<std::uint32_t>(bytes + NLMSG_HDRLEN));
 }
 
 /** Calls `take` with each expectation message of a datagram: its event and its contents. */
@@ -124,6 +130,11 @@ ConntrackSocket::ConntrackSocket()
     : socket_(open_socket()),
       questions_(kQuestions * kQuestionSize),
       answers_(kQuestions * kAnswerSize) {
+  for (std::size_t i = 0; i < kQuestions; ++i) {
+    vectors_[i] = {answers_.data() + i * kAnswerSize, kAnswerSize};
+    headers_[i].msg_hdr.msg_iov = &vectors_[i];
+    headers_[i].msg_hdr.msg_iovlen = 1;
+  }
   require_answers();
 }
 
@@ -137,10 +148,9 @@ void ConntrackSocket::require_answers() {
   for (int attempt = 0; error == EAGAIN && attempt < kModuleRetries; ++attempt) {
     error = send({&tuple, 1});
     if (error != 0) throw conntrack_fault("sendto", error);
-    if (receive() < 1 || lengths_[0] < NLMSG_HDRLEN + 4) throw conntrack_fault("recvmmsg", EINVAL);
-    const bool is_error = load<std::uint16_t>(answers_.data() + 4) == NLMSG_ERROR;
-    error =
-        is_error ? static_cast<int>(0U - load<std::uint32_t>(answers_.data() + NLMSG_HDRLEN)) : 0;
+    if (receive() < 1 || headers_[0].msg_len < kErrorLength)
+      throw conntrack_fault("recvmmsg", EINVAL);
+    error = error_in(answers_.data());
   }
   if (error != 0 && error != ENOENT) throw conntrack_fault("sendto", error);
 }
@@ -157,31 +167,29 @@ int ConntrackSocket::send(std::span<const Tuple> tuples) noexcept {
 
 /* The kernel answers within the call that asks. */
 int ConntrackSocket::receive() noexcept {
-  std::array<iovec, kQuestions> vectors{};
-  std::array<mmsghdr, kQuestions> headers{};
-  for (std::size_t i = 0; i < kQuestions; ++i) {
-    vectors[i] = {answers_.data() + i * kAnswerSize, kAnswerSize};
-    headers[i].msg_hdr.msg_iov = &vectors[i];
-    headers[i].msg_hdr.msg_iovlen = 1;
-  }
   const int fd = mnl_socket_get_fd(socket_.get());
-  const int n = ::recvmmsg(fd, headers.data(), kQuestions, MSG_DONTWAIT, nullptr);
-  for (int i = 0; i < n; ++i) {
-    lengths_[static_cast<std::size_t>(i)] = headers[static_cast<std::size_t>(i)].msg_len;
-  }
-  return n;
+  const int n = ::recvmmsg(fd, headers_.data(), kQuestions, MSG_DONTWAIT, nullptr);
+  return n < 0 ? -errno : n;
 }
 
-std::size_t ConntrackSocket::read(std::size_t datagram, Connection& connection) const noexcept {
+ConntrackSocket::Answered ConntrackSocket::read(std::size_t datagram,
+                                                Connection& connection) const noexcept {
+  constexpr Answered kNothing{kNoIndex, false};
   const unsigned char* bytes = answers_.data() + datagram * kAnswerSize;
-  const std::size_t length = lengths_[datagram];
-  if (length < kHeaders) return kNoIndex;
-  const std::size_t size = load<std::uint32_t>(bytes);
+  const std::size_t length = headers_[datagram].msg_len;
+  if (length < kErrorLength) return kNothing;
+  const std::size_t question = load<std::uint32_t>(bytes + 8) - sequence_;
   const std::uint16_t type = load<std::uint16_t>(bytes + 4);
-  if (type != message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW)) return kNoIndex;
-  if (size < kHeaders || size > length) return kNoIndex;
-  if (!parse_connection(bytes + kHeaders, size - kHeaders, connection)) return kNoIndex;
-  return load<std::uint32_t>(bytes + 8) - sequence_;
+  if (type == NLMSG_ERROR) {
+    const int error = error_in(bytes);
+    /* EINVAL: of that kind conntrack has no flows. */
+    return {error == ENOENT || error == EINVAL ? question : kNoIndex, false};
+  }
+  const std::size_t size = load<std::uint32_t>(bytes);
+  if (type != message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW)) return kNothing;
+  if (size < kHeaders || size > length) return kNothing;
+  if (!parse_connection(bytes + kHeaders, size - kHeaders, connection)) return kNothing;
+  return {question, true};
 }
 
 ExpectationSocket::ExpectationSocket() : socket_(open_socket()), buffer_(kDatagram) {
@@ -230,9 +238,8 @@ void list_all(std::uint16_t type, Take&& take) {
     if (length < NLMSG_HDRLEN) throw conntrack_fault("recv", EBADMSG);
     const std::uint16_t answer = load<std::uint16_t>(buffer.data() + 4);
     if (answer == NLMSG_DONE) return;
-    if (answer == NLMSG_ERROR && length >= NLMSG_HDRLEN + 4) {
-      const auto code = load<std::uint32_t>(buffer.data() + NLMSG_HDRLEN);
-      throw conntrack_fault("recv", static_cast<int>(0U - code));
+    if (answer == NLMSG_ERROR && length >= kErrorLength) {
+      throw conntrack_fault("recv", error_in(buffer.data()));
     }
     take(buffer.data(), length);
   }
@@ -249,7 +256,7 @@ void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t
     if (attribute.type == CTA_TUPLE_ORIG) original = attribute;
     if (attribute.type == CTA_ZONE) zone = attribute;
     if (attribute.type == CTA_MARK && attribute.length == 4) {
-      mark = __builtin_bswap32(load<std::uint32_t>(attribute.value));
+      mark = network_order(load<std::uint32_t>(attribute.value));
     }
     return true;
   });
@@ -261,7 +268,7 @@ void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t
   mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, original.length, original.value);
   if (zone.length == 2) mnl_attr_put(message, CTA_ZONE, zone.length, zone.value);
   mnl_attr_put_u32(message, CTA_MARK, 0);
-  mnl_attr_put_u32(message, CTA_MARK_MASK, __builtin_bswap32(mask));
+  mnl_attr_put_u32(message, CTA_MARK_MASK, network_order(mask));
   if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0) {
     throw conntrack_fault("sendto", errno);
   }

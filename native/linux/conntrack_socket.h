@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +31,8 @@ class ConntrackSocket {
 
   /**
    * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called
-   * for those that the kernel knows. 0, or an errno if the question could not be sent.
+   * for those of which the kernel says what it knows: a connection, or null for none. 0, or an
+   * errno if it could not be asked or heard.
    */
   template <typename Answer>
   [[nodiscard]] int ask(std::span<const Tuple> tuples, Answer&& answer) noexcept {
@@ -38,10 +41,11 @@ class ConntrackSocket {
     const int datagrams = receive();
     for (int i = 0; i < datagrams; ++i) {
       Connection connection;
-      const std::size_t index = read(static_cast<std::size_t>(i), connection);
-      if (index < tuples.size()) answer(index, connection);
+      const Answered answered = read(static_cast<std::size_t>(i), connection);
+      if (answered.question >= tuples.size()) continue;
+      answer(answered.question, answered.known ? &connection : nullptr);
     }
-    return 0;
+    return datagrams < 0 ? -datagrams : 0;
   }
 
  private:
@@ -50,16 +54,22 @@ class ConntrackSocket {
   static constexpr std::size_t kNoIndex = SIZE_MAX;
 
   [[nodiscard]] int send(std::span<const Tuple> tuples) noexcept;
+  /** How many datagrams, or -errno. */
   [[nodiscard]] int receive() noexcept;
-  /** Which question the datagram answers by a connection; kNoIndex if none. */
-  [[nodiscard]] std::size_t read(std::size_t datagram, Connection& connection) const noexcept;
+  /** What a datagram answers: a question's place, kNoIndex if none, and whether by a connection. */
+  struct Answered {
+    std::size_t question;
+    bool known;
+  };
+  [[nodiscard]] Answered read(std::size_t datagram, Connection& connection) const noexcept;
   /** Tells by a question to which the answer is no, whether one may ask. */
   void require_answers();
 
   MnlSocket socket_;
   std::vector<unsigned char> questions_;
   std::vector<unsigned char> answers_;
-  std::array<std::size_t, kQuestions> lengths_{};
+  std::array<iovec, kQuestions> vectors_{};
+  std::array<mmsghdr, kQuestions> headers_{};
   std::uint32_t sequence_ = 0;  ///< of the first of the last questions
 };
 

@@ -56,8 +56,9 @@ class Engine {
   void close(std::uint64_t deadline_ns);
 
   /**
-   * Replaces what is owned, at once. Returns its version, for wait_until_adopted().
-   * @throws Fault kSystem if a queue is closed
+   * Replaces what is owned, at once, also where some of the queues have failed. Returns its
+   * version, for wait_until_adopted().
+   * @throws Fault kSystem if it is not open
    */
   std::uint64_t set_ownership(const Ownership& ownership);
 

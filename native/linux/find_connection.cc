@@ -10,8 +10,9 @@ namespace {
 std::optional<Connection> find_here(const Tuple& tuple) {
   std::optional<Connection> found;
   ConntrackSocket socket;
-  const int error = socket.ask(
-      {&tuple, 1}, [&found](std::size_t, const Connection& connection) { found = connection; });
+  const int error = socket.ask({&tuple, 1}, [&found](std::size_t, const Connection* connection) {
+    if (connection != nullptr) found = *connection;
+  });
   if (error != 0) throw Fault(FaultKind::kSystem, "sendto", error, "cannot ask for a connection");
   if (found) return found;
   list_expectations([&](const Expectation& expectation) {

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <string>
+#include <thread>
 
 #include "fault.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kAnswerTimeoutMs = 2000;
 constexpr int kModuleRetries = 50;
+constexpr int kSendRetries = 100;
 
 /** A message buffer for configuration. */
 class ConfigMessage {
@@ -163,6 +165,15 @@ void QueueSocket::wake() noexcept {
 }
 
 int QueueSocket::send(std::span<const unsigned char> bytes) noexcept {
+  int error = send_once(bytes);
+  for (int retry = 0; is_transient(error) && retry < kSendRetries; ++retry) {
+    std::this_thread::yield();
+    error = send_once(bytes);
+  }
+  return error;
+}
+
+int QueueSocket::send_once(std::span<const unsigned char> bytes) noexcept {
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
   const ssize_t n = ::sendto(fd(), bytes.data(), bytes.size(), 0,

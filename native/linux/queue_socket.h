@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,11 @@ struct mnl_socket;
 struct nlmsghdr;
 
 namespace nfqc {
+
+/** Whether the same call may succeed the next time. */
+[[nodiscard]] constexpr bool is_transient(int error) noexcept {
+  return error == EINTR || error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
 
 struct QueueSocketConfig {
   std::uint16_t queue = 0;
@@ -76,7 +82,7 @@ class QueueSocket {
     return {buffer_.data() + index * kMessageSize, headers_[index].msg_len};
   }
 
-  /** Sends in one call: 0, or an errno. */
+  /** Sends in one call, some times where it is transient that it fails: 0, or an errno. */
   [[nodiscard]] int send(std::span<const unsigned char> bytes) noexcept;
 
  private:
@@ -85,6 +91,7 @@ class QueueSocket {
   };
 
   [[nodiscard]] int fd() const noexcept;
+  [[nodiscard]] int send_once(std::span<const unsigned char> bytes) noexcept;
   void enlarge_receive_buffer(std::uint32_t bytes) const;
   void bind_queue();
   /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */

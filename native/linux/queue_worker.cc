@@ -13,17 +13,11 @@
 namespace nfqc {
 namespace {
 
-constexpr int kSendRetries = 100;
-
 /** Signals belong to the threads of the process that embeds us. */
 void block_all_signals() noexcept {
   sigset_t all;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-}
-
-[[nodiscard]] bool is_transient(int error) noexcept {
-  return error == EINTR || error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
 }  // namespace
@@ -61,6 +55,11 @@ void QueueWorker::join() {
 }
 
 void QueueWorker::read_counts() {
+  const std::lock_guard lock(told_mutex_);
+  read_told();
+}
+
+void QueueWorker::read_told() {
   if (rules_) {
     counters_.set(Counter::kOffloadedOwned, rules_->owned());
     counters_.set(Counter::kOffloadedForeign, rules_->foreign());
@@ -79,7 +78,6 @@ void QueueWorker::run() noexcept {
     set_up();
     set_waiting(&*socket_);
     loop();
-    read_counts();
     if (!confirmed_) throw Fault(FaultKind::kSystem, "recvmsg", ECANCELED, "stopped while opening");
   } catch (const Fault& fault) {
     fail(fault);
@@ -87,6 +85,22 @@ void QueueWorker::run() noexcept {
     fail(Fault(FaultKind::kSystem, "", 0, exception.what()));
   }
   set_waiting(nullptr);
+  release();
+}
+
+/* The object lives on for as long as somebody reads its counts. */
+void QueueWorker::release() noexcept {
+  lookup_.reset();
+  {
+    const std::lock_guard lock(told_mutex_);
+    try {
+      read_told();
+    } catch (const std::exception&) {
+      /* The counts stay those that were read last. */
+    }
+    status_.reset();
+    rules_.reset();
+  }
   socket_.reset();
 }
 
@@ -113,7 +127,10 @@ void QueueWorker::set_up() {
   if (!config_.table.empty()) rules_.emplace(config_.table);
   follow_connections();
   status_.emplace();
-  static_cast<void>(last_id());
+  if (status_->readable() && !status_->read(queue_)) {
+    throw Fault(FaultKind::kSystem, "read", ENOENT,
+                "cannot find the queue in /proc/thread-self/net/netfilter/nfnetlink_queue");
+  }
   counters_.set(Counter::kReceiveBuffer, socket_->receive_buffer());
   socket_->start(copy_range(decision));
 }
@@ -175,65 +192,73 @@ void QueueWorker::decide_all(int datagrams) {
   if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
   real_time_->check(received_at);
-  if (lookup_) look_up(datagrams, received_at);
-  std::size_t packets = 0;
-  for_each_message(datagrams, [&](const Message& message) { take(message, received_at, packets); });
-  answer(received_at);
-}
-
-template <typename Take>
-void QueueWorker::for_each_message(int datagrams, Take take) {
+  if (lookup_) lookup_->listen(received_at);
   for (int i = 0; i < datagrams; ++i) {
     QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
     for (;;) {
       const Message message = parse_message(datagram.bytes, datagram.length);
-      take(message);
+      take(message, received_at);
       if (message.length == 0) break;
       datagram = {datagram.bytes + message.length, datagram.length - message.length};
     }
   }
+  answer(received_at);
 }
 
-/** Before the first packet is decided, so that all of a batch are asked for in one call. */
-void QueueWorker::look_up(int datagrams, std::uint64_t now) {
-  lookup_->begin(now);
-  for_each_message(datagrams, [this, now](const Message& message) {
-    if (message.kind == MessageKind::kPacket) lookup_->add(message.packet, now);
-  });
-  lookup_->find(now);
-}
-
-std::optional<std::uint32_t> QueueWorker::last_id() const {
-  if (!status_->readable()) return std::nullopt;
+std::optional<std::uint32_t> QueueWorker::last_id() {
+  const std::lock_guard lock(told_mutex_);
+  if (!status_) return std::nullopt;
   const std::optional<QueueStatus> status = status_->read(queue_);
-  if (status) return status->last_id;
-  throw Fault(FaultKind::kSystem, "read", ENOENT,
-              "cannot find the queue in /proc/thread-self/net/netfilter/nfnetlink_queue");
+  return status ? std::optional(status->last_id) : std::nullopt;
 }
 
-void QueueWorker::take(const Message& message, std::uint64_t now, std::size_t& packets) {
+void QueueWorker::take(const Message& message, std::uint64_t now) {
   switch (message.kind) {
-    case MessageKind::kPacket: break;
+    case MessageKind::kPacket: return take_packet(message.packet, now);
     case MessageKind::kError: return take_error(message);
     case MessageKind::kMalformed: return take_unreadable(message, now);
     case MessageKind::kOther: return;
   }
-  const Key looked_up = lookup_ ? lookup_->key(packets++) : Key{};
-  if (batch_.full()) answer(now);
-  batch_.add(message.packet, looked_up, now);
+}
+
+void QueueWorker::take_packet(const Packet& packet, std::uint64_t now) {
+  confirm(); /* by the packet itself: what the kernel says of the start may not fit behind it */
+  if (batch_.size() + held_count_ == DecidedBatch::kCapacity) answer(now);
+  const bool hold = lookup_ && (held_count_ != 0 || needs_lookup(config_.decision, packet));
+  if (!hold) return batch_.add(packet, {}, now);
+  lookup_->add(packet, now);
+  held_[held_count_++] = packet;
+}
+
+static_assert(DecidedBatch::kCapacity <= ConnectionLookup::kPackets);
+
+void QueueWorker::decide_held(std::uint64_t now) {
+  if (held_count_ == 0) return;
+  lookup_->find(now);
+  for (std::size_t i = 0; i < held_count_; ++i) batch_.add(held_[i], lookup_->key(i), now);
+  lookup_->clear();
+  held_count_ = 0;
+}
+
+void QueueWorker::confirm() {
+  if (confirmed_) return;
+  confirmed_ = true;
+  started_.set_value();
 }
 
 void QueueWorker::take_error(const Message& message) {
   if (message.seq == QueueSocket::kWakeSequence) return;
-  if (message.seq != QueueSocket::kStartSequence) {
-    if (message.error != 0) counters_.add(Counter::kVerdictErrors);
-    return;
-  }
-  if (message.error != 0) {
+  if (message.seq == QueueSocket::kStartSequence) {
+    if (message.error == 0) return confirm();
     throw Fault(FaultKind::kSystem, "sendto", message.error, "cannot ask for packets");
   }
-  confirmed_ = true;
-  started_.set_value();
+  if (message.error == 0) return;
+  counters_.add(Counter::kVerdictErrors);
+  if (message.error == ENOENT) return; /* the kernel has dropped the packet itself */
+  /* The packets of a verdict that was refused still wait, and a later VERDICT_BATCH would let them
+     pass: the only safe answer is to close the socket, by which the kernel drops them. */
+  const FaultKind kind = message.error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem;
+  throw Fault(kind, "sendto", message.error, "the kernel refused a verdict");
 }
 
 void QueueWorker::take_unreadable(const Message& message, std::uint64_t now) {
@@ -242,18 +267,15 @@ void QueueWorker::take_unreadable(const Message& message, std::uint64_t now) {
   if (!message.has_id) {
     throw Fault(FaultKind::kSystem, "recvmmsg", EBADMSG, "the kernel sent a packet without an id");
   }
+  decide_held(now);
   if (batch_.full()) answer(now);
   batch_.add_unreadable(message.packet.id);
 }
 
 void QueueWorker::answer(std::uint64_t received_at) {
+  decide_held(received_at);
   if (batch_.size() == 0) return;
-  const auto bytes = batch_.encode(queue_);
-  int error = socket_->send(bytes);
-  for (int retry = 0; is_transient(error) && retry < kSendRetries; ++retry) {
-    std::this_thread::yield();
-    error = socket_->send(bytes);
-  }
+  const int error = socket_->send(batch_.encode(queue_));
   if (error != 0) {
     counters_.add(Counter::kVerdictErrors, batch_.size());
     throw Fault(FaultKind::kSystem, "sendto", error, "cannot send verdicts");

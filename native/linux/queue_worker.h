@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -72,19 +73,19 @@ class QueueWorker {
   void stop(std::uint64_t deadline_ns) noexcept;
   void join();
 
-  /**
-   * The id of the packet that was queued last; empty where the kernel does not tell this process.
-   * @throws Fault kSystem once the queue is closed
-   */
-  [[nodiscard]] std::optional<std::uint32_t> last_id() const;
+  /** The id of the packet that was queued last; empty where the kernel does not tell this process,
+   * or no longer. */
+  [[nodiscard]] std::optional<std::uint32_t> last_id();
 
-  /** Takes the kernel's counts into the slots. Not concurrently with itself. */
+  /** Takes the kernel's counts into the slots. */
   void read_counts();
 
  private:
   void run() noexcept;
   void fail(const Fault& fault);
   void set_up();
+  void read_told();
+  void release() noexcept;
   void follow_connections();
   void loop();
   /** Waits for packets; -EAGAIN when none came for as long as the socket waits. */
@@ -92,10 +93,10 @@ class QueueWorker {
   /** The socket that stop() wakes, if any. */
   void set_waiting(QueueSocket* socket);
   void decide_all(int datagrams);
-  template <typename Take>
-  void for_each_message(int datagrams, Take take);
-  void look_up(int datagrams, std::uint64_t now);
-  void take(const Message& message, std::uint64_t now, std::size_t& packets);
+  void take(const Message& message, std::uint64_t now);
+  void take_packet(const Packet& packet, std::uint64_t now);
+  void decide_held(std::uint64_t now);
+  void confirm();
   void take_error(const Message& message);
   void take_unreadable(const Message& message, std::uint64_t now);
   void answer(std::uint64_t received_at);
@@ -109,11 +110,15 @@ class QueueWorker {
 
   std::optional<QueueSocket> socket_;
   std::optional<ConnectionLookup> lookup_;
+  std::mutex told_mutex_;  ///< what the kernel tells other threads, too
   std::optional<QueueStatusFile> status_;
   std::optional<RuleCounters> rules_;
   std::optional<RealTime> real_time_;
   OwnershipInForce in_force_;
   DecidedBatch batch_{config_.decision, in_force_, counters_};
+  /** Packets from the first on whose connection must be looked up: all of a batch in one call. */
+  std::array<Packet, DecidedBatch::kCapacity> held_{};
+  std::size_t held_count_ = 0;
   static constexpr std::uint64_t kNever = UINT64_MAX;
   std::atomic<std::uint64_t> stop_at_{kNever};
   std::mutex waiting_mutex_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "../core/attributes.h"
+#include "../core/byte_order.h"
 #include "fault.h"
 
 namespace nfqc {
@@ -30,15 +31,16 @@ MnlSocket open_socket() {
 
 /** The packets in a message about a counter; empty if it is another message. */
 std::optional<std::uint64_t> packets_in(const unsigned char* bytes, std::size_t length) noexcept {
-  if (length < kHeaders || load<std::uint32_t>(bytes) > length) return std::nullopt;
+  if (length < kHeaders) return std::nullopt;
+  const std::size_t size = load<std::uint32_t>(bytes);
+  if (size < kHeaders || size > length) return std::nullopt;
   if (load<std::uint16_t>(bytes + 4) != message_type(NFT_MSG_NEWOBJ)) return std::nullopt;
   std::optional<std::uint64_t> packets;
-  const std::size_t size = load<std::uint32_t>(bytes) - kHeaders;
-  for_each_attribute(bytes + kHeaders, size, [&packets](const Attribute& attribute) {
+  for_each_attribute(bytes + kHeaders, size - kHeaders, [&packets](const Attribute& attribute) {
     if (attribute.type != NFTA_OBJ_DATA) return true;
     return for_each_attribute(attribute.value, attribute.length, [&packets](const Attribute& data) {
       if (data.type == NFTA_COUNTER_PACKETS && data.length == 8) {
-        packets = __builtin_bswap64(load<std::uint64_t>(data.value));
+        packets = network_order(load<std::uint64_t>(data.value));
       }
       return true;
     });
@@ -77,7 +79,7 @@ std::optional<std::uint64_t> RuleCounters::read(const char* name) {
   netfilter->version = NFNETLINK_V0;
   mnl_attr_put_strz(message, NFTA_OBJ_TABLE, table_.c_str());
   mnl_attr_put_strz(message, NFTA_OBJ_NAME, name);
-  mnl_attr_put_u32(message, NFTA_OBJ_TYPE, __builtin_bswap32(NFT_OBJECT_COUNTER));
+  mnl_attr_put_u32(message, NFTA_OBJ_TYPE, network_order(std::uint32_t{NFT_OBJECT_COUNTER}));
   if (mnl_socket_sendto(socket_.get(), message, message->nlmsg_len) < 0) return std::nullopt;
   /* The kernel answers within the call that asks. */
   alignas(nlmsghdr) std::array<unsigned char, 1024> answer{};

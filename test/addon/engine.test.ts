@@ -1,6 +1,6 @@
 /* An engine's life without a single packet. */
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { open } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
@@ -28,6 +28,24 @@ describe('an engine', { skip }, () => {
     assert.deepEqual(names().sort(), ['nfq-61', 'nfq-62']);
     await engine.close();
     assert.deepEqual(names(), []);
+  });
+
+  test('holds no socket and no file once it is closed, however long it is referred to', async () => {
+    await using namespace = await Namespace.create();
+    const held = (): { sockets: number; files: number } => ({
+      sockets: readFileSync(`/proc/${namespace.pid}/net/netlink`, 'utf8').split('\n').length,
+      files: openFiles().filter((name) => name.endsWith('nfnetlink_queue')).length,
+    });
+    const before = held();
+    const engine = await open({
+      ...{ ...quiet(namespace.path), queues: [0, 1] },
+      ...{ rules: 'auto', offload: ['flows'], conntrack: 'netlink', control: 'none' },
+    });
+    const { sockets, files } = held();
+    assert.ok(sockets >= before.sockets + 4 && files === before.files + 2, `${sockets}, ${files}`);
+    await engine.close();
+    assert.deepEqual(held(), before);
+    assert.equal(engine.stats().received, 0);
   });
 
   test('is closed once, however often it is asked to', async () => {
@@ -141,3 +159,12 @@ const threadNames = (): string[] =>
   readdirSync('/proc/self/task').map((id) =>
     readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim(),
   );
+
+const openFiles = (): string[] =>
+  readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${descriptor}`)];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });

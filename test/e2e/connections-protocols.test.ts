@@ -14,7 +14,7 @@ import {
   type Judgement,
 } from '../support/gateway.js';
 import { inject } from '../support/inject.js';
-import { sctp, tcp, udp, type Ports } from '../support/packets.js';
+import { fragments, sctp, tcp, udp, unreachable, type Ports } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 
 const COUNT = 24;
@@ -127,6 +127,19 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
         dport: 5000,
       });
       assertShared(await send(lab, 'server', answers, 'reply'));
+    });
+
+    test(`ICMP errors about first fragments: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, { conntrack });
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const ports = { sport: 5000, dport: 9, payload: 'x'.repeat(40) };
+      const lost = there(udp, ports);
+      assertShared(await send(lab, 'client', lost, 'new'));
+      const quoted = lost.map((frame) => fragments(frame, 24)[0]!).values();
+      const errors = back((ends) => unreachable(quoted.next().value!, ends), {});
+      assertShared(await send(lab, 'server', errors, 'related-reply'));
     });
 
     test(`media that SIP announced: conntrack ${conntrack}`, async () => {

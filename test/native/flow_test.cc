@@ -71,15 +71,45 @@ TEST(FlowOf, IsBehindOptionsAndExtensions) {
             tuple("2001:db8::1", "2001:db8::2", IPPROTO_UDP, 5, 6));
 }
 
-TEST(FlowOf, AFragmentIsNone) {
-  Bytes first = ip("10.0.0.1", "10.0.0.2", IPPROTO_UDP, ports(5, 6));
-  first[6] = 0x20;
-  EXPECT_FALSE(flow_of(Made(first).packet).tuple.valid());
-  Bytes later = ip("10.0.0.1", "10.0.0.2", IPPROTO_UDP, ports(5, 6));
+/** The first fragment of a UDP packet: more of it follows. */
+Bytes first_fragment(const std::string& source, const std::string& destination) {
+  if (source.find(':') == std::string::npos) {
+    Bytes fragment = ip(source, destination, IPPROTO_UDP, ports(1000, 53));
+    fragment[6] = 0x60; /* more fragments, and do not fragment */
+    return fragment;
+  }
+  Bytes payload{IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 7};
+  test::append(payload, ports(1000, 53));
+  return ip(source, destination, IPPROTO_FRAGMENT, payload);
+}
+
+TEST(FlowOf, OnlyTheFirstFragmentTells) {
+  const Bytes first = first_fragment("10.0.0.1", "10.0.0.2");
+  EXPECT_EQ(flow_of(Made(first).packet).tuple,
+            tuple("10.0.0.1", "10.0.0.2", IPPROTO_UDP, 1000, 53));
+  Bytes later = first;
   later[7] = 1;
   EXPECT_FALSE(flow_of(Made(later).packet).tuple.valid());
-  const Bytes ipv6 = ip("2001:db8::1", "2001:db8::2", IPPROTO_FRAGMENT, ports(5, 6));
-  EXPECT_FALSE(flow_of(Made(ipv6).packet).tuple.valid());
+
+  const Bytes first6 = first_fragment("2001:db8::1", "2001:db8::2");
+  EXPECT_EQ(flow_of(Made(first6).packet).tuple,
+            tuple("2001:db8::1", "2001:db8::2", IPPROTO_UDP, 1000, 53));
+  Bytes later6 = first6;
+  later6[43] = 9; /* an offset of 8 bytes */
+  EXPECT_FALSE(flow_of(Made(later6).packet).tuple.valid());
+}
+
+TEST(FlowOf, AnIcmpErrorMayQuoteAFirstFragment) {
+  Bytes message{3, 4, 0, 0, 0, 0, 5, 0};
+  test::append(message, first_fragment("10.0.0.1", "192.0.2.9"));
+  EXPECT_EQ(flow_of(Made(ip("192.0.2.1", "10.0.0.1", IPPROTO_ICMP, message)).packet).tuple,
+            tuple("192.0.2.9", "10.0.0.1", IPPROTO_UDP, 53, 1000));
+
+  Bytes too_big{2, 0, 0, 0, 0, 0, 5, 0};
+  test::append(too_big, first_fragment("2001:db8::1", "2001:db8::9"));
+  const Made made(ip("2001:db8::5", "2001:db8::1", IPPROTO_ICMPV6, too_big));
+  EXPECT_TRUE(flow_of(made.packet).error);
+  EXPECT_EQ(flow_of(made.packet).tuple, tuple("2001:db8::9", "2001:db8::1", IPPROTO_UDP, 53, 1000));
 }
 
 TEST(FlowOf, AnIcmpErrorIsThatOfTheAnswersToTheLostPacket) {
@@ -208,6 +238,21 @@ TEST(ExpectationTable, KeepsAnEndedOneForAWhileAndTheNewestFirst) {
   const std::uint64_t over = 2 * kSecond + 10 * kSecond + ExpectationTable::kLingerNs;
   EXPECT_EQ(table.find(packet, over), nullptr);
   EXPECT_EQ(table.held(over), 0U);
+}
+
+TEST(ExpectationTable, KeepsAPermanentOneUntilItsEndOrALoss) {
+  constexpr std::uint64_t kHour = 3'600'000'000'000;
+  const Tuple packet = tuple("10.0.0.1", "10.0.0.2", 6, 1, 4000);
+  Expectation permanent = awaited("10.0.0.1", 4000, "10.0.0.8");
+  permanent.permanent = true;
+  for (const bool heard : {true, false}) {
+    ExpectationTable table(1);
+    table.add(permanent, 0);
+    EXPECT_NE(table.find(packet, kHour), nullptr);
+    heard ? table.end(permanent, kHour) : table.end_permanent(kHour);
+    EXPECT_NE(table.find(packet, kHour + ExpectationTable::kLingerNs - 1), nullptr);
+    EXPECT_EQ(table.find(packet, kHour + ExpectationTable::kLingerNs), nullptr);
+  }
 }
 
 TEST(ExpectationTable, ForgetsTheFirstWhenItIsFull) {
