@@ -5,7 +5,7 @@ import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
 /** What a configuration says that rules of other programs can say, or not. */
 export type Exportable = Pick<
   ResolvedOptions,
-  'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action'
+  'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action' | 'conntrack'
 > & {
   interfaces: readonly (Pick<ResolvedInterface, 'name' | 'key'> &
     Partial<Pick<ResolvedInterface, 'addresses' | 'destinations' | 'mac'>>)[];
@@ -26,8 +26,12 @@ export const ofStatus = (status: Status): Exportable => ({
   validFor: status.validFor ?? Infinity,
   interfaces: status.interfaces,
   action: status.action,
+  conntrack: status.conntrack.source,
   marks: { owned: status.ownedMark },
 });
+
+/** Whether each packet is decided by its own header: no rule may ask for its connection. */
+export const isStateless = ({ conntrack }: Exportable): boolean => conntrack === 'off';
 
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart */
 export const requireAllDestinations = ({ interfaces }: Exportable): void =>

@@ -1,4 +1,11 @@
-import { DISCOVERY, requireAllDestinations, requireThat, type Exportable } from './exportable.js';
+import {
+  DISCOVERY,
+  isStateless,
+  requireAllDestinations,
+  requireThat,
+  type Exportable,
+} from './exportable.js';
+import { inverted } from '../buckets.js';
 import { hex } from '../setup/words.js';
 
 /**
@@ -17,7 +24,7 @@ export function iptablesRules(from: Exportable, program: 'iptables' | 'ip6tables
     return [
       `${rule} -j MARK --set-xmark 0x0/${hex(marks.owned.mask)}`,
       ...matches(from).map((match) => `${rule} ${match} ${setMark}`),
-      ...discovery(program).map((match) => `${rule} ${match} ${setMark}`),
+      ...everyNodes(program).map((match) => `${rule} ${match} ${setMark}`),
       ...(action === 'drop' ? [`${rule} -m mark ! --mark ${mark} -j DROP`] : []),
     ];
   });
@@ -35,17 +42,16 @@ function matches({ buckets, owned, hashSeed }: Exportable): string[] {
   const match = (local: string): string =>
     `-m cluster --cluster-total-nodes ${buckets} ${local} --cluster-hash-seed ${hex(hashSeed)}`;
   const node = (bucket: number): string => `--cluster-local-node ${bucket + 1}`;
-  const foreign = Array.from({ length: buckets }, (_, bucket) => bucket).filter(
-    (bucket) => !owned.includes(bucket),
-  );
+  const foreign = inverted(owned, buckets);
   return foreign.length === 1 && owned.length > 1
     ? [match(`! ${node(foreign[0]!)}`)]
     : owned.map((bucket) => match(node(bucket)));
 }
 
-const discovery = (program: 'iptables' | 'ip6tables'): string[] =>
+/** What every node answers for itself. */
+const everyNodes = (program: 'iptables' | 'ip6tables'): string[] =>
   program === 'iptables'
-    ? []
+    ? ['-p igmp']
     : DISCOVERY.map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`);
 
 function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables'): void {
@@ -61,6 +67,11 @@ function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables')
     interfaces.every(({ key }) => key === 'source'),
     `${program} cannot hash the destination`,
     'nft can',
+  );
+  requireThat(
+    !isStateless(from),
+    `${program} decides by connections alone, and here conntrack is off`,
+    'nft can decide each packet by its own header',
   );
   requireThat(
     interfaces.every(({ name }) => /^[\p{L}\p{N}_.@=~%,-]+$/u.test(name)),

@@ -1,5 +1,11 @@
 import type { Key } from '../options.js';
-import { DISCOVERY, requireAllDestinations, requireThat, type Exportable } from './exportable.js';
+import {
+  DISCOVERY,
+  isStateless,
+  requireAllDestinations,
+  requireThat,
+  type Exportable,
+} from './exportable.js';
 import { hex } from '../setup/words.js';
 
 export interface NftFlags {
@@ -23,18 +29,18 @@ export function nftRules(from: Exportable, { ipv4 }: NftFlags): string {
   const cleared = `meta mark set meta mark & ${hex(~mask)}`;
   const owned = `meta mark set meta mark & ${hex(~mask)} | ${hex(value)}`;
   const marking = action === 'mark';
+  const passing = `${marking ? `${owned} ` : ''}return`;
   const names = interfaces.map(({ name }) => `"${name}"`).join(', ');
   const rules = [
     `iifname != { ${names} } return`,
     ...(ipv4 ? ['meta nfproto != ipv4 return'] : []),
     'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
     ...(ipv4 ? [] : ['meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host']),
-    ...(ipv4
-      ? []
-      : [`icmpv6 type { ${DISCOVERY.join(', ')} } ${marking ? `${owned} ` : ''}return`]),
-    ...(marking
-      ? [cleared, 'ct state invalid,untracked return']
-      : ['ct state invalid,untracked drop']),
+    ...(ipv4 ? [] : [`icmpv6 type { ${DISCOVERY.join(', ')} } ${passing}`]),
+    `ip protocol igmp ${passing}`,
+    ...(marking ? [cleared] : []),
+    // To ask for the state is to have the kernel track.
+    ...(isStateless(from) ? [] : [`ct state invalid,untracked ${marking ? 'return' : 'drop'}`]),
     ...interfaces.flatMap(({ name, key }) =>
       decisions(from, key, ipv4).map((decision) =>
         marking
@@ -58,15 +64,15 @@ export function nftRules(from: Exportable, { ipv4 }: NftFlags): string {
 
 /** What matches the owned, and the foreign packets of each family; undefined: none. */
 function decisions(
-  { buckets, classic, owned, hashSeed }: Exportable,
+  from: Exportable,
   key: Key,
   ipv4: boolean,
 ): { owned: string | undefined; foreign: string }[] {
+  const { buckets, classic, owned, hashSeed } = from;
   const first = classic ? 1 : 0;
   const values = owned.map((bucket) => bucket + first).join(', ');
   return (ipv4 ? ['ip'] : ['ip', 'ip6']).map((family) => {
-    // With the protocol named, as `ct original saddr` alone cannot be listed.
-    const address = key === 'source' ? `ct original ${family} saddr` : `${family} daddr`;
+    const address = addressOf(from, key, family);
     const hash = `jhash ${address} mod ${buckets} seed ${hex(hashSeed)}${classic ? ' offset 1' : ''}`;
     const protocol = family === 'ip' ? 'meta nfproto ipv4' : 'meta nfproto ipv6';
     return owned.length === 0
@@ -76,6 +82,12 @@ function decisions(
           foreign: `${protocol} ${hash} != { ${values} }`,
         };
   });
+}
+
+function addressOf(from: Exportable, key: Key, family: string): string {
+  if (key === 'destination') return `${family} daddr`;
+  // With the protocol named, as `ct original saddr` alone cannot be listed.
+  return isStateless(from) ? `${family} saddr` : `ct original ${family} saddr`;
 }
 
 function requireExpressible({ policy, interfaces, validFor }: Exportable, ipv4: boolean): void {

@@ -26,6 +26,7 @@ describe('export', () => {
 *mangle
 -A PREROUTING -i eth1 -j MARK --set-xmark 0x0/0xffff
 -A PREROUTING -i eth1 -m cluster --cluster-total-nodes 2 --cluster-local-node 2 --cluster-hash-seed 0xfeedcafe -j MARK --set-xmark 0xffff/0xffff
+-A PREROUTING -i eth1 -p igmp -j MARK --set-xmark 0xffff/0xffff
 -A PREROUTING -i eth1 -m mark ! --mark 0xffff/0xffff -j DROP
 COMMIT
 `,
@@ -39,8 +40,19 @@ COMMIT
     const text = exportRules(BASE, 'nft');
     assert.match(text, /jhash ct original ip saddr mod 2 seed 0xfeedcafe offset 1 != \{ 2 \} drop/);
     assert.match(text, /jhash ct original ip6 saddr mod 2/);
-    const inside: Exportable = { ...BASE, interfaces: [{ name: 'eth2', key: 'destination' }] };
-    assert.match(exportRules(inside, 'nft'), /iifname "eth2" meta nfproto ipv4 jhash ip daddr mod/);
+  });
+
+  it('to nft, of a stateless gateway, by headers alone', () => {
+    const gateway = resolveOptions({
+      interfaces: ['eth1', { name: 'eth2', key: 'destination' }],
+      hashSeed: 1,
+      totalNodes: 2,
+      localNode: 2,
+    });
+    const text = exportRules(gateway, 'nft');
+    assert.match(text, /iifname "eth1" meta nfproto ipv4 jhash ip saddr mod 2/);
+    assert.match(text, /iifname "eth2" meta nfproto ipv6 jhash ip6 daddr mod 2/);
+    assert.doesNotMatch(text, /\bct\b/);
   });
 
   it('to parameters of IPaddr2', () => {
@@ -99,6 +111,8 @@ meta clone-node-max=2
       /a name that means something else/,
     ],
     ['iptables', { validFor: 1000 }, /deadline/],
+    ['iptables', { conntrack: 'off' }, /connections alone.*nft can/],
+    ['ip6tables', { conntrack: 'off', policy: 'xt_cluster' }, /connections alone/],
     ['nft', { policy: 'xt_cluster' }, /first 32 bits.*--ipv4/],
     ['nft', { policy: 'clusterip' }, /cannot hash as policy clusterip/],
     ['nft', { interfaces: [{ name: 'a*', key: 'source' }] }, /a name that means something else/],
