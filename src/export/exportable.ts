@@ -30,8 +30,12 @@ export const ofStatus = (status: Status): Exportable => ({
   marks: { owned: status.ownedMark },
 });
 
-/** Whether each packet is decided by its own header: no rule may ask for its connection. */
-export const isStateless = ({ conntrack }: Exportable): boolean => conntrack === 'off';
+/**
+ * Whether each packet is decided by its own header, as always where the destination is hashed: no rule may ask
+ * for its connection.
+ */
+export const isStateless = ({ conntrack, interfaces }: Exportable): boolean =>
+  conntrack === 'off' || interfaces.some(({ key }) => key === 'destination');
 
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart */
 export const requireAllDestinations = ({ interfaces }: Exportable): void =>

@@ -1,3 +1,4 @@
+import { inverted, localBuckets } from '../buckets.js';
 import { Refusal } from './notes.js';
 import { unsigned, type RuleOption } from './rule.js';
 
@@ -5,7 +6,7 @@ import { unsigned, type RuleOption } from './rule.js';
 export interface ClusterMatch {
   totalNodes: number;
   hashSeed: number;
-  owned: number[];
+  matched: number[];
   inverted: boolean;
   /** It was given as a mask, and as one that iptables itself takes no more: of node 7 and above. */
   unrestorable: boolean;
@@ -44,14 +45,13 @@ export function parseCluster(options: readonly RuleOption[]): ClusterMatch {
         : `cluster: ${MASK} is too big for ${TOTAL}`,
     );
   }
-  const inverted = found.get(by)!.negated;
+  const isInverted = found.get(by)!.negated;
+  const local = localBuckets({ localNodemask: mask }, totalNodes);
   return {
     totalNodes,
     hashSeed,
-    owned: bucketsOf(mask, totalNodes)
-      .filter(({ local }) => local !== inverted)
-      .map(({ bucket }) => bucket),
-    inverted,
+    matched: isInverted ? inverted(local, totalNodes) : local,
+    inverted: isInverted,
     unrestorable: by === MASK && mask > 32,
     byNode: by === NODE,
   };
@@ -71,6 +71,3 @@ function accept(option: RuleOption, found: Map<string, RuleOption>): void {
   if (values.length > 1) throw new Refusal(`Bad argument ${JSON.stringify(values[1])}`);
   found.set(name, option);
 }
-
-const bucketsOf = (mask: number, total: number): { bucket: number; local: boolean }[] =>
-  Array.from({ length: total }, (_, bucket) => ({ bucket, local: ((mask >>> bucket) & 1) === 1 }));

@@ -93,25 +93,29 @@ export function arpByHand(rule: Rule): Note[] {
 }
 
 export function hashNotes(rule: HashRule): Note[] {
-  const { line, buckets, owned, original, key } = rule;
+  const { line, buckets, decisions, original, key, translated } = rule;
   const notes: Note[] = [];
   const add = (kind: Note['kind'], text: string): void => void notes.push({ line, kind, text });
-  if (rule.interfaces === undefined)
+  for (const part of new Set(decisions.flatMap(({ narrowed }) => narrowed))) {
+    add('not carried', `${part}: an engine decides all that enters its interfaces`);
+  }
+  if (decisions.some(({ interfaces }) => interfaces === undefined))
     add('warning', 'the rule is for no one interface: name those to decide in interfaces');
-  const [value] = owned;
-  if (rule.translated && value !== undefined) {
-    const meant = value >= 1 && value <= buckets ? `. If so, localNode is ${value}` : '';
+  if (translated !== undefined) {
+    const meant =
+      translated >= 1 && translated <= buckets ? `. If so, localNode is ${translated}` : '';
     add(
       'warning',
-      `hash value ${value} is node ${value + 1}, and no offset is given: iptables-translate writes a rule of node ${value} like this, off by one${meant}`,
+      `hash value ${translated} is node ${translated + 1}, and no offset is given: iptables-translate writes a rule of node ${translated} like this, off by one${meant}`,
     );
   }
-  if (owned.some((bucket) => bucket < 0 || bucket >= buckets)) {
+  if (decisions.some(({ beyond }) => beyond)) {
     add(
       'warning',
       `a value that the hash never has: it counts from the offset, ${buckets} of them`,
     );
   }
-  if (!original && key === 'source') add('warning', 'hashes each packet’s own source, replies too');
+  if (!original && key === 'source')
+    add('warning', 'hashes each packet’s own source, replies too: so does conntrack "off"');
   return notes;
 }

@@ -1,18 +1,21 @@
 import { parseClusterip, type ClusterAddress } from './clusterip.js';
-import { parseCluster, type ClusterMatch } from './cluster.js';
+import { parseCluster } from './cluster.js';
 import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from './explain.js';
 import { hashes, parseHashRule, type HashRule } from './nft.js';
-import { Refusal, type Note } from './notes.js';
+import { interfacesIn, located } from './nft-line.js';
+import { refusing, type Note } from './notes.js';
 import {
   combine,
-  freeBits,
   ofAddress,
-  ofCluster,
   ofHash,
+  withAddresses,
   type ImportedOptions,
   type Piece,
+  type Share,
 } from './pieces.js';
-import { has, marked, optionNamed, optionsOf, parseRule, type Rule } from './rule.js';
+import { has, optionNamed, optionsOf, parseRule, type Rule } from './rule.js';
+import { sharesOf, type Refused } from './shares.js';
+import { outcomeOf } from './target.js';
 import { logicalLines, words, type Line } from './words.js';
 
 export type { ImportedOptions, Note };
@@ -28,26 +31,26 @@ export interface Imported {
 /**
  * Reads rules and finds those of `-m cluster`, `-j CLUSTERIP` and nft's `jhash`: the output of iptables-save
  * and of `nft list ruleset`, and command lines of iptables, arptables and `ip maddress`, in any mixture.
- * Refuses nothing as a whole: what cannot be read or carried is in `notes`.
+ * Throws nothing: what cannot be read or carried is in `notes`, and an interface about which a rule is refused has
+ * no configuration.
  */
 export function importRules(text: string): Imported {
   const lines = logicalLines(text);
   const notes: Note[] = [];
   const rules = xtablesRules(lines, notes);
-  const pieces = [...piecesOfRules(rules, notes), ...piecesOfNft(lines, notes)];
-  pieces.sort((a, b) => a.line - b.line);
-  return { configurations: combine(pieces), notes: notes.sort((a, b) => a.line - b.line) };
+  const matches = piecesOfMatches(rules, notes);
+  const nft = piecesOfNft(lines, notes);
+  const pieces = [...matches.pieces, ...nft.pieces].sort((a, b) => a.line - b.line);
+  const refused = [...matches.refused, ...nft.refused];
+  const shares = [...addressesOf(rules, notes), ...sharesOf(pieces, refused, notes)];
+  notes.sort((a, b) => a.line - b.line);
+  return { configurations: combine(shares), notes };
 }
 
-/** Runs `work`; what it refuses becomes a note. */
-function refusing<T>(line: number, notes: Note[], work: () => T): T | undefined {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    notes.push({ line, kind: 'refused', text: error.message });
-    return undefined;
-  }
+/** What was read, and what was refused, of rules that decide by a hash. */
+interface Read {
+  pieces: Piece[];
+  refused: Refused[];
 }
 
 const COMMAND = /^(?:.*\/)?(ip6?tables|arptables)(?:-legacy|-nft)?$/;
@@ -82,135 +85,98 @@ function xtablesRules(lines: readonly Line[], notes: Note[]): Rule[] {
 const isArp = (rule: Rule): boolean =>
   has(rule, '--jump', 'mangle') || rule.options.some(({ name }) => name === '--h-length');
 
-function piecesOfRules(rules: readonly Rule[], notes: Note[]): Piece[] {
+/** The cluster addresses of rules with CLUSTERIP. */
+function addressesOf(rules: readonly Rule[], notes: Note[]): Share[] {
   const known = new Map<string, ClusterAddress>();
-  const pieces = rules.flatMap((rule): Piece[] => {
-    if (rule.program === 'arptables') {
-      notes.push(...arpByHand(rule));
-      return [];
-    }
-    if (has(rule, '--jump', 'CLUSTERIP')) return ofClusterip(rule, known, notes);
-    return has(rule, '--match', 'cluster') ? ofMatch(rule, rules, notes) : [];
-  });
-  const matches = rules.filter((rule) => has(rule, '--match', 'cluster'));
-  notes.push(
-    ...oneFamily(matches.map(({ line, program }) => [line, program === 'ip6tables' ? 6 : 4])),
-  );
-  return pieces;
+  const shares = rules
+    .filter((rule) => rule.program !== 'arptables' && has(rule, '--jump', 'CLUSTERIP'))
+    .flatMap((rule) => ofClusterip(rule, known, notes));
+  return withAddresses(shares);
 }
 
-function ofClusterip(rule: Rule, known: Map<string, ClusterAddress>, notes: Note[]): Piece[] {
+function ofClusterip(rule: Rule, known: Map<string, ClusterAddress>, notes: Note[]): Share[] {
   const address = refusing(rule.line, notes, () => parseClusterip(rule, known));
   if (address === undefined) return [];
   const isNew = !known.has(address.address);
   known.set(address.address, address);
   notes.push(...unreadParts(rule, ['--in-interface', '--destination']));
   notes.push(...clusteripNotes(rule.line, address, isNew));
-  return isNew ? [ofAddress(rule.line, address)] : [];
+  return isNew ? [ofAddress(address)] : [];
 }
 
-function ofMatch(rule: Rule, rules: readonly Rule[], notes: Note[]): Piece[] {
-  const match = refusing(rule.line, notes, () =>
-    parseCluster(optionsOf(rule, '--match', 'cluster')),
+function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
+  notes.push(...rules.filter(({ program }) => program === 'arptables').flatMap(arpByHand));
+  const matches = rules.filter(
+    (rule) =>
+      rule.program !== 'arptables' &&
+      has(rule, '--match', 'cluster') &&
+      !has(rule, '--jump', 'CLUSTERIP'),
   );
-  if (match === undefined) return [];
-  const option = optionNamed(rule, '--in-interface');
-  const named = option?.values[0];
-  const usable = named !== undefined && !option!.negated && !named.endsWith('+');
-  notes.push(...unreadParts(rule, usable ? ['--in-interface'] : []));
-  notes.push(...clusterNotes(rule, match, usable));
-  const outcome = refusing(rule.line, notes, () => outcomeOf(rule, match, rules, notes));
-  return outcome === undefined
-    ? []
-    : [ofCluster(rule.line, usable ? named : undefined, match, outcome)];
+  const read: Read = { pieces: [], refused: [] };
+  for (const rule of matches) {
+    const { line } = rule;
+    const interfaceName = interfaceOf(rule);
+    const piece = refusing(line, notes, () => ofMatch(rule, interfaceName, rules, notes));
+    if (piece === undefined) read.refused.push({ line, interfaceName });
+    else read.pieces.push(piece);
+  }
+  notes.push(
+    ...oneFamily(matches.map(({ line, program }) => [line, program === 'ip6tables' ? 6 : 4])),
+  );
+  return read;
 }
 
-/** What the target makes of the match. */
-function outcomeOf(
+/** The one interface that a rule is for. */
+function interfaceOf(rule: Rule): string | undefined {
+  const option = optionNamed(rule, '--in-interface');
+  const name = option?.values[0];
+  return option?.negated !== false || name?.endsWith('+') === true ? undefined : name;
+}
+
+function ofMatch(
   rule: Rule,
-  match: ClusterMatch,
+  interfaceName: string | undefined,
   rules: readonly Rule[],
   notes: Note[],
-): Pick<Piece, 'action' | 'mark' | 'owned'> {
-  const { line } = rule;
-  const target = optionNamed(rule, '--jump')?.values[0];
-  if (target === 'DROP') {
-    const owned = Array.from({ length: match.totalNodes }, (_, bucket) => bucket);
-    const text = 'packets without conntrack pass this rule, and are dropped here';
-    notes.push({ line, kind: 'warning', text });
-    return { action: 'drop', owned: owned.filter((bucket) => !match.owned.includes(bucket)) };
-  }
-  if (target !== 'MARK') {
-    const text = `-j ${target ?? '(none)'}: owned packets pass and foreign ones are dropped, as by a rule behind it that drops the rest`;
-    notes.push({ line, kind: 'not carried', text });
-    return { action: 'drop', owned: match.owned };
-  }
-  const mark = markOf(rule);
-  const drops = rules.filter((other) => dropsUnmarked(other, rule, mark));
-  if (drops.length === 0 || usedElsewhere(rules, drops)) {
-    return { action: 'mark', mark, owned: match.owned };
-  }
-  const text = `the DROP in line ${drops.map((drop) => drop.line).join(', ')} has the mark as its only user: both are carried by action drop`;
-  notes.push({ line, kind: 'warning', text });
-  return { action: 'drop', owned: match.owned };
+): Piece {
+  const { line, program, table, chain } = rule;
+  const match = parseCluster(optionsOf(rule, '--match', 'cluster'));
+  const unread = unreadParts(rule, interfaceName === undefined ? [] : ['--in-interface']);
+  notes.push(...unread, ...clusterNotes(rule, match, interfaceName !== undefined));
+  return {
+    ...outcomeOf(rule, rules, notes),
+    line,
+    interfaceName,
+    place: JSON.stringify([program, table, chain, unread.map(({ text }) => text)]),
+    key: 'source',
+    tracked: true,
+    policy: 'xt_cluster',
+    buckets: match.totalNodes,
+    hashSeed: match.hashSeed,
+    matched: match.matched,
+  };
 }
 
-function markOf(rule: Rule): { value: number; mask: number } {
-  const option = optionsOf(rule, '--jump', 'MARK').find(({ name }) =>
-    /^--(set-x?mark|or-mark)$/.test(name),
-  );
-  if (option === undefined) throw new Refusal('-j MARK without --set-mark or --set-xmark');
-  const { value, mask } = marked(option.name, option.values[0]);
-  // The whole mark is set; ours leaves the bits alone that mean nothing to the rules.
-  const meant = mask === 0xffff_ffff || option.name === '--or-mark' ? value : mask;
-  if (value === 0 || (value & ~meant) !== 0)
-    throw new Refusal(`${option.name}: a mark that is not within its mask, or 0`);
-  if (freeBits(meant).length < 2)
-    throw new Refusal(`${option.name}: leaves no two bits to the engine`);
-  return { value, mask: meant };
-}
-
-/** `-m mark ! --mark VALUE -j DROP`, for the same packets. */
-function dropsUnmarked(
-  rule: Rule,
-  marking: Rule,
-  { value, mask }: { value: number; mask: number },
-): boolean {
-  if (
-    !has(rule, '--jump', 'DROP') ||
-    rule.program !== marking.program ||
-    rule.table !== marking.table
-  )
-    return false;
-  const [option] = optionsOf(rule, '--match', 'mark').filter(({ name }) => name === '--mark');
-  const input = optionNamed(rule, '--in-interface')?.values[0];
-  const same = input === undefined || input === optionNamed(marking, '--in-interface')?.values[0];
-  if (option?.negated !== true || !same) return false;
-  const dropped = marked('--mark', option.values[0]);
-  return dropped.value === value && (dropped.mask & mask) >>> 0 === mask >>> 0;
-}
-
-const usedElsewhere = (rules: readonly Rule[], drops: readonly Rule[]): boolean => {
-  const lines = drops.map(({ line }) => line);
-  return rules.some(
-    (rule) =>
-      !lines.includes(rule.line) &&
-      optionsOf(rule, '--match', 'mark').some(({ name, negated }) => name === '--mark' && !negated),
-  );
-};
-
-function piecesOfNft(lines: readonly Line[], notes: Note[]): Piece[] {
-  const nft = lines.filter(({ text }) => !/^\s*#|\bip6?tables\b|^-[AI] /.test(text));
-  const rules = nft.flatMap((line, at): HashRule[] => {
-    if (!hashes(line.text)) return [];
+function piecesOfNft(lines: readonly Line[], notes: Note[]): Read {
+  const isOther = /^\s*#|\bip6?tables(?:-\w+)?\s+-|^-[AI] /;
+  const nft = located(lines.filter(({ text }) => !isOther.test(text)));
+  const rules: HashRule[] = [];
+  const refused: Refused[] = [];
+  for (const [at, line] of nft.entries()) {
+    if (!hashes(line.text)) continue;
     const rule = refusing(line.number, notes, () => parseHashRule(line, nft.slice(at + 1)));
-    return rule === undefined ? [] : [rule];
-  });
+    if (rule !== undefined) rules.push(rule);
+    else {
+      for (const interfaceName of interfacesIn(line.text) ?? [undefined]) {
+        refused.push({ line: line.number, interfaceName });
+      }
+    }
+  }
   notes.push(
     ...rules.flatMap(hashNotes),
     ...oneFamily(rules.map(({ line, family }) => [line, family])),
   );
-  return rules.flatMap(ofHash);
+  return { pieces: rules.flatMap(ofHash), refused };
 }
 
 /** A word about the other family, which an engine decides as well. */

@@ -1,69 +1,103 @@
-import type { Line } from './words.js';
+import { inverted, range } from '../buckets.js';
 import { MAX_BUCKETS } from '../limits.js';
+import { carriedMark, type Mark } from './mark.js';
+import { interfacesIn, interfacesOf, narrowing, type Located } from './nft-line.js';
 import { Refusal } from './notes.js';
 
-/** A rule of nft that decides by a hash: buckets from 0. */
+/** A rule of nft that hashes, and what becomes of the hash. */
 export interface HashRule {
   line: number;
-  /** Undefined: all. */
-  interfaces: string[] | undefined;
   family: 4 | 6 | undefined;
   key: 'source' | 'destination';
   /** Hashes the source of the flow's original direction, and not the packet's own. */
   original: boolean;
   buckets: number;
   hashSeed: number;
-  /** The values that count as this node's, less the offset. Some may be out of range. */
-  owned: number[];
-  /** What happens to those: they are let through or marked, or (`drop`) all others are dropped. */
-  effect: 'drop' | 'mark';
-  /** As `iptables-translate` writes a rule of one node, off by one. */
-  translated: boolean;
+  /** By the rule itself or, where it stores the hash in the mark, by later ones. */
+  decisions: Decision[];
+  /** The one value of a rule as `iptables-translate` writes it, off by one. */
+  translated: number | undefined;
+}
+
+/** What one rule does with some values of the hash. */
+export interface Decision {
+  line: number;
+  /** Undefined: all. */
+  interfaces: string[] | undefined;
+  chain: string;
+  /** What else the rule matches. */
+  narrowed: string[];
+  /** The buckets that it matches, from 0. */
+  matched: number[];
+  /** It names a value that the hash never has. */
+  beyond: boolean;
+  verdict: 'mark' | 'accept' | 'drop';
+  mark?: Mark;
+  /** Of the rule, as it is written. */
+  statement: string;
 }
 
 const HASH =
   /jhash\s+(?:(ct\s+original)\s+)?(?:(ip6?)\s+)?(saddr|daddr)\s+mod\s+(\d+)(?:\s+seed\s+(0x[0-9a-f]+|\d+))?(?:\s+offset\s+(\d+))?/i;
-const VALUES = /^\s*(eq|==|!=|ne|vmap)?\s*(\{[^}]*\}|\d+-\d+|0x[0-9a-f]+|\d+)/i;
+const NUMBER = '(?:0x[0-9a-f]+|\\d+)';
+const VALUES = new RegExp(
+  `^\\s*(eq|==|!=|ne|vmap)?\\s*(\\{[^}]*\\}|${NUMBER}(?:-${NUMBER})?)(?![\\w.])`,
+  'i',
+);
+/** A comparison of the packet's mark; not of the connection's, nor where it is set or copied. */
+const COMPARED_MARK = /(?<!\bct\s+|\bmeta\s+|\bset\s+)(?:\bmeta\s+)?\bmark\b\s*(?!\s*set\b)(?=\S)/;
 
 /** Whether a line of a ruleset hashes, in a way that we or nobody can do alike. */
 export const hashes = (text: string): boolean => /\b(jhash|symhash)\b/.test(text);
 
 /**
- * Reads a rule with `jhash`. Where it stores the hash in the mark, the later rules on that mark say which
- * values are this node's.
+ * Reads a rule with `jhash`. Where it stores the hash in the mark, all later rules on that mark say what becomes
+ * of its values.
  */
-export function parseHashRule({ number, text }: Line, later: readonly Line[]): HashRule {
+export function parseHashRule(line: Located, later: readonly Located[]): HashRule {
+  const { number, text } = line;
+  const match = hashIn(text);
+  const [whole, original, ip, address, mod, seed, offset] = match as unknown as (
+    string | undefined
+  )[];
+  const before = text.slice(0, match.index);
+  const behind = text.slice(match.index + whole!.length);
+  const hash = { buckets: Number(mod), offset: Number(offset ?? 0) };
+  const stored = /meta\s+mark\s+set\s+$/.test(before);
+  const decisions = stored
+    ? markDecisions(line, before, later, hash)
+    : decided(line, before, behind, hash);
+  const value = /^\s*(?:eq|==)\s+(\d+)/.exec(behind)?.[1];
+  return {
+    line: number,
+    family: familyOf(ip, before),
+    key: address === 'daddr' ? 'destination' : 'source',
+    original: original !== undefined,
+    buckets: hash.buckets,
+    hashSeed: Number(seed) >>> 0,
+    decisions,
+    translated:
+      offset === undefined && original !== undefined && !stored && value !== undefined
+        ? Number(value)
+        : undefined,
+  };
+}
+
+function hashIn(text: string): RegExpExecArray {
   if (/\bsymhash\b/.test(text)) {
     throw new Refusal('symhash has a secret of its own on every node, so that nodes cannot agree');
   }
   const match = HASH.exec(text);
   if (match === null) throw new Refusal('a jhash of something else than one address');
-  const [whole, original, ip, address, mod, seed, offset] = match as unknown as (
-    string | undefined
-  )[];
+  const [, original, , address, mod, seed] = match;
   if (seed === undefined) throw new Refusal('a jhash without seed has a random one on every node');
   if (Number(mod) < 1 || Number(mod) > MAX_BUCKETS) {
     throw new Refusal(`mod ${mod!}: from 1 to ${MAX_BUCKETS} buckets`);
   }
-  const before = text.slice(0, match.index);
-  const stored = /meta\s+mark\s+set\s+$/.test(before);
-  const behind = text.slice(match.index + whole!.length);
-  const decided = stored ? markDecision(later) : decision(behind, text);
-  const shift = Number(offset ?? 0);
-  const nextRules = later.map((line) => line.text).join('\n');
-  return {
-    line: number,
-    interfaces: interfacesOf(before) ?? (stored ? interfacesOf(nextRules) : undefined),
-    family: familyOf(ip, before),
-    key: address === 'daddr' ? 'destination' : 'source',
-    original: original !== undefined,
-    buckets: Number(mod),
-    hashSeed: Number(seed) >>> 0,
-    owned: decided.values(Number(mod), shift).map((value) => value - shift),
-    effect: decided.effect,
-    translated:
-      offset === undefined && original !== undefined && !stored && /^\s*(eq|==)\s+\d/.test(behind),
-  };
+  if (original !== undefined && address === 'daddr') {
+    throw new Refusal('an engine hashes the source of a connection, never its destination');
+  }
+  return match;
 }
 
 function familyOf(ip: string | undefined, before: string): 4 | 6 | undefined {
@@ -72,43 +106,138 @@ function familyOf(ip: string | undefined, before: string): 4 | 6 | undefined {
   return named === undefined ? undefined : named === '4' ? 4 : 6;
 }
 
-interface Decision {
-  /** The values that are this node's, of a hash of so many from this offset. */
-  values: (buckets: number, offset: number) => number[];
-  effect: 'drop' | 'mark';
+interface Hash {
+  buckets: number;
+  /** The first value. */
+  offset: number;
 }
 
-/** What behind a hash, or a mark that holds it, says about its values. */
-function decision(behind: string, rule: string): Decision {
+/** What a rule decides by a hash, or by a mark that holds it, between these two parts of it. */
+function decided(
+  { number: line, chain }: Located,
+  before: string,
+  behind: string,
+  hash: Hash,
+): Decision[] {
   const match = VALUES.exec(behind);
   if (match === null) throw new Refusal('cannot see which values of the hash are this node’s');
   const [whole, operator = '==', set] = match as unknown as [string, string | undefined, string];
-  const dropped = / drop\b/.test(operator === 'vmap' ? '' : `${behind.slice(whole.length)} `);
-  const listed = operator === 'vmap' ? acceptedBy(set) : numbersOf(set);
+  const statement = bare(behind.slice(whole.length));
+  const where = { line, chain, interfaces: interfacesOf(before), narrowed: narrowing(before) };
+  if (operator === 'vmap') {
+    if (statement !== '') throw unseen(statement);
+    const verdicts = verdictsOf(set);
+    return [...new Set(verdicts.map(([, verdict]) => verdict))].map((verdict) => ({
+      ...where,
+      ...among(valuesWith(verdicts, verdict), hash),
+      verdict,
+      statement: verdict,
+    }));
+  }
+  const listed = among(numbersOf(set), hash);
   const negated = operator === '!=' || operator === 'ne';
-  // What is dropped is not this node's.
-  const inverse = negated !== dropped;
-  return {
-    values: (buckets, offset) =>
-      inverse ? range(buckets, offset).filter((value) => !listed.includes(value)) : listed,
-    effect: dropped || (operator === 'vmap' && / drop\b/.test(rule)) ? 'drop' : 'mark',
-  };
+  const matched = negated ? inverted(listed.matched, hash.buckets) : listed.matched;
+  return [{ ...where, ...listed, ...outcomeOf(statement), matched, statement }];
 }
 
-function markDecision(later: readonly Line[]): Decision {
-  for (const { text } of later) {
-    const match = /(?:^|\s)(?:meta\s+)?mark\s+(?!set)/.exec(text);
-    if (match !== null) return decision(text.slice(match.index + match[0].length), text);
-  }
+/** The buckets of values. */
+function among(
+  values: readonly number[],
+  { buckets, offset }: Hash,
+): Pick<Decision, 'matched' | 'beyond'> {
+  const all = values.map((value) => value - offset);
+  const matched = all.filter((bucket) => bucket >= 0 && bucket < buckets);
+  return { matched, beyond: matched.length < all.length };
+}
+
+/** What stands behind a match, without what decides nothing. */
+const bare = (text: string): string =>
+  text
+    .replace(/\bcomment\s+\\?"[^"]*"/g, ' ')
+    .replace(/#.*$/, '')
+    .replace(/\bcounter(?:\s+name\s+\S+|\s+packets\s+\d+\s+bytes\s+\d+)?/g, ' ')
+    .replace(/\bmeta\s+pkttype\s+set\s+(?:host|unicast)\b/g, ' ')
+    .replace(/[\s;}'"]+$/, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+
+const unseen = (statement: string): Refusal =>
+  new Refusal(
+    `cannot see what becomes of the packets: ${JSON.stringify(statement)} is none of drop, accept, return and a mark that is set to a number`,
+  );
+
+/** What a statement makes of the packets. A mark on those that are dropped means nothing. */
+function outcomeOf(statement: string): Pick<Decision, 'verdict' | 'mark'> {
+  const match = /^(?:(?:meta )?mark set (.+?))?(?:(?:^| )(drop|accept|return))?$/.exec(statement);
+  const [, set, verdict] = match ?? [];
+  if (set === undefined && verdict === undefined) throw unseen(statement);
+  const mark = set === undefined ? undefined : markOf(set);
+  if (verdict === 'drop') return { verdict };
+  return mark === undefined ? { verdict: 'accept' } : { verdict: 'mark', mark };
+}
+
+const CHANGED_MARK = new RegExp(
+  `^(?:(?:meta )?mark (?:(?:&|and) (${NUMBER}) )?(\\||or|\\^|xor) )?(${NUMBER})$`,
+  'i',
+);
+
+/** A number; or the mark itself with bits kept, and others set. */
+function markOf(set: string): Mark {
+  const match = CHANGED_MARK.exec(set.replace(/[()]/g, ''));
+  if (match === null) throw unseen(`mark set ${set}`);
+  const [, kept, operator, number] = match;
+  const value = Number(number) >>> 0;
+  if (operator === undefined) return carriedMark('mark set', { value, mask: 0xffff_ffff });
+  const cleared = kept === undefined ? 0 : ~Number(kept) >>> 0;
+  if (/\^|xor/i.test(operator) && (value & ~cleared) !== 0) throw unseen(`mark set ${set}`);
+  return carriedMark('mark set', { value, mask: (cleared | value) >>> 0 });
+}
+
+function markDecisions(
+  { text }: Located,
+  before: string,
+  later: readonly Located[],
+  hash: Hash,
+): Decision[] {
+  const names = interfacesOf(before);
+  const narrowed = narrowing(before);
+  const decisions = later.flatMap((line): Decision[] => {
+    const match = COMPARED_MARK.exec(line.text);
+    if (match === null) return [];
+    const head = line.text.slice(0, match.index);
+    const others = interfacesIn(head);
+    if (names?.some((name) => others?.includes(name) ?? true) === false) return [];
+    return decided(line, head, line.text.slice(match.index + match[0].length), hash).map(
+      (decision) => ({
+        ...decision,
+        interfaces: names?.filter((name) => others?.includes(name) ?? true) ?? decision.interfaces,
+        narrowed: [...narrowed, ...decision.narrowed],
+      }),
+    );
+  });
+  if (decisions.length > 0) return decisions;
   throw new Refusal(
-    'the hash goes into the mark, and no later rule says which mark is this node’s',
+    `the hash goes into the mark, and no later rule says which mark is this node’s: ${text.trim()}`,
   );
 }
 
-const acceptedBy = (map: string): number[] =>
-  [...map.matchAll(/((?:0x)?[0-9a-f]+(?:\s*-\s*(?:0x)?[0-9a-f]+)?)\s*:\s*(\w+)/gi)]
-    .filter(([, , verdict]) => verdict !== 'drop')
-    .flatMap(([, values]) => numbersOf(values!));
+type Verdicts = [value: number, verdict: 'accept' | 'drop'][];
+
+/** Values and their verdicts; `return` is told as `accept`. */
+function verdictsOf(map: string): Verdicts {
+  return map
+    .replace(/[{}]/g, '')
+    .split(',')
+    .filter((part) => part.trim() !== '')
+    .flatMap((part): Verdicts => {
+      const [, values, verdict] = /^([^:]*):\s*(drop|accept|return)\s*$/.exec(part) ?? [];
+      if (values === undefined) throw unseen(part.trim());
+      return numbersOf(values).map((value) => [value, verdict === 'drop' ? 'drop' : 'accept']);
+    });
+}
+
+const valuesWith = (verdicts: Verdicts, verdict: 'accept' | 'drop'): number[] =>
+  verdicts.filter(([, one]) => one === verdict).map(([value]) => value);
 
 const numbersOf = (text: string): number[] =>
   text
@@ -120,16 +249,5 @@ const numbersOf = (text: string): number[] =>
       if (!(from >= 0 && to >= from && to - from < 65_536)) {
         throw new Refusal(`cannot read the values ${JSON.stringify(text)}`);
       }
-      return range(to - from + 1, from);
+      return range(to - from + 1).map((index) => from + index);
     });
-
-const range = (length: number, first: number): number[] =>
-  Array.from({ length }, (_, index) => first + index);
-
-function interfacesOf(text: string): string[] | undefined {
-  const match = /iif(?:name)?\s+(\{[^}]*\}|"[^"]*"|[\w.@-]+)/.exec(text);
-  return match?.[1]!
-    .replace(/[{}"]/g, '')
-    .split(',')
-    .map((name) => name.trim());
-}

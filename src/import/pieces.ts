@@ -1,6 +1,6 @@
 import type { MaskedMark, Policy } from '../options.js';
 import { type HASH_MODES, type ClusterAddress } from './clusterip.js';
-import type { ClusterMatch } from './cluster.js';
+import { freeBits, type Mark } from './mark.js';
 import type { HashRule } from './nft.js';
 
 /** Options for `open()` and `run --config`, as far as rules tell them. */
@@ -14,6 +14,8 @@ export interface ImportedOptions {
   hashSeed: number;
   localNode?: number | number[];
   ownership?: { nodes: number[] } | { buckets: number[] };
+  /** Where the rules hash each packet's own address. */
+  conntrack?: 'off';
   action: 'drop' | 'mark';
   marks?: { owned: MaskedMark; multicast?: number; decided?: number };
   queues?: number[];
@@ -27,41 +29,44 @@ interface ImportedShared {
   mac: string;
 }
 
-/** What one rule says about one interface; undefined: about all. */
-export interface Piece {
-  line: number;
+/** How an interface decides. */
+export interface Way {
   interfaceName: string | undefined;
   key: 'source' | 'destination';
+  /** Whether the key is of the packet's connection. */
+  tracked: boolean;
   policy: ImportedOptions['policy'];
   hashMode?: ImportedOptions['hashMode'];
   buckets: number;
   hashSeed: number;
-  owned: number[];
   action: 'drop' | 'mark';
-  mark?: MaskedMark;
+  mark?: Mark;
+}
+
+/** What one rule says about one interface; undefined: about all. */
+export interface Piece extends Way {
+  line: number;
+  /** Its chain, and what else it matches: rules of one place are read one after another. */
+  place: string;
+  /** The buckets that it matches. */
+  matched: number[];
+  /** And what it does with their packets. */
+  verdict: 'mark' | 'accept' | 'drop';
+  /** That, as it is written. */
+  statement: string;
+}
+
+/** What all rules about one interface come to. */
+export interface Share extends Way {
+  owned: number[];
   /** Of CLUSTERIP. */
   shared?: ImportedShared;
 }
 
-export const ofCluster = (
-  line: number,
-  interfaceName: string | undefined,
-  match: ClusterMatch,
-  outcome: Pick<Piece, 'action' | 'mark' | 'owned'>,
-): Piece => ({
-  line,
-  interfaceName,
-  key: 'source',
-  policy: 'xt_cluster',
-  buckets: match.totalNodes,
-  hashSeed: match.hashSeed,
-  ...outcome,
-});
-
-export const ofAddress = (line: number, address: ClusterAddress): Piece => ({
-  line,
+export const ofAddress = (address: ClusterAddress): Share => ({
   interfaceName: address.interfaceName,
   key: 'source',
+  tracked: true,
   policy: 'clusterip',
   hashMode: address.hashMode,
   // As the original, which gives every packet to node 1 of no nodes.
@@ -73,78 +78,76 @@ export const ofAddress = (line: number, address: ClusterAddress): Piece => ({
 });
 
 export const ofHash = (rule: HashRule): Piece[] =>
-  (rule.interfaces ?? [undefined]).map((interfaceName) => ({
-    line: rule.line,
-    interfaceName,
-    key: rule.key,
-    policy: 'jhash',
-    buckets: rule.buckets,
-    hashSeed: rule.hashSeed,
-    owned: [...new Set(rule.owned)].filter((bucket) => bucket >= 0 && bucket < rule.buckets),
-    action: rule.effect,
-  }));
-
-/**
- * One configuration for all interfaces of which the rules say the same. Several rules about one interface add
- * up: each lets its own part in.
- */
-export function combine(pieces: readonly Piece[]): ImportedOptions[] {
-  const perInterface = grouped(pieces, (piece) =>
-    JSON.stringify([sameness(piece), piece.interfaceName]),
+  rule.decisions.flatMap(({ interfaces, chain, narrowed, beyond: _, ...decision }) =>
+    (interfaces ?? [undefined]).map((interfaceName) => ({
+      ...decision,
+      interfaceName,
+      place: JSON.stringify(['nft', chain, rule.family, narrowed]),
+      key: rule.key,
+      tracked: rule.original,
+      policy: 'jhash' as const,
+      buckets: rule.buckets,
+      hashSeed: rule.hashSeed,
+      action: decision.verdict === 'mark' ? ('mark' as const) : ('drop' as const),
+    })),
   );
-  const merged = perInterface.map((all): Piece => ({
+
+/** The addresses of one interface, which parseClusterip() has share alike, as one. */
+export const withAddresses = (shares: readonly Share[]): Share[] =>
+  grouped(shares, ({ interfaceName }) => String(interfaceName)).map((all) => ({
     ...all[0]!,
-    owned: [...new Set(all.flatMap(({ owned }) => owned))].sort((a, b) => a - b),
     ...sharedBy(all),
   }));
-  const groups = grouped(merged, (piece) => JSON.stringify([sameness(piece, false), piece.owned]));
+
+/** One configuration for all interfaces that share alike. */
+export function combine(shares: readonly Share[]): ImportedOptions[] {
+  const groups = grouped(shares, (share) => JSON.stringify([wayOf(share, false), share.owned]));
   return groups.map((group, index) => ({
     ...options(group),
     ...(groups.length > 1 ? { queues: [index] } : {}),
   }));
 }
 
-function sharedBy(all: readonly Piece[]): Pick<Piece, 'shared'> {
+function sharedBy(all: readonly Share[]): Pick<Share, 'shared'> {
   const { mac } = all[0]!.shared ?? {};
   if (mac === undefined) return {};
   return { shared: { addresses: all.flatMap(({ shared }) => shared?.addresses ?? []), mac } };
 }
 
-const sameness = (
-  { policy, hashMode, buckets, hashSeed, action, mark, key }: Piece,
+/** What must be the same for rules, or interfaces, to be decided by one engine. */
+export const wayOf = (
+  { policy, hashMode, buckets, hashSeed, action, mark, tracked, key }: Way,
   withKey = true,
-) => [policy, hashMode, buckets, hashSeed, action, mark, withKey ? key : ''];
+): unknown[] => [policy, hashMode, buckets, hashSeed, action, mark, tracked, withKey ? key : ''];
 
-function options(group: readonly Piece[]): ImportedOptions {
-  const { policy, hashMode, buckets, hashSeed, owned, action, mark } = group[0]!;
-  const named = group.flatMap(interfaceOf);
+function options(group: readonly Share[]): ImportedOptions {
+  const { policy, hashMode, buckets, hashSeed, owned, action, mark, tracked } = group[0]!;
+  // A rule for no one interface holds on more than those that others name.
+  const anywhere = group.some(({ interfaceName }) => interfaceName === undefined);
   return {
     policy,
     ...(hashMode === undefined ? {} : { hashMode }),
-    ...(named.length === 0 ? {} : { interfaces: named }),
+    ...(anywhere ? {} : { interfaces: group.map(interfaceOf) }),
     ...share(buckets, owned),
     hashSeed,
+    ...(tracked ? {} : { conntrack: 'off' }),
     action,
     ...(mark === undefined ? {} : { marks: { owned: mark, ...otherBits(mark) } }),
   };
 }
 
-function interfaceOf({ interfaceName: name, key, shared }: Piece): (string | ImportedInterface)[] {
-  if (name === undefined) return [];
-  if (shared !== undefined) return [{ name, ...shared }];
-  return [key === 'source' ? name : { name, key }];
+function interfaceOf({ interfaceName, key, shared }: Share): string | ImportedInterface {
+  const name = interfaceName!;
+  if (shared !== undefined) return { name, ...shared };
+  return key === 'source' ? name : { name, key };
 }
 
 /** Bits for the engine's own use, where those that it has by default are the rules'. */
-function otherBits({ mask }: MaskedMark): { multicast?: number; decided?: number } {
+function otherBits({ mask }: Mark): { multicast?: number; decided?: number } {
   if ((mask & 0xc000_0000) === 0) return {};
   const [decided, multicast] = freeBits(mask);
   return { multicast: multicast!, decided: decided! };
 }
-
-/** The highest first. */
-export const freeBits = (mask: number): number[] =>
-  Array.from({ length: 32 }, (_, bit) => 2 ** (31 - bit)).filter((bit) => (mask & bit) === 0);
 
 function share(buckets: number, owned: readonly number[]): Partial<ImportedOptions> {
   if (buckets > 32) return { buckets, ownership: { buckets: [...owned] } };
@@ -153,7 +156,7 @@ function share(buckets: number, owned: readonly number[]): Partial<ImportedOptio
   return { totalNodes: buckets, localNode: nodes.length === 1 ? nodes[0]! : nodes };
 }
 
-function grouped<T>(all: readonly T[], keyOf: (item: T) => string): T[][] {
+export function grouped<T>(all: readonly T[], keyOf: (item: T) => string): T[][] {
   const groups = new Map<string, T[]>();
   for (const item of all) {
     const group = groups.get(keyOf(item));

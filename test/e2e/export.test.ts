@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { exportRules, Hasher, open, type ExportFormat, type Options } from '../../src/index.js';
 import { importRules } from '../../src/import/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions, type ResolvedOptions } from '../../src/options.js';
 import { inject } from '../support/inject.js';
 import { tcp, udp } from '../support/packets.js';
 import { cli, waitFor } from '../support/processes.js';
@@ -145,37 +145,37 @@ describe('exported rules decide as the configuration', { skip }, () => {
     assert.deepEqual([...(await noted(lab.node)).keys()], ['10.9.0.2']);
   });
 
-  test('what iptables-save prints of them is imported as it was', async () => {
-    const options = resolveOptions({
-      ...BASE,
-      totalNodes: 8,
-      localNode: [2, 7],
-      policy: 'xt_cluster',
-    });
-    await using lab = await wire();
-    await load(lab.node, 'iptables', exportRules(options, 'iptables'), false);
-    const { configurations, notes } = importRules(await lab.node.run('iptables-save', []));
-    assert.equal(configurations.length, 1, JSON.stringify(notes));
-    const { owned, hashSeed, interfaces, action } = resolveOptions(configurations[0]);
-    const { owned: had, hashSeed: seed, interfaces: on } = options;
-    assert.deepEqual(
-      { owned, hashSeed, interfaces, action },
-      { owned: had, hashSeed: seed, interfaces: on, action: 'drop' },
-    );
-  });
-
-  test('what nft lists of them is imported as it was', async () => {
-    const options = resolveOptions({ ...BASE, buckets: 64, ownership: { buckets: [0, 5, 63] } });
-    await using lab = await wire();
-    await load(lab.node, 'nft', exportRules(options, 'nft'), true);
-    const { configurations, notes } = importRules(await lab.node.run('nft', ['list', 'ruleset']));
-    assert.equal(configurations.length, 1, JSON.stringify(notes));
-    const { owned, hashSeed, interfaces, policy } = resolveOptions(configurations[0]);
-    assert.deepEqual(
-      [owned, hashSeed, interfaces, policy],
-      [options.owned, options.hashSeed, options.interfaces, 'jhash'],
-    );
-  });
+  const RETURNED: [ExportFormat, Partial<Options>][] = [
+    ['iptables', { totalNodes: 8, localNode: [2, 7] }],
+    ['iptables', { totalNodes: 3, localNode: [1, 3] }],
+    ['ip6tables', { totalNodes: 3, localNode: 2 }],
+    ['nft', { policy: 'jhash', buckets: 64, ownership: { buckets: [0, 5, 63] } }],
+    ['nft', { policy: 'jhash', totalNodes: 3, localNode: [1, 2] }],
+    ['nft', { policy: 'jhash', totalNodes: 3, localNode: 2, conntrack: 'off' }],
+  ];
+  const ACTIONS: Partial<Options>[] = [
+    { action: 'drop' },
+    { action: 'mark', marks: { owned: { value: 0x10000, mask: 0x30000 } } },
+  ];
+  for (const [to, share] of RETURNED) {
+    for (const action of ACTIONS) {
+      const title = JSON.stringify({ ...share, ...action });
+      test(`what the kernel lists of ${to} is imported as it was: ${title}`, async () => {
+        const options = resolveOptions({ ...BASE, policy: 'xt_cluster', ...share, ...action });
+        await using lab = await wire();
+        await load(lab.node, to, exportRules(options, to), false);
+        const listed = await lab.node.run(
+          ...((to === 'nft' ? ['nft', ['list', 'ruleset']] : [`${to}-save`, []]) as [
+            string,
+            string[],
+          ]),
+        );
+        const { configurations, notes } = importRules(listed);
+        assert.equal(configurations.length, 1, JSON.stringify(notes));
+        assert.deepEqual(decision(resolveOptions(configurations[0])), decision(options));
+      });
+    }
+  }
 
   test('of a running engine, what it owns now', async () => {
     await using lab = await wire();
@@ -223,6 +223,13 @@ describe('of a running engine of policy clusterip', { skip }, () => {
     assert.equal(refused.status, 1);
   });
 });
+
+/** All that says which packet passes, and how. */
+const decision = (options: ResolvedOptions) => {
+  const { policy, buckets, owned, hashSeed, interfaces, conntrack, action, marks } = options;
+  const mark = action === 'mark' ? marks.owned : undefined;
+  return { policy, buckets, owned, hashSeed, interfaces, conntrack, action, mark };
+};
 
 /** IPv6 addresses as everybody writes them. */
 const canonical = (map: Map<string, number>): [string, number][] =>

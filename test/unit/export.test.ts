@@ -53,6 +53,7 @@ COMMIT
     assert.match(text, /iifname "eth1" meta nfproto ipv4 jhash ip saddr mod 2/);
     assert.match(text, /iifname "eth2" meta nfproto ipv6 jhash ip6 daddr mod 2/);
     assert.doesNotMatch(text, /\bct\b/);
+    assert.equal(exportRules({ ...gateway, conntrack: 'auto' }, 'nft'), text);
   });
 
   it('to parameters of IPaddr2', () => {

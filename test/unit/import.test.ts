@@ -225,7 +225,8 @@ describe('rules of nft', () => {
     assert.deepEqual(one(fine)['ownership'], { buckets: [0, 1, 2, 63] });
     assert.deepEqual(one(fine)['interfaces'], ['eth1', 'eth2']);
     const accepting = inChain(`meta mark set ${HASH} 3 seed 5`, 'mark { 0, 2 } accept');
-    assert.deepEqual([one(accepting)['localNode'], one(accepting)['action']], [[1, 3], 'mark']);
+    assert.deepEqual([one(accepting)['localNode'], one(accepting)['action']], [[1, 3], 'drop']);
+    assert.match(noted(accepting, 'not carried').join(), /^4: accept: owned packets pass and/);
   });
 
   it('the hash compared, and in a verdict map', () => {

@@ -1,0 +1,78 @@
+import { carriedMark, type Mark } from './mark.js';
+import { Refusal, type Note } from './notes.js';
+import type { Piece } from './pieces.js';
+import { has, marked, optionNamed, optionsOf, written, type Rule } from './rule.js';
+
+export type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
+
+/**
+ * What the target of a rule with `-m cluster` makes of the packets that match.
+ * @throws Refusal where that cannot be seen
+ */
+export function outcomeOf(rule: Rule, rules: readonly Rule[], notes: Note[]): Outcome {
+  const { line } = rule;
+  const jump = optionNamed(rule, '--jump') ?? optionNamed(rule, '--goto');
+  const target = jump?.name === '--jump' ? jump.values[0] : undefined;
+  const statement = `-j ${target ?? ''}`;
+  if (target === 'DROP') {
+    const text = 'packets without conntrack pass this rule, and are dropped here';
+    notes.push({ line, kind: 'warning', text });
+    return { verdict: 'drop', action: 'drop', statement };
+  }
+  if (target === 'ACCEPT' || target === 'RETURN') {
+    return { verdict: 'accept', action: 'drop', statement };
+  }
+  if (target === 'MARK') return ofMark(rule, rules, notes);
+  throw new Refusal(
+    `cannot see what becomes of the packets: ${jump === undefined ? 'no target' : written(jump)} is none of MARK, DROP, ACCEPT and RETURN`,
+  );
+}
+
+function ofMark(rule: Rule, rules: readonly Rule[], notes: Note[]): Outcome {
+  const mark = markOf(rule);
+  const statement = '-j MARK';
+  const drops = rules.filter((other) => dropsUnmarked(other, rule, mark));
+  if (drops.length === 0 || usedElsewhere(rules, drops)) {
+    return { verdict: 'mark', action: 'mark', mark, statement };
+  }
+  const lines = drops.map((drop) => drop.line).join(', ');
+  const text = `the DROP in line ${lines} has the mark as its only user: both are carried by action drop`;
+  notes.push({ line: rule.line, kind: 'warning', text });
+  return { verdict: 'mark', action: 'drop', statement };
+}
+
+function markOf(rule: Rule): Mark {
+  const option = optionsOf(rule, '--jump', 'MARK').find(({ name }) =>
+    /^--(set-x?mark|or-mark)$/.test(name),
+  );
+  if (option === undefined) throw new Refusal('-j MARK without --set-mark or --set-xmark');
+  const { value, mask } = marked(option.name, option.values[0]);
+  return carriedMark(option.name, { value, mask: option.name === '--or-mark' ? value : mask });
+}
+
+/** `-m mark ! --mark VALUE -j DROP`, for the same packets. */
+function dropsUnmarked(rule: Rule, marking: Rule, { value, mask }: Mark): boolean {
+  if (
+    !has(rule, '--jump', 'DROP') ||
+    rule.program !== marking.program ||
+    rule.table !== marking.table
+  )
+    return false;
+  const [option] = optionsOf(rule, '--match', 'mark').filter(({ name }) => name === '--mark');
+  const input = optionNamed(rule, '--in-interface');
+  const same =
+    input === undefined ||
+    (!input.negated && input.values[0] === optionNamed(marking, '--in-interface')?.values[0]);
+  if (option?.negated !== true || !same) return false;
+  const dropped = marked('--mark', option.values[0]);
+  return dropped.value === value && (dropped.mask & mask) >>> 0 === mask >>> 0;
+}
+
+const usedElsewhere = (rules: readonly Rule[], drops: readonly Rule[]): boolean => {
+  const lines = drops.map(({ line }) => line);
+  return rules.some(
+    (rule) =>
+      !lines.includes(rule.line) &&
+      optionsOf(rule, '--match', 'mark').some(({ name, negated }) => name === '--mark' && !negated),
+  );
+};
