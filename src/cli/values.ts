@@ -1,4 +1,6 @@
 import { InvalidArgumentError } from 'commander';
+import { range } from '../buckets.js';
+import { spelledNumber } from '../numbers.js';
 import type { InterfaceOptions, MaskedMark } from '../options.js';
 
 /*
@@ -8,11 +10,7 @@ import type { InterfaceOptions, MaskedMark } from '../options.js';
 
 /** 32 bits, in the spellings that iptables takes: 10, 0xa, 012. */
 export function u32(text: string): number {
-  const value = /^0[0-7]+$/.test(text)
-    ? parseInt(text, 8)
-    : /^(0x[0-9a-f]+|0|[1-9]\d*)$/i.test(text)
-      ? Number(text)
-      : NaN;
+  const value = spelledNumber(text);
   if (value <= 0xffff_ffff) return value;
   throw new InvalidArgumentError(
     'Expected a number from 0 to 0xffffffff: decimal, hexadecimal with 0x, or octal with 0.',
@@ -31,7 +29,7 @@ export function numberRange(text: string): number[] {
   const [low, high = low, ...more] = text.split('-').map(u32);
   const length = high! - low! + 1;
   if (more.length === 0 && length >= 1 && length <= 65_536)
-    return Array.from({ length }, (_, index) => low! + index);
+    return range(length).map((index) => low! + index);
   throw new InvalidArgumentError('Expected a number, or a range FIRST-LAST.');
 }
 

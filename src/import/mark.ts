@@ -1,3 +1,4 @@
+import { range } from '../buckets.js';
 import { Refusal } from './notes.js';
 
 export interface Mark {
@@ -20,4 +21,6 @@ export function carriedMark(name: string, { value, mask }: Mark): Mark {
 
 /** The highest first. */
 export const freeBits = (mask: number): number[] =>
-  Array.from({ length: 32 }, (_, bit) => 2 ** (31 - bit)).filter((bit) => (mask & bit) === 0);
+  range(32)
+    .map((bit) => 2 ** (31 - bit))
+    .filter((bit) => (mask & bit) === 0);

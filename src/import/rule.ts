@@ -1,3 +1,4 @@
+import { spelledNumber } from '../numbers.js';
 import { Refusal } from './notes.js';
 
 /** One option of a rule: `! --cluster-local-node 2`. */
@@ -112,22 +113,15 @@ export const optionNamed = (rule: Rule, name: string): RuleOption | undefined =>
 export const written = ({ name, negated, values }: RuleOption): string =>
   [...(negated ? ['!'] : []), name, ...values].join(' ');
 
-/** An unsigned number as iptables reads it: decimal, 0x for hexadecimal, a leading 0 for octal. */
+/** An unsigned number, as iptables reads it. */
 export function unsigned(
   name: string,
   text: string | undefined,
   low: number,
   high: number,
 ): number {
-  const value =
-    text === undefined
-      ? NaN
-      : /^0[0-7]+$/.test(text)
-        ? parseInt(text, 8)
-        : /^(0x[0-9a-f]+|0|[1-9]\d*)$/i.test(text)
-          ? Number(text)
-          : NaN;
   if (text === undefined) throw new Refusal(`option "${name}" requires an argument`);
+  const value = spelledNumber(text);
   if (value >= low && value <= high) return value;
   throw new Refusal(`bad value for option "${name}", or out of range (${low}-${high}): ${text}`);
 }
