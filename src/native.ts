@@ -147,6 +147,7 @@ interface Binding {
     chain: string,
     firstQueue: number,
     queues: number,
+    cpuFanout: boolean,
   ): Promise<void>;
 }
 

@@ -112,6 +112,13 @@ export interface Options {
    * @default [0]
    */
   queues?: readonly number[];
+  /**
+   * `--queue-cpu-fanout`: of several queues a packet goes to that of the processor which handles it, number
+   * modulo count, not to that of its addresses' hash. Needs `rules`. docs/setup.md says what for, and what it
+   * takes to keep the order of a flow's packets.
+   * @default false
+   */
+  queueCpuFanout?: boolean;
   /** The interfaces whose incoming packets are decided; a name alone means `{ name }`. */
   interfaces: readonly (string | InterfaceOptions)[];
   /** @default 'jhash' */
@@ -255,6 +262,7 @@ export interface ResolvedInterface extends Shared {
 /** Options with every default filled in and every cross-check passed. */
 export interface ResolvedOptions extends Share {
   queues: readonly number[];
+  queueCpuFanout: boolean;
   interfaces: readonly ResolvedInterface[];
   policy: Policy;
   /** Of policy `clusterip` alone. */
@@ -298,6 +306,7 @@ const schema = z.strictObject(
     ...hashingSchema,
     strict: z.boolean('true or false').optional(),
     queues: integers(0, 65_535, 1).optional(),
+    queueCpuFanout: z.boolean('true or false').optional(),
     interfaces: z
       .array(
         z.union(
@@ -377,6 +386,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
   const followed = resolveConntrack(options, { policy: hashing.policy, interfaces, rules });
   return {
     queues,
+    queueCpuFanout: resolveFanout(options.queueCpuFanout, queues, rules),
     interfaces,
     ...hashing,
     strict: options.strict ?? false,
@@ -413,6 +423,23 @@ function resolveQueues(given: readonly number[] = [0]): number[] {
     given,
     'One rule spreads packets over a range of queues.',
   );
+}
+
+/** As iptables and nft, which refuse it of one queue. */
+function resolveFanout(asked = false, queues: readonly number[], rules: Rules): boolean {
+  if (!asked) return false;
+  const refused = (where: string, remedy: string): Error =>
+    invalidOption('queueCpuFanout', `false where ${where}`, asked, remedy);
+  const [first, last] = [queues[0]!, queues.at(-1)!];
+  if (first === last)
+    throw refused('there is one queue', 'Give a queue for each processor that handles packets.');
+  if (rules === 'none') {
+    throw refused(
+      'rules is "none"',
+      `Give it to your own rule: "--queue-balance ${first}:${last} --queue-cpu-fanout", or nft's "queue num ${first}-${last} fanout".`,
+    );
+  }
+  return true;
 }
 
 function resolveInterfaces(options: Checked): ResolvedInterface[] {

@@ -101,7 +101,7 @@ void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
   const xt_NFQ_info_v3 info{
       .queuenum = static_cast<std::uint16_t>(rule.first_queue),
       .queues_total = static_cast<std::uint16_t>(rule.queues),
-      .flags = 0,
+      .flags = static_cast<std::uint16_t>(rule.cpu_fanout ? NFQ_FLAG_CPU_FANOUT : 0),
   };
   /* XT_ALIGN: the kernel takes it with the padding only. */
   std::array<unsigned char, (sizeof info + 7) / 8 * 8> padded{};
@@ -136,6 +136,7 @@ int try_in(std::uint8_t family) {
 int set_here(const QueueRule& rule) {
   const std::uint64_t end = rule.first_queue + std::uint64_t{rule.queues};
   if (rule.queues < 1 || rule.queues > UINT16_MAX || end > UINT16_MAX + 1) return EINVAL;
+  if (rule.cpu_fanout && rule.queues == 1) return EINVAL;
   if (std::max(rule.table.size(), rule.chain.size()) >= NFT_NAME_MAXLEN) return ENAMETOOLONG;
   const int error = set_once(rule);
   return error == ENOENT && try_queue_rule() == 0 ? set_once(rule) : error;

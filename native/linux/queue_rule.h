@@ -11,6 +11,7 @@ struct QueueRule {
   std::string chain;
   std::uint32_t first_queue = 0;
   std::uint32_t queues = 1;
+  bool cpu_fanout = false;  ///< by the processor's number, not by a hash of the addresses
 };
 
 /**

@@ -33,6 +33,7 @@ export interface Flags {
   group?: Assignment[];
   destinations?: Assignment[];
   queue?: number[];
+  queueCpuFanout?: true;
   action?: Options['action'];
   mark?: MaskedMark;
   multicastBit?: number;
@@ -115,6 +116,10 @@ export const withPackets = (command: Command): Command =>
       '-q, --queue <numbers>',
       'queue number, or range such as 0-3 with a thread for each (default: 0)',
       numberRange,
+    )
+    .option(
+      '--queue-cpu-fanout',
+      'of several queues, the one of the processor that handles a packet, not of its addresses',
     )
     .option('--queue-length <packets>', 'packets the kernel holds per queue (default: 16384)', u32)
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)

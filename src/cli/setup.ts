@@ -30,6 +30,7 @@ interface NameFlags {
 interface QueueRuleFlags {
   name: string;
   queue: number[];
+  queueCpuFanout?: true;
   netns?: string;
 }
 
@@ -53,9 +54,10 @@ export function addSetup(top: Command): void {
     .description('the step of plan --script by which rules nft-compat queue')
     .requiredOption('--name <name>', 'name of the setup')
     .requiredOption('--queue <range>', 'queue numbers, such as 0-3', numberRange)
+    .option('--queue-cpu-fanout', 'as in the setup')
     .option('--netns <name>', 'network namespace, by its name or path')
-    .action(({ name, queue, netns }: QueueRuleFlags) =>
-      setQueueRule({ name, queues: queue }, netns),
+    .action(({ name, queue, queueCpuFanout, netns }: QueueRuleFlags) =>
+      setQueueRule({ name, queues: queue, queueCpuFanout: queueCpuFanout === true }, netns),
     );
 }
 

@@ -39,7 +39,7 @@ export async function rulesAreWanted(
 
 /**
  * Whether the chain that the rest of the rules jump to has its rule, which their text does not say, for the
- * same queues. Not every nft can say which these are.
+ * same queues, chosen alike. Not every nft can say which these are.
  */
 async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
   const list = ['-t', 'list', 'table', 'inet', rulesName(options)];
@@ -47,9 +47,11 @@ async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
   const [, rule] =
     new RegExp(`^\\tchain ${TARGET_CHAIN} \\{\\n\\t\\t(\\S.*)$`, 'm').exec(stdout) ?? [];
   if (rule === undefined) return false;
-  const [, first, last = first] = /^queue .*?(\d+)(?:-(\d+))?$/.exec(rule) ?? [];
-  const { queues } = options;
-  return first === undefined || (Number(first) === queues[0] && Number(last) === queues.at(-1));
+  const [, first, last = first] = /^queue \D*(\d+)(?:-(\d+))?/.exec(rule) ?? [];
+  if (first === undefined) return true;
+  const { queues, queueCpuFanout } = options;
+  const sameQueues = Number(first) === queues[0] && Number(last) === queues.at(-1);
+  return sameQueues && /\bfanout\b/.test(rule) === queueCpuFanout;
 }
 
 interface Listing {

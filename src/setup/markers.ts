@@ -46,7 +46,7 @@ export function parseMarkers(chains: readonly string[]): Markers {
 
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
-  const { interfaces, queues, action, marks } = options;
+  const { interfaces, queues, queueCpuFanout, action, marks } = options;
   const whatever = { owned: '', foreign: '' };
   const known = [...knownConnections(options), ...knownAddresses(options, whatever)];
   const connections = needsConntrack(options) && directRules(options);
@@ -55,6 +55,7 @@ export function digest(options: ResolvedOptions): string {
   const setup = JSON.stringify({
     interfaces,
     queues,
+    queueCpuFanout,
     action,
     marks,
     connections,

@@ -11,25 +11,32 @@ import { rulesName, TARGET_CHAIN } from './ruleset.js';
  * scripts; where the plan is carried out, no program is run for it.
  */
 
-/** Of a setup: its name, as in the options, and its queues. */
-type Setup = Pick<ResolvedOptions, 'name' | 'queues'>;
+/** Of a setup: its name, as in the options, its queues, and how they are chosen. */
+type Setup = Pick<ResolvedOptions, 'name' | 'queues' | 'queueCpuFanout'>;
 
 /** This package's command line, wherever it is installed: a script finds it without the PATH. */
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-export const queueRuleCommand = ({ name, queues }: Setup): Command => ({
+const CPU_FANOUT = '--queue-cpu-fanout';
+
+export const queueRuleCommand = ({ name, queues, queueCpuFanout }: Setup): Command => ({
   program: process.execPath,
-  args: [COMMAND_LINE, 'queue-rule', '--name', name, '--queue', `${queues[0]!}-${queues.at(-1)!}`],
+  args: [
+    ...[COMMAND_LINE, 'queue-rule', '--name', name],
+    ...['--queue', `${queues[0]!}-${queues.at(-1)!}`],
+    ...(queueCpuFanout ? [CPU_FANOUT] : []),
+  ],
 });
 
 export const isQueueRule = ({ args }: Command): boolean => args[0] === COMMAND_LINE;
 
 /** Carries such a command out. @throws NfqClusterError what `setQueueRule` throws */
 export function runQueueRule({ args }: Command, netns: string | undefined): Promise<void> {
-  const [, , , name, , range] = args;
+  const [, , , name, , range, ...flags] = args;
   const [first, last] = range!.split('-').map(Number);
   const queues = Array.from({ length: last! - first! + 1 }, (_, at) => first! + at);
-  return setQueueRule({ name: name!, queues }, netns);
+  const queueCpuFanout = flags.includes(CPU_FANOUT);
+  return setQueueRule({ name: name!, queues, queueCpuFanout }, netns);
 }
 
 /**
@@ -37,12 +44,19 @@ export function runQueueRule({ args }: Command, netns: string | undefined): Prom
  * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`; then the chain is as it was
  */
 export async function setQueueRule(
-  { name, queues }: Setup,
+  { name, queues, queueCpuFanout }: Setup,
   netns: string | undefined,
 ): Promise<void> {
   const path = netns === undefined ? '' : netnsPath(netns);
   try {
-    await native.setQueueRule(path, rulesName({ name }), TARGET_CHAIN, queues[0]!, queues.length);
+    await native.setQueueRule(
+      path,
+      rulesName({ name }),
+      TARGET_CHAIN,
+      queues[0]!,
+      queues.length,
+      queueCpuFanout,
+    );
   } catch (error) {
     const known = fromNative(error);
     if (!(known instanceof NfqClusterError) || known.code !== 'ERR_SYSTEM') throw known;

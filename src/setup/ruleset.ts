@@ -209,7 +209,10 @@ function beforeRules(
 function queueing(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
   switch (kind) {
     case 'nft':
-      return [`queue num ${queueRange(options, '-')}`];
+      // The older spelling, which every nft takes; the newer one is `queue flags fanout to`.
+      return [
+        join(`queue num ${queueRange(options, '-')}`, options.queueCpuFanout ? 'fanout' : ''),
+      ];
     case 'nft-compat':
       // Nothing passes undecided before the chain has its rule, or without it.
       return [`jump ${TARGET_CHAIN}`, 'drop'];
@@ -265,9 +268,11 @@ function otherInterfaces(options: ResolvedOptions, by: 'iifname' | 'oifname' = '
 
 function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefined {
   if (phase === 'closed') return options.action === 'drop' ? 'DROP' : undefined;
-  return options.queues.length === 1
-    ? `NFQUEUE --queue-num ${options.queues[0]!}`
-    : `NFQUEUE --queue-balance ${queueRange(options, ':')}`;
+  if (options.queues.length === 1) return `NFQUEUE --queue-num ${options.queues[0]!}`;
+  return join(
+    `NFQUEUE --queue-balance ${queueRange(options, ':')}`,
+    options.queueCpuFanout ? '--queue-cpu-fanout' : '',
+  );
 }
 
 /** Under action `drop` the owned mark is not used, so its bits are the user's. */

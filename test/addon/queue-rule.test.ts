@@ -10,8 +10,8 @@ const { EINVAL, ENAMETOOLONG, ENOENT } = constants.errno;
 describe('setQueueRule()', { skip }, () => {
   const refused = (
     errno: number,
-    ...[table, chain, first, queues]: [string, string, number, number]
-  ) => assert.rejects(native.setQueueRule('', table, chain, first, queues), { errno });
+    ...[table, chain, first, queues, cpuFanout = false]: [string, string, number, number, boolean?]
+  ) => assert.rejects(native.setQueueRule('', table, chain, first, queues, cpuFanout), { errno });
 
   test('refuses a chain that does not exist', () => refused(ENOENT, 'none-such', 'c', 0, 1));
 
@@ -28,10 +28,18 @@ describe('setQueueRule()', { skip }, () => {
     await refused(ENOENT, 'none-such', 'c', 65_535, 1);
   });
 
-  test('takes nothing but texts and numbers', () => {
+  test('refuses to spread over one queue by processors', async () => {
+    await refused(EINVAL, 'none-such', 'c', 0, 1, true);
+    await refused(ENOENT, 'none-such', 'c', 0, 2, true);
+  });
+
+  test('takes nothing but texts, numbers and a boolean', () => {
     const { setQueueRule } = native as unknown as Record<string, (...given: unknown[]) => unknown>;
-    for (const given of [[], ['', 't', 'c', 0], ['', 't', 'c', '0', 1], [1, 't', 'c', 0, 1]]) {
-      assert.throws(() => setQueueRule!(...given), TypeError);
+    const good = ['', 't', 'c', 0, 1, false];
+    for (let at = 0; at < good.length; at += 1) {
+      const wrong = good.with(at, typeof good[at] === 'number' ? '0' : 1);
+      for (const given of [good.slice(0, at), wrong])
+        assert.throws(() => setQueueRule!(...given), TypeError);
     }
   });
 });

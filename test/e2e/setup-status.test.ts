@@ -78,7 +78,8 @@ describe('status --setup', { skip }, () => {
   test('says changed when the rule of nft-compat is lost or another one, until apply', async (t) => {
     if (native.probeQueue().target !== 0) return t.skip('the kernel has no such rule');
     await using at = await wire();
-    const byCompat = [...SETUP, '--rules', 'nft-compat', '--offload', 'sources'];
+    const queues = ['--queue', '0-1', '--queue-cpu-fanout'];
+    const byCompat = [...SETUP, '--rules', 'nft-compat', '--offload', 'sources', ...queues];
     const asked = async (command: string[]): Promise<Outcome['status']> =>
       (await nfqCluster(at, [...command, ...byCompat])).status;
     const status = ['status', '--setup'];
@@ -86,10 +87,12 @@ describe('status --setup', { skip }, () => {
     await at.node.run('nft', ['flush chain inet nfq-cluster-q0 nfqueue']);
     assert.equal(await asked(status), 1);
     assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
-    const other = ['queue-rule', '--name', 'q0', '--queue', '0-3'];
-    assert.equal((await nfqCluster(at, other)).status, 0);
-    assert.equal(await asked(status), 1);
-    assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
+    for (const other of [['0-3'], ['0-1'], ['0-2', '--queue-cpu-fanout']]) {
+      const rule = ['queue-rule', '--name', 'q0', '--queue', ...other];
+      assert.equal((await nfqCluster(at, rule)).status, 0);
+      assert.equal(await asked(status), 1, other.join(' '));
+      assert.deepEqual([await asked(['apply']), await asked(status)], [0, 0]);
+    }
   });
 
   test('says what is missing', async () => {

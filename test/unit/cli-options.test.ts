@@ -123,12 +123,13 @@ describe('options from flags', () => {
 
   it('have all there is', () => {
     const line =
-      '-i eth1 --interface eth2:destination -q 4-5 --policy xt_cluster --buckets 64 --own 0-2,9 --cluster-hash-seed 7 --invert ' +
+      '-i eth1 --interface eth2:destination -q 4-5 --queue-cpu-fanout --policy xt_cluster --buckets 64 --own 0-2,9 --cluster-hash-seed 7 --invert ' +
       '--action mark --mark 1/3 --multicast-bit 4 --decided-bit 8 --rules none --reinject repeat --name gw --netns blue ' +
       '--queue-length 100 --receive-buffer 65536 --gather 50 --busy-poll 60 --realtime 3 --without-helpers';
     assert.deepEqual(optionsOf(line), {
       interfaces: [{ name: 'eth1' }, { name: 'eth2', key: 'destination' }],
       queues: [4, 5],
+      queueCpuFanout: true,
       policy: 'xt_cluster',
       buckets: 64,
       ownership: { buckets: [0, 1, 2, 9] },
@@ -248,6 +249,10 @@ describe('an error', () => {
     assert.equal(
       failure(`${good} --own 1 --queue-length 0`),
       'Expected an integer from 1 to 4294967295 for --queue-length but received 0',
+    );
+    assert.match(
+      String(failure(`${good} --own 1 --queue-cpu-fanout`)),
+      /^Expected false where there is one queue for --queue-cpu-fanout but received true\. /,
     );
     assert.match(
       String(failure('--cluster-total-nodes 2 --cluster-hash-seed 1')),

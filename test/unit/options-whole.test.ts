@@ -78,6 +78,7 @@ describe('options as a whole', () => {
   test('every default', () => {
     assert.deepEqual(resolveOptions(VALID), {
       queues: [0],
+      queueCpuFanout: false,
       interfaces: [{ name: 'eth0', key: 'source', ...NOT_SHARED }],
       policy: 'jhash',
       hashMode: 'sourceip',
@@ -163,6 +164,26 @@ describe('options as a whole', () => {
       'marks.somethingElse',
       'Known here: owned, multicast, decided, direct, bucket.',
     );
+  });
+
+  test("queues by processors need several, and rules that are not the user's own", () => {
+    const given = (more: object) => () =>
+      resolveOptions({ ...VALID, queueCpuFanout: true, queues: [4, 5], rules: 'nft', ...more });
+    assert.equal(given({})().queueCpuFanout, true);
+    const refused = { name: 'queueCpuFanout', value: true };
+    refuses(given({ queues: [4] }), {
+      ...refused,
+      expected: 'false where there is one queue',
+      remedy: 'Give a queue for each processor that handles packets.',
+    });
+    refuses(given({ rules: undefined }), {
+      ...refused,
+      expected: 'false where rules is "none"',
+      remedy:
+        'Give it to your own rule: "--queue-balance 4:5 --queue-cpu-fanout", or nft\'s "queue num 4-5 fanout".',
+    });
+    for (const more of [{ queues: [4] }, { rules: 'none' }])
+      assert.equal(given({ ...more, queueCpuFanout: false })().queueCpuFanout, false);
   });
 
   test('what they are given is left as it was', () => {

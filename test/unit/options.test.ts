@@ -46,6 +46,13 @@ const FIELDS: readonly Field[] = [
     ],
   },
   {
+    name: 'queueCpuFanout',
+    expected: 'true or false',
+    good: [true, false, undefined],
+    bad: [0, 1, 'true', null, {}],
+    with: { queues: [0, 1], rules: 'auto' },
+  },
+  {
     name: 'hashSeed',
     expected: integer(0, '0xffffffff'),
     good: [0, 1, 0xdeadbeef, U32],

@@ -248,6 +248,9 @@ test('what is remembered is read again', () => {
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));
   assert.notEqual(digest(options({})), digest(options({}, { policy: 'clusterip' })));
+  const balanced = (queueCpuFanout: boolean): string =>
+    digest(options({}, { rules: 'auto', queues: [0, 1], queueCpuFanout }));
+  assert.notEqual(balanced(false), balanced(true));
   const hashing = (hashSeed: number, offload: Offload, helpers: boolean): string =>
     digest(options({}, { rules: 'auto', hashSeed, offload: [offload], helpers }));
   assert.equal(hashing(1, 'flows', false), hashing(2, 'flows', false));

@@ -101,6 +101,22 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     ]);
   });
 
+  it('queues by processors where that is asked for', () => {
+    const fanout = options({ queues: [3, 4, 5], queueCpuFanout: true, rules: 'nft' });
+    assert.equal(
+      rulesOf(nftTable(fanout, 'nft', 'queue'), 'before-queue').at(-1),
+      'queue num 3-5 fanout',
+    );
+    assert.match(
+      xtablesChain(fanout, 'queue', true),
+      /^-A nfq-cluster-q3 .* -j NFQUEUE --queue-balance 3:5 --queue-cpu-fanout$/m,
+    );
+    const [, rule] = installation(fanout, { kind: 'nft-compat' }, CLEAN);
+    assert.deepEqual(rule!.args.slice(1), [
+      ...['queue-rule', '--name', 'q3', '--queue', '3-5', '--queue-cpu-fanout'],
+    ]);
+  });
+
   it('asks for no connection on a stateless gateway', () => {
     const interfaces = ['eth1', { name: 'eth2', key: 'destination' as const }];
     for (const action of ['drop', 'mark'] as const) {

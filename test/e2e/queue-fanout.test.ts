@@ -1,0 +1,79 @@
+/* Which of several queues a packet comes to: by its addresses, or by the processor that handles it. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { describe, test } from 'node:test';
+import { NfqClusterError, open, type Engine, type Options } from '../../src/index.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+import { NODE, wire, type Wire } from '../support/wire.js';
+
+const QUEUES = [6, 7];
+
+/** Whether something may run on the processor. */
+const runsOn = (processor: number): boolean =>
+  spawnSync('taskset', ['--cpu-list', String(processor), 'true']).status === 0;
+
+const skip =
+  process.getuid?.() !== 0
+    ? 'needs root'
+    : runsOn(0) && runsOn(1)
+      ? false
+      : 'needs processors 0 and 1';
+
+const opened = ({ node }: Wire, more: Partial<Options>): Promise<Engine> =>
+  open({
+    interfaces: ['eth0'],
+    totalNodes: 1,
+    localNode: 1,
+    hashSeed: 0,
+    queues: QUEUES,
+    netns: node.path,
+    ...more,
+  });
+
+/** Of as many flows over IPv4 as over IPv6, a packet each. */
+const FRAMES = Array.from({ length: 32 }, (_, at) => [
+  udp({ src: `10.1.0.${100 + at}`, dst: NODE.ipv4 }),
+  udp({ src: `fd01::${100 + at}`, dst: NODE.ipv6 }),
+]).flat();
+
+/** How many packets each queue has been given; see the kernel's seq_show() in nfnetlink_queue.c. */
+async function perQueue({ node }: Wire): Promise<number[]> {
+  const rows = (await node.run('cat', ['/proc/net/netfilter/nfnetlink_queue'])).trim().split('\n');
+  const given = new Map(
+    rows
+      .map((row) => row.trim().split(/\s+/).map(Number))
+      .map((columns) => [columns[0], columns[7]!]),
+  );
+  return QUEUES.map((queue) => given.get(queue) ?? NaN);
+}
+
+/** Sends the frames on one processor, waits until they are decided, and says how many came to each queue. */
+async function spread(at: Wire, engine: Engine, processor: number): Promise<number[]> {
+  const [before, received] = [await perQueue(at), engine.stats().received];
+  await inject(at.sender, 'eth0', FRAMES, { processor });
+  await waitFor('all packets', () => engine.stats().received === received + FRAMES.length);
+  return (await perQueue(at)).map((given, index) => given - before[index]!);
+}
+
+describe('two queues', { skip }, () => {
+  for (const rules of ['nft', 'nft-compat', 'xtables'] as const) {
+    test(`by ${rules}`, async (t) => {
+      await using at = await wire();
+      const all = FRAMES.length;
+      try {
+        await using engine = await opened(at, { rules });
+        const [first, second] = await spread(at, engine, 0);
+        assert.ok(first! > 0 && second! > 0, 'the flows of one processor come to both');
+      } catch (error) {
+        if (!(error instanceof NfqClusterError) || error.code !== 'ERR_NO_NFQUEUE') throw error;
+        return t.skip('the kernel has no such rule');
+      }
+      await using engine = await opened(at, { rules, queueCpuFanout: true });
+      assert.deepEqual(await spread(at, engine, 0), [all, 0]);
+      assert.deepEqual(await spread(at, engine, 1), [0, all]);
+      assert.deepEqual(await spread(at, engine, 0), [all, 0]);
+    });
+  }
+});
