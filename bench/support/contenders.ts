@@ -216,6 +216,7 @@ export function contenders(report: Report): Contender[] {
     offloaded('flows'),
     offloaded('sources'),
     engine('2 queues', [], 2),
+    engine('2 queues, CPU fan-out', ['--queue-cpu-fanout'], 2),
     withoutHelpers,
     stateless,
     statelessOffloaded,
