@@ -49,6 +49,7 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
   };
   const report = new Report();
   const on = machine();
+  let said = '';
   for (const name of names) {
     const { run } = (await import(`./${name}.ts`)) as {
       run: (report: Report, settings: Settings, directory: string) => Promise<void>;
@@ -58,21 +59,19 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
     on.load[1] = os.loadavg()[0]!;
     if (report.handovers.length > 0)
       on.handover = [Math.min(...report.handovers), Math.max(...report.handovers)];
-    save(report, on, flags.out); // also what was measured before a later one fails
+    const { results, notes } = report;
+    const measured: Run = { date: new Date().toISOString(), machine: on, settings, results, notes };
+    said = summary(measured, earlier);
+    save(measured, said, flags.out); // also what was measured before a later one fails
   }
-  console.log(summary({ results: report.results, notes: report.notes, machine: on }));
+  console.log(said);
   report.progress(`results.json, results.md and plots are in ${flags.out}`);
-  if (earlier !== undefined) console.log(`\n${comparison(report.results, earlier)}`);
 }
 
-function save({ results, notes }: Report, on: Run['machine'], directory: string): void {
-  const run: Run = { date: new Date().toISOString(), machine: on, results, notes };
+function save(run: Run, said: string, directory: string): void {
   writeFileSync(path.join(directory, 'results.json'), `${JSON.stringify(run, undefined, 1)}\n`);
-  writeFileSync(
-    path.join(directory, 'results.md'),
-    `${summary({ results, notes, machine: on })}\n`,
-  );
-  bars(results, directory);
+  writeFileSync(path.join(directory, 'results.md'), `${said}\n`);
+  bars(run.results, directory);
 }
 
 function machineLine({
@@ -92,13 +91,15 @@ function machineLine({
   ].join(', ');
 }
 
-function summary({ results, notes, machine: on }: Omit<Run, 'date'>): string {
+function summary(run: Run, earlier: Run | undefined): string {
+  const { results, notes, machine: on } = run;
   const stands = standing(results, AIMS);
   return [
     machineLine(on),
     ...(stands === '' ? [] : [`### Against what is aimed at\n\n${stands}`]),
     tables(results),
     ...notes.map((note) => `- ${note}`),
+    ...(earlier === undefined ? [] : [`### Change\n\n${comparison(run, earlier)}`]),
   ].join('\n\n');
 }
 

@@ -11,6 +11,8 @@ export interface Result {
   metric: string;
   unit: string;
   better: 'higher' | 'lower';
+  /** The same on every run of the same build, so that any change is one. */
+  exact?: true;
   values: number[];
 }
 
@@ -21,6 +23,8 @@ export type Figure = Pick<Result, 'bench' | 'condition' | 'contender' | 'metric'
 export interface Run {
   date: string;
   machine: Machine;
+  /** None in a file of an older suite. */
+  settings?: Settings;
   results: Result[];
   /** What could not be measured, and why. */
   notes: string[];
@@ -56,7 +60,7 @@ export class Report {
 
   /** Adds one round's value to the result of the same name. */
   add(result: Omit<Result, 'values'>, value: number): void {
-    const known = this.results.find((other) => sameResult(other, result));
+    const known = find(this.results, result);
     if (known === undefined) this.results.push({ ...result, values: [value] });
     else known.values.push(value);
   }
@@ -77,11 +81,18 @@ export class Report {
   }
 }
 
+/** The result of that name, if it was measured. */
+export const find = (results: readonly Result[], figure: Figure): Result | undefined =>
+  results.find((result) => sameResult(result, figure));
+
 export const sameResult = (a: Figure, b: Figure): boolean =>
   a.bench === b.bench &&
   a.condition === b.condition &&
   a.contender === b.contender &&
   a.metric === b.metric;
+
+export const nameOf = ({ bench, condition, contender }: Figure): string =>
+  `${bench}: ${condition}: ${contender}`;
 
 /** Items by what `key` says of them, in the order of their first appearance. */
 export function grouped<Item>(

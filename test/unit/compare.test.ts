@@ -1,0 +1,104 @@
+/* What the benchmarks say of the change against an earlier run. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { comparison } from '../../bench/support/compare.js';
+import type { Result, Run } from '../../bench/support/results.js';
+
+const RUN: Run = {
+  date: '2026-01-02T03:04:05.000Z',
+  machine: {
+    ...{ processor: 'one', processors: 2, kernel: '6.18', node: 'v20.20.2', commit: 'abc' },
+    load: [0, 0],
+  },
+  settings: { quick: false, rounds: 3, seconds: 3 },
+  results: [],
+  notes: [],
+};
+
+const figure = (more: Partial<Result>): Result => ({
+  ...{ bench: 'packets', condition: 'a flood', contender: 'ours', metric: 'handled' },
+  ...{ unit: '/s', better: 'higher', values: [100, 99, 101] },
+  ...more,
+});
+
+const compared = (now: Result, before: Result): string =>
+  comparison({ ...RUN, results: [now] }, { ...RUN, results: [before] });
+
+/** The cells of the only row, without its name. */
+function cells(now: Partial<Result>, before: Partial<Result>): string[] {
+  const lines = compared(figure(now), figure(before)).split('\n');
+  assert.equal(lines.length, 5);
+  return lines[4]!
+    .split('|')
+    .slice(2, -1)
+    .map((cell) => cell.trim());
+}
+
+describe('the change against an earlier run', () => {
+  test('says what is beyond the noise of both, and whether it is for the better', () => {
+    const before = {};
+    assert.deepEqual(cells({ values: [104, 103, 105] }, before), [
+      ...['100 /s', '104 /s', '1.040', '±0.020', 'better'],
+    ]);
+    assert.equal(cells({ values: [96, 95, 97] }, before).at(-1), 'WORSE');
+    assert.equal(cells({ values: [101, 100, 102] }, before).at(-1), '');
+    const less = { better: 'lower' } as const;
+    assert.equal(cells({ ...less, values: [96, 95, 97] }, less).at(-1), 'better');
+  });
+
+  test('says nothing of fewer than three rounds, whose noise is not known', () => {
+    assert.equal(cells({ values: [50, 50] }, {}).at(-1), '');
+    assert.equal(cells({ values: [50, 50, 50] }, { values: [100, 100] }).at(-1), '');
+  });
+
+  test('any change of an exact figure is one', () => {
+    const exact = { exact: true, better: 'lower', unit: '' } as const;
+    const changed = cells({ ...exact, values: [461] }, { ...exact, values: [460.8] });
+    assert.deepEqual(changed, ['461', '461', '1.000', '±0.000', 'WORSE']);
+    assert.equal(cells({ ...exact, values: [460.8] }, { ...exact, values: [460.8] }).at(-1), '');
+    const unmarked: Partial<Result> = { better: 'lower', values: [461] };
+    assert.equal(cells({ ...exact, values: [460.8] }, unmarked).at(-1), 'better');
+  });
+
+  test('what was none before and is some now is worse', () => {
+    const lost: Partial<Result> = { better: 'lower', values: [0, 0, 0] };
+    assert.deepEqual(cells({ ...lost, values: [1, 1, 1] }, lost).slice(2), [
+      ...['Infinity', '±0.000', 'WORSE'],
+    ]);
+  });
+
+  test('compares what has the same name, and says so where nothing has', () => {
+    const nothing = 'Nothing in common with the earlier run.';
+    assert.equal(compared(figure({}), figure({ bench: 'latency' })), nothing);
+    assert.equal(compared(figure({}), figure({ condition: 'other' })), nothing);
+    assert.equal(compared(figure({}), figure({ contender: 'other' })), nothing);
+    assert.equal(compared(figure({}), figure({ metric: 'other' })), nothing);
+  });
+
+  test('says where the runs are not of the same machine or settings', () => {
+    const results = [figure({})];
+    const now = { ...RUN, results };
+    const said = (earlier: Partial<Run>): string => comparison(now, { ...now, ...earlier });
+    assert.doesNotMatch(said({}), /Not of the same/);
+    const committed = {
+      machine: { ...RUN.machine, commit: 'def', load: [9, 9] as [number, number] },
+    };
+    assert.doesNotMatch(said(committed), /Not of the same/);
+    for (const other of [
+      { processor: 'two' },
+      { processors: 4 },
+      { kernel: '6.1' },
+      { node: 'v24' },
+    ])
+      assert.match(
+        said({ machine: { ...RUN.machine, ...other } }),
+        /Not of the same machine.* before/,
+      );
+    assert.match(
+      said({ settings: { quick: true, rounds: 2, seconds: 1 } }),
+      /Not of the same settings.*: 2 rounds of 1 s, quick before, 3 rounds of 3 s now\./,
+    );
+    const { settings: _, ...older } = now;
+    assert.match(comparison(now, older), /Not of the same settings.*: unknown before/);
+  });
+});
