@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { program, PROCESSOR } from './process.js';
-import { Report } from './results.js';
+import { nameOf, Report } from './results.js';
 
 const PATIENCE_MS = 20_000;
 const TRIES = 3;
@@ -18,7 +18,8 @@ async function handover(): Promise<number> {
 /**
  * What a round finds on processors that are as near to each other before and behind it as they have been in this run,
  * so that contenders are measured on equal terms. Waits for that, no longer than 20 seconds, and measures the
- * round anew where they were moved apart, no more than three times in all. The report keeps how near they were.
+ * round anew where they were moved apart, no more than three times in all. The report keeps how near they were, and
+ * notes a round that is kept although they were not.
  */
 export async function near<Value>(
   report: Report,
@@ -30,12 +31,20 @@ export async function near<Value>(
     const value = await measure(round);
     const after = await handover();
     if (after <= limit(report) || tries === TRIES) {
+      noteFar(report, round, Math.max(before, after));
       report.take(round);
       report.handovers.push(before, after);
       return value;
     }
     report.progress('the processors were moved apart: the same again');
   }
+}
+
+function noteFar(report: Report, { results: [result] }: Report, found: number): void {
+  if (found <= limit(report) || result === undefined) return;
+  report.note(
+    `${nameOf(result)}: a round in which the processors were far from each other is among these, ${found.toFixed(0)} ns.`,
+  );
 }
 
 async function whenNear(report: Report): Promise<number> {
