@@ -7,7 +7,7 @@ import { root } from './node-gyp.mjs';
 import { setUp } from './setup.mjs';
 import { foreground, main, step } from './steps.mjs';
 
-/** The packages that we are compared with: those of them that can be built here. */
+/** The packages that we are compared with; npm leaves out those that it fails to build. */
 const installPeers = () =>
   once(
     'peers',

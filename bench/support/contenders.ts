@@ -190,16 +190,18 @@ export const statelessOffloaded = engine('stateless, offload sources', [
   'sources',
 ]);
 
-const PEERS = ['nfqueue', 'nfqueue-ng', '@corellium/nfqueue'];
+const PEERS = ['nfqueue', '@corellium/nfqueue'];
 
-/** Those of other npm packages that could be installed here. */
+/** Those of other npm packages that npm has installed here. */
 function peers(report: Report): Contender[] {
   const installed = PEERS.filter((name) =>
     existsSync(path.join(root, 'bench/peers/node_modules', name)),
   );
   const absent = PEERS.filter((name) => !installed.includes(name));
   if (absent.length > 0)
-    report.note(`Not installed, since they do not build here: ${absent.join(', ')}.`);
+    report.note(
+      `Not measured, as npm has not installed it: ${absent.join(', ')}. \`npm install NAME\` in an empty folder says why.`,
+    );
   return installed.map(peer);
 }
 
