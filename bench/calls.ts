@@ -1,12 +1,18 @@
 /* Calls from JavaScript, by the package benchmark: what one costs. */
 import Benchmark from 'benchmark';
-import { Hasher, open } from '../src/index.js';
+import { Hasher, open, type Options } from '../src/index.js';
 import type { Report, Settings } from './support/results.js';
 import { within } from './support/traffic.js';
 
 /** The conditions of calls, and of an engine that is opened. */
 export const CALLED = 'per address';
 export const OPENED = 'an engine without rules of its own';
+export const OPENED_WITH_RULES = "an engine with rules: 'auto'";
+
+const OPENINGS: readonly [condition: string, more: Partial<Options>][] = [
+  [OPENED, {}],
+  [OPENED_WITH_RULES, { rules: 'auto' }],
+];
 
 const BULK = 1 << 16;
 const hasher = new Hasher({ totalNodes: 3, hashSeed: 0xdeadbeef });
@@ -39,7 +45,7 @@ export async function run(report: Report, { rounds, seconds }: Settings): Promis
       report.add({ ...of, condition: CALLED, metric: 'time' }, ns);
       report.add({ ...of, condition: CALLED, metric: 'processor time' }, ns * share());
     }
-    await opening(report, seconds / 3);
+    for (const [condition, more] of OPENINGS) await opening(report, condition, more, seconds / 3);
   }
 }
 
@@ -52,8 +58,13 @@ function processorShare(): () => number {
   };
 }
 
-/** An engine opened and closed again, without rules of its own; each alone. */
-async function opening(report: Report, maxTime: number): Promise<void> {
+/** An engine opened and closed again; each alone. */
+async function opening(
+  report: Report,
+  condition: string,
+  more: Partial<Options>,
+  maxTime: number,
+): Promise<void> {
   await within(report, async ({ node }, round) => {
     const spent: number[] = [];
     const once = async (deferred: { resolve(): void }): Promise<void> => {
@@ -61,6 +72,7 @@ async function opening(report: Report, maxTime: number): Promise<void> {
       const engine = await open({
         ...{ interfaces: ['eth0'], totalNodes: 2, localNode: 1, hashSeed: 1 },
         netns: node.path,
+        ...more,
       });
       spent.push(performance.now() - started);
       await engine.close();
@@ -71,7 +83,7 @@ async function opening(report: Report, maxTime: number): Promise<void> {
     round.add(
       {
         bench: 'calls',
-        condition: OPENED,
+        condition,
         contender: 'open()',
         metric: 'time',
         unit: 'ms',
