@@ -13,23 +13,27 @@ import {
 } from './support/contenders.js';
 import { processorTime, program, PROCESSOR, startPinned } from './support/process.js';
 import { curve } from './support/plots.js';
-import { alternate, median, type Report, type Settings } from './support/results.js';
-import { counts, send, within } from './support/traffic.js';
+import { alternate, find, median, type Report, type Settings } from './support/results.js';
+import { counts, send, settled, unanswered, within } from './support/traffic.js';
 
 const RATE = 100_000;
 const PROBE = 100;
 const RECEIVER = { ipv4: '10.2.0.2', mac: '02:00:00:00:00:03' };
 const PERCENTILES = [50, 90, 99] as const;
 
-/** Settings of the knobs that trade latency for processor time, or other programs' time. */
-const KNOBS = [
+/** The knob that trades latency for processor time, from its default, 0; and others. */
+const GATHER = [
+  engine(''),
+  ...[20, 50, 100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', String(us)])),
+];
+const OTHERS = [
+  exampleLoop,
   engine('no real time', ['--realtime', '0']),
   engine('busy poll 100 µs', ['--busy-poll', '100']),
-  ...[20, 50, 100, 200, 500].map((us) => engine(`gather ${us} µs`, ['--gather', String(us)])),
 ];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
-  const contenders = [noRule, kernelMatch, exampleLoop, engine(''), withoutHelpers, ...KNOBS];
+  const contenders = [noRule, kernelMatch, ...OTHERS, withoutHelpers, ...GATHER];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);
     return latency(report, contender, settings.seconds);
@@ -50,8 +54,10 @@ async function latency(report: Report, contender: Contender, seconds: number): P
     lines.on('line', (line) => found.push(Number(line) / 1000));
     const spent = running.child === undefined ? 0 : processorTime(running.child.pid!);
     const load = { family: 4, size: 64, sources: 4096, rate: RATE, seconds, probe: PROBE } as const;
+    const before = counts(wire.node);
     const { sent } = await send(wire.sender, load, { ...NODE, ipv4: RECEIVER.ipv4 });
     const used = running.child === undefined ? 0 : processorTime(running.child.pid!) - spent;
+    const after = await settled(wire.node, load.family, before, sent);
     const closed = new Promise((resolve) => lines.once('close', resolve));
     probe.stdin!.end();
     await closed;
@@ -65,7 +71,7 @@ async function latency(report: Report, contender: Contender, seconds: number): P
       const value = found[Math.ceil((percent / 100) * found.length) - 1];
       if (value !== undefined) round.add({ ...of, metric: `p${percent}`, unit: 'µs' }, value);
     }
-    round.add({ ...of, metric: 'lost', unit: '%' }, (100 * counts(wire.node).lost) / sent);
+    round.add({ ...of, metric: 'lost', unit: '%' }, (100 * unanswered(sent, before, after)) / sent);
     if (used > 0) round.add({ ...of, metric: 'time per packet', unit: 'µs' }, used / sent / 1000);
     await running.stop();
   });
@@ -90,19 +96,20 @@ async function behind({ node }: Wire): Promise<Namespace> {
   return receiver;
 }
 
-/** The knobs' curve: what a packet costs against how late it is. */
+/** The knob's curve, and where others stand: what a packet costs against how late it is. */
 function plot({ results }: Report, directory: string): void {
-  const of = (name: string, metric: string): number =>
-    median(results.find((r) => r.contender === name && r.metric === metric)?.values ?? [0]);
-  const points = [exampleLoop, engine(''), ...KNOBS].map(({ name }) => ({
-    name,
-    x: of(name, 'time per packet'),
-    y: of(name, 'p50'),
-  }));
+  const figure = { bench: 'latency', condition: FORWARDED };
+  const points = (contenders: readonly Contender[]) =>
+    contenders.flatMap(({ name }) => {
+      const time = find(results, { ...figure, contender: name, metric: 'time per packet' });
+      const late = find(results, { ...figure, contender: name, metric: 'p50' });
+      return time && late ? [{ name, x: median(time.values), y: median(late.values) }] : [];
+    });
   curve(
     directory,
     `Latency against processor time at ${RATE} packets per second`,
     { x: 'processor time per packet, µs', y: 'median latency, µs' },
-    points,
+    points(GATHER),
+    points(OTHERS),
   );
 }

@@ -1,5 +1,8 @@
 /* Packets through a node: how many are decided and how many lost, at what price. */
+import { readFileSync } from 'node:fs';
 import { Hasher } from '../src/index.js';
+import type { Namespace } from '../src/lab/namespaces.js';
+import type { Wire } from '../test/support/wire.js';
 import {
   contenders,
   engine,
@@ -15,14 +18,25 @@ import {
   type Task,
 } from './support/contenders.js';
 import { processorTime, residentMemory } from './support/process.js';
-import { alternate, median, type Report, type Result, type Settings } from './support/results.js';
 import {
+  alternate,
+  find,
+  median,
+  type Report,
+  type Result,
+  type Settings,
+} from './support/results.js';
+import {
+  connections,
   counts,
   drained,
   establish,
+  evicted,
   passed,
   send,
+  settled,
   SOURCES,
+  unanswered,
   within,
   type Load,
 } from './support/traffic.js';
@@ -65,10 +79,14 @@ export const CONDITION = {
   millionSources: title(MILLION_SOURCES),
   belowTheMatch: "0.9 of the kernel's rate",
   established: 'all owned, all established',
+  establishedFlood: 'all owned, all established, flood',
   byBuckets: `${FIXED_RATE}/s, all owned, by buckets`,
   tenMillion: 'ten million packets',
   backlog: `a held backlog of ${BACKLOG}`,
 };
+
+/** What is to be offered in that condition. */
+export const BELOW_THE_MATCH = { name: `0.9 of ${kernelMatch.name}` };
 
 /** Where packets come singly, what larger batches save. */
 export const GATHERING = [100, 200, 500].map((us) =>
@@ -113,6 +131,33 @@ async function canFlood(report: Report): Promise<boolean> {
   }
 }
 
+/** What became of a load. */
+interface Outcome {
+  sent: number;
+  /** Of a second, while the generator was at work. */
+  offered: number;
+  decided: number;
+  /** Packets that got no verdict, wherever they were lost. */
+  lost: number;
+  /** Until the last verdict, the generator's start included. */
+  seconds: number;
+  /** Nanoseconds of processor time of the program that decides. */
+  spent: number;
+}
+
+async function offer({ sender, node }: Wire, running: Running, load: Load): Promise<Outcome> {
+  const before = counts(node, load.family);
+  const spentBefore = processorTimeOf(running);
+  const started = performance.now();
+  const generated = await send(sender, load);
+  await drained(node);
+  const seconds = (performance.now() - started) / 1000;
+  const spent = processorTimeOf(running) - spentBefore;
+  const { sent } = generated;
+  const lost = unanswered(sent, before, await settled(node, load.family, before, sent));
+  return { sent, offered: sent / generated.seconds, decided: sent - lost, lost, seconds, spent };
+}
+
 /** One round: a load, what became of it, and what it cost the program that decides. */
 async function throughput(
   report: Report,
@@ -125,38 +170,56 @@ async function throughput(
     const { node } = wire;
     const running = await contender.start(node, task);
     await establish(wire, load);
+    if (task.localNodes.length === task.totalNodes)
+      noteUnestablished(round, node, contender, condition);
     const passedBefore = await passed(node);
-    const before = counts(node);
-    const spent = processorTimeOf(running);
-    const started = performance.now();
-    await send(wire.sender, load);
-    await drained(node);
-    const seconds = (performance.now() - started) / 1000;
-    const after = counts(node);
-    const lost = after.lost - before.lost;
-    const decided = after.received - before.received - lost;
+    const { sent, offered, decided, lost, seconds, spent } = await offer(wire, running, load);
     const add = adder(round, condition, contender);
+    add('offered', '/s', 'higher', offered);
     add('handled', '/s', 'higher', decided / seconds);
-    add('lost', '%', 'lower', (100 * lost) / (decided + lost));
+    add('lost', '%', 'lower', (100 * lost) / sent);
     if (running.child !== undefined) {
-      add('time per packet', 'µs', 'lower', (processorTimeOf(running) - spent) / decided / 1000);
-      add('memory', 'MB', 'lower', residentMemory(running.child.pid!) / 1e6);
+      add('time per packet', 'µs', 'lower', spent / decided / 1000);
+      add('memory', 'MB', 'lower', memoryOf(running));
     }
     if (contender.name !== noRule.name && load.family === 4) {
-      verify(
-        round,
-        `${contender.name}, ${condition}`,
-        task,
-        load,
-        ((await passed(node)) - passedBefore) / decided,
-      );
+      const found = ((await passed(node)) - passedBefore) / decided;
+      verify(round, `${contender.name}, ${condition}`, task, load, found);
     }
+    noteEvicted(round, node, condition);
     await running.stop();
   });
 }
 
+/** Notes it where connections are tracked, and not all of them have seen an answer. */
+function noteUnestablished(
+  report: Report,
+  node: Namespace,
+  { name }: Contender,
+  condition: string,
+): void {
+  if (/^no rule$|stateless/.test(name)) return;
+  const { known, answered } = connections(node) ?? {};
+  const { sources } = BASE;
+  if (answered === undefined)
+    report.note(`${condition}: cannot be seen here, nf_conntrack has no list in /proc.`);
+  else if (answered < sources)
+    report.note(
+      `${name}, ${condition}: ${answered} of ${sources} connections established, ${known} known.`,
+    );
+}
+
+/** Notes it where the kernel's table is too small for a condition's connections, which changes what they cost. */
+function noteEvicted(report: Report, node: Namespace, condition: string): void {
+  if (evicted(node) === 0) return;
+  const most = readFileSync('/proc/sys/net/netfilter/nf_conntrack_max', 'utf8').trim();
+  report.note(
+    `${condition}: connections gave way to others, as nf_conntrack_max is ${most}; docs/performance.md says how to raise it.`,
+  );
+}
+
 const adder =
-  (report: Report, condition: string, { name }: Contender) =>
+  (report: Report, condition: string, { name }: Pick<Contender, 'name'>) =>
   (metric: string, unit: string, better: Result['better'], value: number): void =>
     report.add({ bench: 'packets', condition, contender: name, metric, unit, better }, value);
 
@@ -182,16 +245,18 @@ function verify(
 const processorTimeOf = ({ child }: Running): number =>
   child === undefined ? 0 : processorTime(child.pid!);
 
+const memoryOf = ({ child }: Running): number => residentMemory(child!.pid!) / 1e6;
+
 /**
  * The engine at 0.9 of what the kernel's own match carried in this run. Made by XDP, if it can: beside the work of
  * the queue, one processor has not the time for a packet socket.
  */
 async function belowTheKernel(report: Report, { rounds, seconds }: Settings): Promise<void> {
-  const kernel = report.results.find(
-    ({ contender, metric, condition }) =>
-      contender === kernelMatch.name && metric === 'handled' && condition === CONDITION.base,
-  )!;
-  const rate = Math.round(0.9 * median(kernel.values));
+  const carried = { condition: CONDITION.base, contender: kernelMatch.name, metric: 'offered' };
+  const rate = Math.round(
+    0.9 * median(find(report.results, { bench: 'packets', ...carried })!.values),
+  );
+  adder(report, CONDITION.belowTheMatch, BELOW_THE_MATCH)('offered', '/s', 'higher', rate);
   const xdp = await canFlood(report);
   await alternate([engine(''), withoutHelpers, stateless], rounds, (contender) => {
     report.progress(`at 0.9 of the kernel's rate: ${contender.name}`);
@@ -211,10 +276,18 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
     ...withoutHelpersOffloaded,
     statelessOffloaded,
   ];
-  await alternate(all, rounds, (contender, round) => {
-    report.progress(`known connections: round ${round + 1}, ${contender.name}`);
-    return throughput(report, contender, { ...BASE, seconds }, CONDITION.established, task);
-  });
+  const loads: [condition: string, load: Condition][] = [
+    [CONDITION.established, BASE],
+    ...((await canFlood(report))
+      ? [[CONDITION.establishedFlood, FLOOD] as [string, Condition]]
+      : []),
+  ];
+  for (const [condition, load] of loads) {
+    await alternate(all, rounds, (contender, round) => {
+      report.progress(`${condition}: round ${round + 1}, ${contender.name}`);
+      return throughput(report, contender, { ...load, seconds }, condition, task);
+    });
+  }
 }
 
 /** Whether the cost grows with the buckets, and the memory with the packets. */
@@ -225,9 +298,29 @@ async function scale(report: Report, { rounds, seconds }: Settings): Promise<voi
     const load = { ...BASE, rate: FIXED_RATE, seconds };
     return throughput(report, contender, load, CONDITION.byBuckets, task);
   });
-  report.progress(CONDITION.tenMillion);
-  const load = { ...BASE, rate: 200_000, seconds: 50 };
-  await throughput(report, engine(''), load, CONDITION.tenMillion);
+  await alternate([engine('')], Math.min(rounds, 3), (contender, round) => {
+    report.progress(`${CONDITION.tenMillion}: round ${round + 1}`);
+    return tenMillion(report, contender);
+  });
+}
+
+/** One round: what memory is held behind a million packets, and behind nine million more. */
+async function tenMillion(report: Report, contender: Contender): Promise<void> {
+  await within(report, async (wire, round) => {
+    const running = await contender.start(wire.node, TASK);
+    const load = { ...BASE, rate: 200_000, seconds: 5 };
+    await establish(wire, load);
+    const first = await offer(wire, running, load);
+    const early = memoryOf(running);
+    const rest = await offer(wire, running, { ...load, seconds: 45 });
+    const late = memoryOf(running);
+    const [lost, sent] = [first.lost + rest.lost, first.sent + rest.sent];
+    const add = adder(round, CONDITION.tenMillion, contender);
+    add('lost', '%', 'lower', (100 * lost) / sent);
+    add('memory', 'MB', 'lower', late);
+    add('memory growth', 'MB', 'lower', late - early);
+    await running.stop();
+  });
 }
 
 /** One round: a program that was stopped finds a full queue, and empties it. */

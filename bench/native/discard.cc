@@ -19,7 +19,9 @@ int main(int argc, char** argv) {
   sockaddr_in6 address{};
   address.sin6_family = AF_INET6;
   address.sin6_port = htons(static_cast<std::uint16_t>(std::atoi(argv[1])));
-  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0 ||
+  const int on = 1; /* for a program that takes the port of one address */
+  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0 ||
       ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     std::perror("discard");
     return 1;

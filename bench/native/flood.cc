@@ -295,8 +295,10 @@ int main(int argc, char** argv) {
     const int counter = make_counter();
     const int loaded = load_program(program(frame, options.sources, rate, counter));
     alarm_after(seconds);
+    const std::uint64_t start = monotonic_ns();
     flood(frame, options.interface, loaded);
-    std::printf("{\"sent\":%" PRIu64 ",\"seconds\":%.6f}\n", read_counter(counter), seconds);
+    const double elapsed = static_cast<double>(monotonic_ns() - start) / 1e9;
+    std::printf("{\"sent\":%" PRIu64 ",\"seconds\":%.6f}\n", read_counter(counter), elapsed);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "flood: %s\n", error.what());

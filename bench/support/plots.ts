@@ -1,4 +1,4 @@
-import { BarChart, LineChart } from 'echarts/charts';
+import { BarChart, LineChart, ScatterChart } from 'echarts/charts';
 import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
@@ -6,7 +6,8 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { grouped, median, type Result } from './results.js';
 
-echarts.use([BarChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+echarts.use([BarChart, LineChart, ScatterChart]);
+echarts.use([GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 /** Writes one SVG of bars for each bench and metric. Returns the files' names. */
 export function bars(results: readonly Result[], directory: string): string[] {
@@ -31,23 +32,30 @@ export function bars(results: readonly Result[], directory: string): string[] {
   });
 }
 
-/** Writes an SVG that shows one figure against another, a point for each contender in order. */
+interface Point {
+  name: string;
+  x: number;
+  y: number;
+}
+
+/** Writes an SVG that shows one figure against another: what belongs together as a line, the rest as points. */
 export function curve(
   directory: string,
   title: string,
   axes: { x: string; y: string },
-  points: readonly { name: string; x: number; y: number }[],
+  line: readonly Point[],
+  others: readonly Point[],
 ): string {
+  const series = (type: 'line' | 'scatter', points: readonly Point[]): object => ({
+    type,
+    symbolSize: 7,
+    label: { show: true, position: 'right', formatter: ({ name }: { name: string }) => name },
+    data: points.map(({ name, x, y }) => ({ name, value: [x, y] })),
+  });
   return write(directory, title, 420, {
     xAxis: { type: 'value', name: axes.x, nameLocation: 'middle', nameGap: 28 },
     yAxis: { type: 'value', name: axes.y },
-    series: [
-      {
-        type: 'line',
-        label: { show: true, formatter: ({ name }: { name: string }) => name },
-        data: points.map(({ name, x, y }) => ({ name, value: [x, y] })),
-      },
-    ],
+    series: [series('line', line), series('scatter', others)],
   });
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import type { Namespace } from '../../src/lab/namespaces.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../../test/support/processes.js';
 import { NODE, wire, type Wire } from '../../test/support/wire.js';
 import { pinned, PROCESSOR, program, startPinned } from './process.js';
@@ -22,13 +23,14 @@ export interface Load {
 
 /** What the generator says of a load. */
 export interface Sent {
+  /** Packets that the kernel took from it. */
   sent: number;
   seconds: number;
 }
 
 /** What a node's namespace has counted. */
 export interface Counts {
-  /** Packets that came in by eth0. */
+  /** Packets of the family that came in, ahead of every rule; those of IPv6 to a multicast address are no load's. */
   received: number;
   /** Packets that the queues lost, for whatever reason. */
   lost: number;
@@ -69,24 +71,92 @@ export async function send(
   return JSON.parse(await sender.run(command, args)) as Sent;
 }
 
-/** Readies a node for a load: it has something from each source, so that flows that pass are established. */
+/**
+ * Readies a node for a load: it has something from each source, of the first 8,192, and answers what passes, so that
+ * these connections are established.
+ */
 export async function establish({ sender, node }: Wire, load: Load): Promise<void> {
   const rate = 50_000;
   // The end of a veth pair takes frames from XDP only with GRO on.
   if (load.xdp === true) await node.run('ethtool', ['--offload', 'eth0', 'gro', 'on']);
-  await send(sender, { ...load, xdp: false, rate, seconds: Math.min(load.sources, 8192) / rate });
+  const address = load.family === 4 ? NODE.ipv4 : NODE.ipv6;
+  const answer = await startPinned(node, PROCESSOR.contender, [program('answer'), address, '9']);
+  const sources = Math.min(load.sources, 8192);
+  // Again where the generator was held up, so that not each had its turn.
+  for (let [sent, seconds] = [0, (1.5 * sources) / rate]; sent < sources; seconds *= 2) {
+    const before = counts(node, load.family);
+    ({ sent } = await send(sender, { ...load, xdp: false, rate, seconds }));
+    await settled(node, load.family, before, sent);
+  }
+  answer.stdin!.end();
+  await ended(answer);
+}
+
+/** Waits until all that was sent has come in, or a tenth of a second, and then for all verdicts. */
+export async function settled(
+  node: Namespace,
+  family: Load['family'],
+  before: Counts,
+  sent: number,
+): Promise<Counts> {
+  const missing = (): boolean => counts(node, family).received - before.received < sent;
+  const end = performance.now() + 100;
+  while (missing() && performance.now() < end) await delay(5);
   await drained(node);
+  return counts(node, family);
+}
+
+/** Of so many packets, those that got no verdict, wherever they were lost. */
+export function unanswered(sent: number, before: Counts, after: Counts): number {
+  const decided = after.received - before.received - (after.lost - before.lost);
+  return Math.max(0, sent - decided);
 }
 
 /** What the namespace of a process has counted so far. */
-export function counts({ pid }: Namespace): Counts {
-  const devices = readFileSync(`/proc/${pid}/net/dev`, 'utf8');
+export function counts({ pid }: Namespace, family: Load['family'] = 4): Counts {
   const rows = queueRows(pid);
   return {
-    received: Number(/eth0:\s*\d+\s+(\d+)/.exec(devices)![1]),
+    received: family === 4 ? ipv4Received(pid) : ipv6Received(pid),
     lost: rows.reduce((sum, row) => sum + row[5]! + row[6]!, 0),
     held: rows.reduce((sum, row) => sum + row[2]!, 0),
   };
+}
+
+const procNet = (pid: number, file: string): string =>
+  readFileSync(`/proc/${pid}/net/${file}`, 'utf8');
+
+/* Not the interface's count, which has other protocols, and what was lost before it came to IP. */
+const ipv4Received = (pid: number): number =>
+  Number(/^Ip: \d+ \d+ (\d+)/m.exec(procNet(pid, 'snmp'))![1]);
+
+function ipv6Received(pid: number): number {
+  const counters = procNet(pid, 'snmp6');
+  const of = (name: string): number =>
+    Number(new RegExp(`^Ip6${name}\\s+(\\d+)`, 'm').exec(counters)![1]);
+  return of('InReceives') - of('InMcastPkts');
+}
+
+/** How many UDP connections are known, and how many of them an answer was seen of; none where the kernel lists none. */
+export function connections({ pid }: Namespace): { known: number; answered: number } | undefined {
+  if (!existsSync(`/proc/${pid}/net/nf_conntrack`)) return undefined;
+  const known = procNet(pid, 'nf_conntrack')
+    .split('\n')
+    .filter((line) => /\budp\b/.test(line));
+  const answered = known.filter((line) => !line.includes('[UNREPLIED]'));
+  return { known: known.length, answered: answered.length };
+}
+
+/** Connections that gave way to new ones, or found no room, as the table was full. */
+export function evicted({ pid }: Namespace): number {
+  if (!existsSync(`/proc/${pid}/net/stat/nf_conntrack`)) return 0;
+  const [names, ...processors] = procNet(pid, 'stat/nf_conntrack')
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  const columns = ['drop', 'early_drop'].map((name) => names!.indexOf(name));
+  return processors
+    .flatMap((row) => columns.map((column) => Number.parseInt(row[column]!, 16)))
+    .reduce((sum, value) => sum + value, 0);
 }
 
 /** Queue by queue: number, port id, held, copy mode, copy range, dropped by queue, by socket. */
