@@ -202,7 +202,9 @@ function noteUnestablished(
   const { known, answered } = connections(node) ?? {};
   const { sources } = BASE;
   if (answered === undefined)
-    report.note(`${condition}: cannot be seen here, nf_conntrack has no list in /proc.`);
+    report.note(
+      `${condition}: whether they are cannot be seen, as /proc has no list of connections.`,
+    );
   else if (answered < sources)
     report.note(
       `${name}, ${condition}: ${answered} of ${sources} connections established, ${known} known.`,
@@ -316,6 +318,7 @@ async function tenMillion(report: Report, contender: Contender): Promise<void> {
     const late = memoryOf(running);
     const [lost, sent] = [first.lost + rest.lost, first.sent + rest.sent];
     const add = adder(round, CONDITION.tenMillion, contender);
+    add('offered', '/s', 'higher', rest.offered);
     add('lost', '%', 'lower', (100 * lost) / sent);
     add('memory', 'MB', 'lower', late);
     add('memory growth', 'MB', 'lower', late - early);
