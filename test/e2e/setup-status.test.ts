@@ -1,10 +1,11 @@
 /* What plan, apply and status --setup say on the command line, and what apply refuses. */
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import type { Plan, SetupStatus } from '../../src/index.js';
 import { native } from '../../src/native.js';
 import { SETUP } from '../support/doctor.js';
-import { cli, type Outcome } from '../support/processes.js';
+import { cli, root, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { CLUSTER, wire, type Wire } from '../support/wire.js';
 
@@ -154,6 +155,11 @@ describe('plan and apply', { skip }, () => {
       assert.match(stderr, /Set net\/netfilter\/nf_conntrack_tcp_loose=0.* from outside/);
       assert.equal(await stateOf(at.node), before);
     }
+    const options = JSON.stringify({ rules: 'auto' });
+    const [program, ...line] = [...READ_ONLY, process.execPath, '--import', 'tsx'] as const;
+    const install = path.join(root, 'test/e2e/rules-child.ts');
+    assert.equal(await at.node.run(program, [...line, install, options]), 'ERR_READ_ONLY\n');
+    assert.equal(await stateOf(at.node), before);
   });
 
   test('do without writing it where all is already so', async () => {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { NfqClusterError, invalidOption, printed, unknownOption } from '../../src/errors.js';
 import { fromNative } from '../../src/native.js';
@@ -78,6 +80,23 @@ describe('an error of the addon', () => {
       assert.equal(fromNative(other), other);
     }
   });
+});
+
+test('an addon that is missing is ERR_ADDON, with what to do', () => {
+  const script = `import('./src/index.ts').catch((error) =>
+    console.log(JSON.stringify({ ...error, message: error.message })))`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '-e', script], {
+    cwd: path.resolve(import.meta.dirname, '../..'),
+    env: { ...process.env, NFQ_CLUSTER_PREBUILD: '/nonexistent' },
+    encoding: 'utf8',
+  });
+  assert.equal(stderr, '');
+  const { code, expected, found, remedy, message } = JSON.parse(stdout) as NfqClusterError;
+  assert.equal(code, 'ERR_ADDON');
+  assert.equal(expected, `an addon built for ${process.platform} ${process.arch}`);
+  assert.match(found!, /^No native build was found/);
+  assert.match(remedy!, /npm rebuild nfq-cluster/);
+  assert.equal(message, `The native addon of nfq-cluster cannot be loaded. ${remedy}`);
 });
 
 test('a printed value stands as in source, and never throws', () => {

@@ -1,0 +1,113 @@
+/* A queue thread that can no longer answer: it is told, and its packets are dropped, until another takes over. */
+import assert from 'node:assert/strict';
+import { constants } from 'node:os';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { open, type NfqClusterError } from '../../src/index.js';
+import { takeSocket } from '../support/fault.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { cli, root, waitFor } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { NODE, SENDER, wire, type Wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const FRAMES = Array.from({ length: 5 }, () => udp({ src: SENDER.ipv4, dst: NODE.ipv4 }));
+const OPTIONS = { interfaces: ['eth0'], totalNodes: 1, localNode: 1, hashSeed: 0 };
+
+const PROBE = `table inet probe {
+  counter arrived { }
+  counter passed { }
+  chain first { type filter hook prerouting priority -310; udp dport 9 counter name arrived; }
+  chain last { type filter hook prerouting priority 10; udp dport 9 counter name passed; }
+}`;
+
+async function counted({ node }: Wire, counter: string): Promise<number> {
+  const text = await node.run('nft', ['list', 'counter', 'inet', 'probe', counter]);
+  return Number(/packets (\d+)/.exec(text)![1]);
+}
+
+/** Sends FRAMES, and waits until they have arrived. */
+async function send(at: Wire): Promise<void> {
+  const before = await counted(at, 'arrived');
+  await inject(at.sender, 'eth0', FRAMES);
+  const all = before + FRAMES.length;
+  await waitFor('the frames arrive', async () => (await counted(at, 'arrived')) === all);
+}
+
+async function lab(): Promise<Wire> {
+  const at = await wire();
+  await at.node.run('nft', ['-f', '-'], PROBE);
+  return at;
+}
+
+describe('a fault', { skip }, () => {
+  test('is an event; packets are dropped until the engine is opened anew', async () => {
+    await using at = await lab();
+    const before = await stateOf(at.node);
+    const options = { ...OPTIONS, rules: 'auto', netns: at.node.path } as const;
+    await using engine = await open(options);
+    await send(at);
+    await waitFor('they pass', async () => (await counted(at, 'passed')) === FRAMES.length);
+
+    const faults: NfqClusterError[] = [];
+    engine.on('fault', (error) => faults.push(error));
+    takeSocket(0);
+    await send(at);
+    await waitFor('the fault', () => faults.length > 0);
+    await send(at);
+    assert.deepEqual(
+      faults.map(({ name, code, errno }) => ({ name, code, errno })),
+      [{ name: 'NfqClusterError', code: 'ERR_SYSTEM', errno: constants.errno.ENOTSOCK }],
+    );
+    assert.equal(await counted(at, 'passed'), FRAMES.length);
+    await engine.close();
+    assert.equal(await stateOf(at.node), before);
+
+    await using another = await open(options);
+    await send(at);
+    await waitFor(
+      'they pass again',
+      async () => (await counted(at, 'passed')) === 2 * FRAMES.length,
+    );
+    assert.equal(another.stats().owned, FRAMES.length);
+  });
+
+  test('ends `run` with 1; its rules stay, and drop, until the next run', async () => {
+    await using at = await lab();
+    const before = await stateOf(at.node);
+    const share = ['--cluster-total-nodes', '1', '--cluster-local-node', '1'];
+    const args = ['run', '--json', '-i', 'eth0', ...share, '--cluster-hash-seed', '0'];
+    const breakable = ['--import', 'tsx', '--import', path.join(root, 'test/support/fault.ts')];
+    const run = cli(args, { namespace: at.node, env: { NODE_OPTIONS: breakable.join(' ') } });
+    await run.event('ready');
+    const standing = await stateOf(at.node);
+    assert.notEqual(standing, before);
+
+    run.child.kill('SIGUSR2');
+    await send(at);
+    await waitFor('it ends', () => run.child.exitCode !== null);
+    const { status, stderr } = await run.outcome;
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^nfq-cluster: Cannot .*\. The rules stay, and drop, until the next run replaces them$/m,
+    );
+    assert.equal(await stateOf(at.node), standing);
+    const passed = await counted(at, 'passed'); // what was sent before the signal came
+    await send(at);
+    assert.equal(await counted(at, 'passed'), passed);
+
+    const next = cli(args, { namespace: at.node });
+    await next.event('ready');
+    await send(at);
+    await waitFor(
+      'they pass',
+      async () => (await counted(at, 'passed')) === passed + FRAMES.length,
+    );
+    next.child.kill('SIGTERM');
+    assert.equal((await next.outcome).status, 0);
+    assert.equal(await stateOf(at.node), before);
+  });
+});

@@ -1,0 +1,77 @@
+/* What a full queue and a full socket buffer cost: it is dropped, counted and told, and nothing else is. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { open, type EngineEvents, type Options } from '../../src/index.js';
+import type { Namespace } from '../../src/lab/namespaces.js';
+import { inject } from '../support/inject.js';
+import { udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+import { NODE, SENDER, wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+type Lost = EngineEvents['loss'][0];
+
+const FLOOD = Array.from({ length: 3000 }, (_, flow) =>
+  udp({ src: SENDER.ipv4, dst: NODE.ipv4, sport: 1024 + flow }),
+);
+
+const BEHIND = `table inet behind {
+  counter accepted { }
+  chain last { type filter hook prerouting priority 10; udp dport 9 counter name accepted; }
+}`;
+
+async function accepted(node: Namespace): Promise<number> {
+  const counter = await node.run('nft', ['list', 'counter', 'inet', 'behind', 'accepted']);
+  return Number(/packets (\d+)/.exec(counter)![1]);
+}
+
+const sum = (lost: readonly Lost[]): Lost => ({
+  queueDropped: lost.reduce((total, { queueDropped }) => total + queueDropped, 0),
+  userDropped: lost.reduce((total, { userDropped }) => total + userDropped, 0),
+});
+
+const CASES: [string, Pick<Options, 'queueLength' | 'receiveBuffer'>, keyof Lost, keyof Lost][] = [
+  ['queue', { queueLength: 2 }, 'queueDropped', 'userDropped'],
+  ['receive buffer', { receiveBuffer: 4096 }, 'userDropped', 'queueDropped'],
+];
+
+for (const [what, small, counted, other] of CASES) {
+  test(`a full ${what} is told as loss, and the engine goes on`, { skip }, async () => {
+    await using lab = await wire();
+    await lab.node.run('nft', ['-f', '-'], BEHIND);
+    await using engine = await open({
+      interfaces: ['eth0'],
+      totalNodes: 1,
+      localNode: 1,
+      hashSeed: 0,
+      rules: 'auto',
+      netns: lab.node.path,
+      gather: 10_000, // slow, so that they meet a full one
+      ...small,
+    });
+    const lost: Lost[] = [];
+    for (const round of [1, 2]) {
+      const before = engine.stats();
+      await inject(lab.sender, 'eth0', FLOOD);
+      await waitFor('the flood is received or dropped', () => {
+        const { received, queueDropped, userDropped } = engine.stats();
+        return received + queueDropped + userDropped === round * (FLOOD.length + 1) - 1;
+      });
+      const after = engine.stats();
+      assert.ok(after[counted] - before[counted] > FLOOD.length / 2);
+      assert.equal(after[other], 0);
+
+      await inject(lab.sender, 'eth0', FLOOD.slice(0, 1));
+      await waitFor('one more is received', () => engine.stats().received === after.received + 1);
+      await waitFor('it passes', async () => (await accepted(lab.node)) === after.received + 1);
+
+      // Who listens late is told of all since the start; after that, of what came since.
+      if (round === 1) engine.on('loss', (event) => lost.push(event));
+      await waitFor('the loss is told', () => sum(lost)[counted] === after[counted]);
+      assert.equal(sum(lost)[other], 0);
+      assert.ok(lost.at(-1)![counted] > FLOOD.length / 2);
+    }
+    assert.equal(engine.stats().receiveErrors + engine.stats().verdictErrors, 0);
+  });
+}
