@@ -12,7 +12,7 @@ const INVALID = { name: 'NfqClusterError', code: 'ERR_INVALID_OPTION' };
 describe('an engine', { skip }, () => {
   test('binds its queues, and unbinds them when it is closed', async () => {
     await using namespace = await Namespace.create();
-    const engine = await open({ ...quiet(namespace.path), queues: [4, 3, 5] });
+    await using engine = await open({ ...quiet(namespace.path), queues: [4, 3, 5] });
     assert.deepEqual(await boundQueues(namespace), [3, 4, 5]);
     assert.deepEqual(engine.options.queues, [3, 4, 5]);
     assert.equal(engine.mechanism, undefined);
@@ -24,7 +24,7 @@ describe('an engine', { skip }, () => {
     await using namespace = await Namespace.create();
     const names = (): string[] =>
       threadNames().filter((name) => name === 'nfq-61' || name === 'nfq-62');
-    const engine = await open({ ...quiet(namespace.path), queues: [61, 62] });
+    await using engine = await open({ ...quiet(namespace.path), queues: [61, 62] });
     assert.deepEqual(names().sort(), ['nfq-61', 'nfq-62']);
     await engine.close();
     assert.deepEqual(names(), []);
@@ -50,7 +50,7 @@ describe('an engine', { skip }, () => {
 
   test('is closed once, however often it is asked to', async () => {
     await using namespace = await Namespace.create();
-    const engine = await open(quiet(namespace.path));
+    await using engine = await open(quiet(namespace.path));
     let closes = 0;
     engine.on('close', () => (closes += 1));
     const first = engine.close();
@@ -72,7 +72,7 @@ describe('an engine', { skip }, () => {
 
   test('takes deadlines of 0 to Infinity, and no other', async () => {
     await using namespace = await Namespace.create();
-    const engine = await open(quiet(namespace.path));
+    await using engine = await open(quiet(namespace.path));
     for (const deadline of [-1, NaN, '1', null] as number[]) {
       await assert.rejects(engine.close({ deadline }), INVALID);
     }
@@ -125,7 +125,7 @@ describe('an engine', { skip }, () => {
 
   test('gives the growth of its counts until it is closed', async () => {
     await using namespace = await Namespace.create();
-    const engine = await open(quiet(namespace.path));
+    await using engine = await open(quiet(namespace.path));
     const seen: number[] = [];
     for await (const change of engine.changes(1)) {
       seen.push(change.received);
@@ -142,7 +142,7 @@ describe('an engine', { skip }, () => {
 
   test('once closed, has statistics still, and no other use', async () => {
     await using namespace = await Namespace.create();
-    const engine = await open(quiet(namespace.path));
+    await using engine = await open(quiet(namespace.path));
     await engine.close();
     const stats = engine.stats();
     assert.equal(stats.received, 0);

@@ -17,19 +17,23 @@ describe('several engines', { skip }, () => {
   test('of one process live side by side', async () => {
     await using first = await Namespace.create();
     await using second = await Namespace.create();
-    const all = await Promise.all([
+    const opened = await Promise.all([
       open(quiet(first.path, 0)),
       open(quiet(first.path, 1)),
       open({ ...quiet(second.path, 0), totalNodes: 5, localNode: 5 }),
     ]);
-    await all[0].close();
+    await using one = opened[0];
+    await using two = opened[1];
+    await using three = opened[2];
+    await one.close();
     assert.deepEqual([await boundQueues(first), await boundQueues(second)], [[1], [0]]);
-    await all[2].setOwnership({ nodes: [4] });
+    await three.setOwnership({ nodes: [4] });
     assert.deepEqual(
-      all.map(({ ownership }) => ownership.buckets),
+      [one, two, three].map(({ ownership }) => ownership.buckets),
       [[0], [0], [3]],
     );
-    await Promise.all(all.map((engine) => engine.close()));
+    await Promise.all([two.close(), three.close()]);
+    assert.deepEqual([await boundQueues(first), await boundQueues(second)], [[], []]);
   });
 
   test('one after the other use one queue', async () => {

@@ -1,7 +1,7 @@
 /* A running engine, changed through its control socket under traffic. */
 import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
-import { mkdtemp, rmdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -131,12 +131,13 @@ describe('nfq-cluster status and own', { skip }, () => {
   });
 });
 
-test('open() with control, and Control: the same from programs', { skip }, async () => {
+test('open() with control, and Control: the same from programs', { skip }, async (t) => {
   await using lab = await wire();
   const directory = await mkdtemp(join(tmpdir(), 'nfq-cluster-test-'));
+  t.after(() => rm(directory, { recursive: true }));
   const path = join(directory, 'e.sock');
   const share = { buckets: 8, ownership: { buckets: [0, 1], validFor: 60_000 } };
-  const engine = await open({
+  await using engine = await open({
     ...share,
     interfaces: ['eth0'],
     hashSeed: SEED,
@@ -162,5 +163,5 @@ test('open() with control, and Control: the same from programs', { skip }, async
   await engine.close();
   await assert.rejects(control.status(), { code: 'ERR_NO_ENGINE' });
   await assert.rejects(engine.own('1'), { code: 'ERR_CLOSED' });
-  await rmdir(directory);
+  assert.deepEqual(await readdir(directory), []);
 });

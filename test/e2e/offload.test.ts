@@ -329,7 +329,7 @@ describe('offload', { skip }, () => {
 
   test('changes nothing where the kernel refuses the change', async () => {
     await using lab = await gateway();
-    const engine = await open(optionsOn(lab, FLOWS, { ownership: { nodes: [1] } }));
+    await using engine = await open(optionsOn(lab, FLOWS, { ownership: { nodes: [1] } }));
     await lab.gateway.run('nft', ['delete table inet nfq-cluster-q0']);
     await assert.rejects(engine.setOwnership({ nodes: [1, 2] }), { code: 'ERR_RULES' });
     assert.deepEqual(engine.ownership.buckets, [0]);

@@ -42,9 +42,12 @@ interface Run extends AsyncDisposable {
 /** Starts `nfq-cluster run` for two nodes in the node's namespace. */
 function start(at: Lab, args: readonly (string | number)[], wrapper: readonly string[] = []): Run {
   const all = ['run', '--cluster-total-nodes', 2, '--cluster-hash-seed', 7, ...args].map(String);
-  const child = spawn('nsenter', [`--net=${at.node}`, ...wrapper, process.execPath, MAIN, ...all], {
-    stdio: 'pipe',
-  });
+  return launch(['nsenter', `--net=${at.node}`, ...wrapper, process.execPath, MAIN, ...all]);
+}
+
+/** The program ends with this process, however it ends. */
+function launch(line: readonly string[]): Run {
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...line], { stdio: 'pipe' });
   const said = { stdout: '', stderr: '' };
   child.stdout.on('data', (text) => (said.stdout += String(text)));
   child.stderr.on('data', (text) => (said.stderr += String(text)));
@@ -144,21 +147,20 @@ describe('nfq-cluster run', { skip }, () => {
     assert.equal(lines.at(-1)!['event'], 'closed');
   });
 
-  it('tells people in columns, from outside the namespace too, by a file of options', async () => {
+  it('tells people in columns, from outside the namespace too, by a file of options', async (t) => {
     await using at = await lab();
     const folder = mkdtempSync(join(tmpdir(), 'nfq-cluster-'));
+    t.after(() => rmSync(folder, { recursive: true }));
     const file = join(folder, 'options.json');
     const interfaces = [{ name: 'wire', key: 'destination' }];
     const options = { interfaces, localNode: 1, totalNodes: 2, hashSeed: 7, netns: at.node };
     writeFileSync(file, JSON.stringify(options));
-    const child = spawn(process.execPath, [MAIN, 'run', '--config', file], { stdio: 'pipe' });
-    let stdout = '';
-    child.stdout.on('data', (text) => (stdout += String(text)));
-    await until('a line of statistics', () => stdout.split('\n').length > 2);
+    await using run = launch([process.execPath, MAIN, 'run', '--config', file]);
+    await until('a line of statistics', () => run.said.stdout.split('\n').length > 2);
     assert.match(rules(at.node), /nfq-cluster-q0/);
-    child.kill('SIGTERM');
-    await once(child, 'close');
-    rmSync(folder, { recursive: true });
+    run.child.kill('SIGTERM');
+    assert.equal(await run.ended, 0);
+    const { stdout } = run.said;
     const [head, row] = stdout.split('\n');
     assert.match(head!, /^ *received\/s +owned\/s +foreign\/s +malformed +lost +p50 us +p99 us$/);
     assert.match(row!, /^ +0 +0 +0 +0 +0 +- +-$/);

@@ -23,21 +23,11 @@ test('a setup is taken back without the loss of what another queue holds', { ski
   await using at = await wire();
   await at.node.ip('link add other type veth peer name peer', 'link set other up');
   await at.node.run('nft', ['-f', '-'], SEEN);
-  const other = cli([
-    ...[
-      'run',
-      '--json',
-      '--interface',
-      'eth0',
-      '--queue',
-      '7',
-      '--name',
-      'other',
-      '--netns',
-      at.node.path,
-    ],
+  const args = [
+    ...['run', '--json', '--interface', 'eth0', '--queue', '7', '--name', 'other'],
     ...['--cluster-total-nodes', '1', '--cluster-local-node', '1', '--cluster-hash-seed', '1'],
-  ]);
+  ];
+  const other = cli(args, { namespace: at.node });
   await other.event('ready');
   const before = await stateOf(at.node);
   const mine = { ...clusterOptions(at.node), interfaces: ['other'], name: 'mine' };

@@ -117,13 +117,13 @@ describe('a setup', { skip }, () => {
   test('of an engine goes with it; one that stands stays, and is used', async () => {
     await using at = await wire();
     const before = await stateOf(at.node);
-    const engine = await open(clusterOptions(at.node));
+    await using engine = await open(clusterOptions(at.node));
     assert.equal((await status(where(at.node))).standing, false);
     await engine.close();
     assert.equal(await stateOf(at.node), before);
     await apply(clusterOptions(at.node));
     const standing = await stateOf(at.node);
-    const user = await open(clusterOptions(at.node));
+    await using user = await open(clusterOptions(at.node));
     assert.equal(await stateOf(at.node), standing);
     await user.close();
     assert.equal(await stateOf(at.node), standing);

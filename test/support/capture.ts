@@ -39,7 +39,10 @@ export async function capture(namespace: Namespace, on: string, filter = ''): Pr
   });
   let said = '';
   child.stderr!.on('data', (chunk: Buffer) => (said += String(chunk)));
-  await waitFor(`tcpdump listens: ${said}`, () => said.includes('listening on'));
+  await waitFor(
+    () => `tcpdump listens: ${said}`,
+    () => said.includes('listening on'),
+  );
   const closed = once(child.stdout!, 'close');
   const stop = async (): Promise<void> => {
     child.kill('SIGINT');

@@ -73,17 +73,21 @@ async function outcomeOf(child: ChildProcess, lines: Interface): Promise<Outcome
 
 /**
  * Waits until a condition holds, looking again every 10 ms.
+ * @param what as a function where it is known only when it has not come
  * @param deadline milliseconds
  * @throws Error that says what was waited for
  */
 export async function waitFor(
-  what: string,
+  what: string | (() => string),
   condition: () => boolean | Promise<boolean>,
   deadline = 10_000,
 ): Promise<void> {
   const end = Date.now() + deadline;
   while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`Not within ${deadline} ms: ${what}`);
+    if (Date.now() > end) {
+      const told = typeof what === 'string' ? what : what();
+      throw new Error(`Not within ${deadline} ms: ${told}`);
+    }
     await delay(10);
   }
 }

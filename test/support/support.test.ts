@@ -61,6 +61,14 @@ test('waitFor says what it waited for', async () => {
     waitFor('doomsday', () => false, 20),
     /Not within 20 ms: doomsday/,
   );
+  let said = '';
+  const waited = waitFor(
+    () => `doomsday: ${said}`,
+    () => false,
+    20,
+  );
+  said = 'not today';
+  await assert.rejects(waited, /Not within 20 ms: doomsday: not today/);
 });
 
 test('addresses', () => {
