@@ -66,6 +66,7 @@ const NEEDS = {
     program('iptables', 'iptables', 'iptables-nft', 'iptables'),
     program('ip6tables', 'iptables', 'iptables-nft', 'iptables'),
     program('ip', 'iproute2', 'iproute', 'iproute2'),
+    program('sysctl', 'procps', 'procps-ng', 'procps'),
     program('nsenter', 'util-linux', 'util-linux', 'util-linux'),
   ],
   bench: [
