@@ -74,11 +74,11 @@ export const isClusterMac = (text: string): boolean =>
   /^[0-9a-f][13579bdf](:[0-9a-f]{2}){5}$/i.test(text) && !/^ff(:ff){5}$/i.test(text);
 
 /** An IPv4 group that a switch learns: not of 224.0.0.0/24, whose frames it floods. */
-export const isGroup = (text: string): boolean =>
+const isGroup = (text: string): boolean =>
   isIP(text) === 4 && /^(22[4-9]|23\d)\./.test(text) && !text.startsWith('224.0.0.');
 
 /** The MAC that frames for an IPv4 group carry (RFC 1112). */
-export function groupMac(group: string): string {
+function groupMac(group: string): string {
   const [, second, third, fourth] = group.split('.').map(Number) as [
     number,
     number,

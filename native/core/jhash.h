@@ -56,7 +56,10 @@ struct JhashState {
   return jhash_words(&a, 1, seed);
 }
 
-/** jhash: any bytes. Whole words are loaded natively, the last 1 to 12 bytes little-endian. */
+/**
+ * jhash: any bytes. Whole words are loaded natively, the last 1 to 12 bytes little-endian. Keys are
+ * whole words: only tests call it, to check jhash_words() by another way.
+ */
 [[nodiscard]] inline std::uint32_t jhash_bytes(const void* key, std::size_t length,
                                                std::uint32_t seed) noexcept {
   const auto* bytes = static_cast<const unsigned char*>(key);

@@ -47,7 +47,7 @@ export interface Wanted {
   why: string;
 }
 
-export const TCP_LOOSE = 'netfilter/nf_conntrack_tcp_loose';
+const TCP_LOOSE = 'netfilter/nf_conntrack_tcp_loose';
 
 /** The kernel parameters that a setup of these options may change. */
 export function sysctlsOf({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): string[] {
