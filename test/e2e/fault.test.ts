@@ -7,8 +7,8 @@ import { open, type NfqClusterError } from '../../src/index.js';
 import { takeSocket } from '../support/fault.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { cli, root, waitFor } from '../support/processes.js';
-import { stateOf } from '../support/state.js';
+import { cli, root, share, waitFor } from '../support/processes.js';
+import { counter, stateOf } from '../support/state.js';
 import { NODE, SENDER, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -23,10 +23,7 @@ const PROBE = `table inet probe {
   chain last { type filter hook prerouting priority 10; udp dport 9 counter name passed; }
 }`;
 
-async function counted({ node }: Wire, counter: string): Promise<number> {
-  const text = await node.run('nft', ['list', 'counter', 'inet', 'probe', counter]);
-  return Number(/packets (\d+)/.exec(text)![1]);
-}
+const counted = ({ node }: Wire, name: string): Promise<number> => counter(node, 'probe', name);
 
 /** Sends FRAMES, and waits until they have arrived. */
 async function send(at: Wire): Promise<void> {
@@ -77,8 +74,7 @@ describe('a fault', { skip }, () => {
   test('ends `run` with 1; its rules stay, and drop, until the next run', async () => {
     await using at = await lab();
     const before = await stateOf(at.node);
-    const share = ['--cluster-total-nodes', '1', '--cluster-local-node', '1'];
-    const args = ['run', '--json', '-i', 'eth0', ...share, '--cluster-hash-seed', '0'];
+    const args = ['run', '--json', '-i', 'eth0', ...share(1, 1)];
     const breakable = ['--import', 'tsx', '--import', path.join(root, 'test/support/fault.ts')];
     const run = cli(args, { namespace: at.node, env: { NODE_OPTIONS: breakable.join(' ') } });
     await run.event('ready');

@@ -4,7 +4,8 @@ import { describe, test } from 'node:test';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { cli, waitFor, type Cli } from '../support/processes.js';
+import { cli, share, waitFor, type Cli } from '../support/processes.js';
+import { counter } from '../support/state.js';
 import { NODE, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -37,15 +38,10 @@ async function rulesOf(node: Namespace): Promise<string> {
     .replace(/^#.*\n/gm, '');
 }
 
-async function arrived(node: Namespace): Promise<number> {
-  const text = await node.run('nft', ['list', 'counter', 'inet', 'user', 'arrived']);
-  return Number(/packets (\d+)/.exec(text)![1]);
-}
+const arrived = (node: Namespace): Promise<number> => counter(node, 'user', 'arrived');
 
 async function start(node: Namespace): Promise<Cli> {
-  const share = ['--cluster-total-nodes', '1', '--cluster-local-node', '1'];
-  const args = ['run', '--interface', 'eth0', ...share, '--cluster-hash-seed', '0', '--json'];
-  const run = cli(args, { namespace: node });
+  const run = cli(['run', '--interface', 'eth0', ...share(1, 1), '--json'], { namespace: node });
   await run.event('ready');
   return run;
 }
@@ -97,17 +93,12 @@ describe('run', { skip }, () => {
     await using lab = await wire();
     const first = await start(lab.node);
     const standing = await rulesOf(lab.node);
-    const share = [
-      '--cluster-total-nodes',
-      '2',
-      '--cluster-local-node',
-      '1',
-      '--cluster-hash-seed',
-      '0',
-    ];
     const attempts = [
-      { args: ['--interface', 'eth0', ...share, '--name', 'other'], says: /Queue 0 is taken/ },
-      { args: ['--interface', 'nope', '--queue', '1', ...share], says: /No interface nope/ },
+      {
+        args: ['--interface', 'eth0', ...share(1, 2), '--name', 'other'],
+        says: /Queue 0 is taken/,
+      },
+      { args: ['--interface', 'nope', '--queue', '1', ...share(1, 2)], says: /No interface nope/ },
     ];
     for (const { args, says } of attempts) {
       const { status, stderr } = await cli(['run', ...args], { namespace: lab.node }).outcome;
@@ -121,16 +112,8 @@ describe('run', { skip }, () => {
 
   test('without privilege it says so', async () => {
     await using lab = await wire();
-    const share = [
-      '--cluster-total-nodes',
-      '2',
-      '--cluster-local-node',
-      '1',
-      '--cluster-hash-seed',
-      '0',
-    ];
     const { status, stderr } = await cli(
-      ['run', '--interface', 'eth0', '--rules', 'none', ...share],
+      ['run', '--interface', 'eth0', '--rules', 'none', ...share(1, 2)],
       {
         namespace: lab.node,
         wrapper: ['setpriv', '--bounding-set', '-all', '--reuid', '65534', '--clear-groups'],

@@ -6,6 +6,7 @@ import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
+import { counter } from '../support/state.js';
 import { NODE, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -21,10 +22,7 @@ const BEHIND = `table inet behind {
   chain last { type filter hook prerouting priority 10; udp dport 9 counter name accepted; }
 }`;
 
-async function accepted(node: Namespace): Promise<number> {
-  const counter = await node.run('nft', ['list', 'counter', 'inet', 'behind', 'accepted']);
-  return Number(/packets (\d+)/.exec(counter)![1]);
-}
+const accepted = (node: Namespace): Promise<number> => counter(node, 'behind', 'accepted');
 
 const sum = (lost: readonly Lost[]): Lost => ({
   queueDropped: lost.reduce((total, { queueDropped }) => total + queueDropped, 0),

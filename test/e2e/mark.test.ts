@@ -5,19 +5,12 @@ import { Hasher } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { cli, waitFor } from '../support/processes.js';
+import { cli, share, waitFor } from '../support/processes.js';
+import { counter } from '../support/state.js';
 import { NODE, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const SOURCES = Array.from({ length: 200 }, (_, index) => `10.20.0.${index + 1}`);
-const SHARE = [
-  '--cluster-total-nodes',
-  '2',
-  '--cluster-local-node',
-  '1',
-  '--cluster-hash-seed',
-  '0',
-];
 const hasher = new Hasher({ totalNodes: 2, hashSeed: 0 });
 const OWNED = SOURCES.filter((source) => hasher.node(source) === 1).length;
 
@@ -40,10 +33,7 @@ const USER_RULES = `table inet user {
   }
 }`;
 
-async function counted(node: Namespace, name: string): Promise<number> {
-  const text = await node.run('nft', ['list', 'counter', 'inet', 'user', name]);
-  return Number(/packets (\d+)/.exec(text)![1]);
-}
+const counted = (node: Namespace, name: string): Promise<number> => counter(node, 'user', name);
 
 const frames = SOURCES.map((src) => udp({ src, dst: NODE.ipv4 }));
 
@@ -51,7 +41,7 @@ describe('action mark', { skip }, () => {
   test('marks owned packets, lets all pass, and keeps all other bits of the mark', async () => {
     await using lab = await wire();
     await lab.node.run('nft', ['-f', '-'], USER_RULES);
-    const run = cli(['run', '--interface', 'eth0', '--action', 'mark', ...SHARE, '--json'], {
+    const run = cli(['run', '--interface', 'eth0', '--action', 'mark', ...share(1, 2), '--json'], {
       namespace: lab.node,
     });
     await run.event('ready');
@@ -67,7 +57,7 @@ describe('action mark', { skip }, () => {
   test("the man page's drop rule, in xtables, sees the mark", async () => {
     await using lab = await wire();
     await lab.node.run('nft', ['-f', '-'], USER_RULES);
-    const run = cli(['run', '--interface', 'eth0', '--action', 'mark', ...SHARE, '--json'], {
+    const run = cli(['run', '--interface', 'eth0', '--action', 'mark', ...share(1, 2), '--json'], {
       namespace: lab.node,
     });
     await run.event('ready');

@@ -10,7 +10,7 @@ import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { arpRequest, solicitation, told } from '../support/neighbours.js';
 import { bytes, udp } from '../support/packets.js';
-import { cli } from '../support/processes.js';
+import { cli, share } from '../support/processes.js';
 import { random } from '../support/random.js';
 import { CLUSTER, clusterOptions, wire, type Wire } from '../support/wire.js';
 
@@ -68,14 +68,6 @@ function besiege({ sender }: Wire): { stop(): Promise<void> } {
   };
 }
 
-const share = [
-  '--cluster-total-nodes',
-  '2',
-  '--cluster-local-node',
-  '1',
-  '--cluster-hash-seed',
-  '1',
-];
 const shared = [
   ...['--address', `eth0=${CLUSTER.ipv4}/24`, '--address', `eth0=${CLUSTER.ipv6}/64`],
   ...['--mac', `eth0=${CLUSTER.mac}`],
@@ -134,7 +126,16 @@ describe('a node that is asked all the time', { skip }, () => {
   besieged(
     'nor when it is killed, started again, and stopped',
     async ({ node }) => {
-      const args = ['run', '-i', 'eth0', ...shared, ...share, '--control', 'none', '--json'];
+      const args = [
+        'run',
+        '-i',
+        'eth0',
+        ...shared,
+        ...share(1, 2, 1),
+        '--control',
+        'none',
+        '--json',
+      ];
       const killed = cli(args, { namespace: node });
       await killed.event('ready');
       await killed.event('stats');

@@ -5,6 +5,7 @@ import { apply, open, revert } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
+import { counter } from '../support/state.js';
 import { CLUSTER, clusterOptions, SENDER, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -24,10 +25,7 @@ const COUNTER = `table inet seen {
   }
 }`;
 
-async function counted({ node }: Wire, counter: string): Promise<number> {
-  const text = await node.run('nft', ['list', 'counter', 'inet', 'seen', counter]);
-  return Number(/packets (\d+)/.exec(text)![1]);
-}
+const counted = ({ node }: Wire, name: string): Promise<number> => counter(node, 'seen', name);
 
 const frames = [SENDER.ipv4, SENDER.ipv6].flatMap((src) => {
   const dst = src.includes(':') ? CLUSTER.ipv6 : CLUSTER.ipv4;

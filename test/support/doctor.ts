@@ -3,12 +3,12 @@ import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
 import assert from 'node:assert/strict';
 import type { Diagnosis, Finding } from '../../src/index.js';
-import { cli, type Cli } from './processes.js';
+import { cli, share, type Cli } from './processes.js';
 import { CLUSTER, wire, type Wire } from './wire.js';
 
 export const SETUP = [
   ...['-i', 'eth0', '--address', `eth0=${CLUSTER.ipv4}/24`, '--mac', `eth0=${CLUSTER.mac}`],
-  ...['--cluster-total-nodes', '2', '--cluster-local-node', '1', '--cluster-hash-seed', '0'],
+  ...share(1, 2),
 ];
 
 export interface DoctorLab extends Wire {

@@ -15,6 +15,12 @@ export interface Outcome {
   stderr: string;
 }
 
+/** Flags of a node, from 1, of so many. */
+export const share = (localNode: number, totalNodes: number, seed = 0): string[] => [
+  ...['--cluster-total-nodes', `${totalNodes}`, '--cluster-local-node', `${localNode}`],
+  ...['--cluster-hash-seed', `${seed}`],
+];
+
 export interface CliOptions {
   /** Where it runs; it is killed with the namespace or with the test. Without: here. */
   namespace?: Namespace;

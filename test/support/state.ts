@@ -26,3 +26,9 @@ export async function stateOf(namespace: Namespace): Promise<string> {
 
 /** What iptables-legacy has touched once stays registered, and empty, until the namespace ends. */
 const EMPTY_LEGACY = /^\*mangle\n(:[A-Z]+ ACCEPT \n){5}COMMIT\n/gm;
+
+/** The packets of a named counter of a table of family inet. */
+export async function counter(namespace: Namespace, table: string, name: string): Promise<number> {
+  const listed = await namespace.run('nft', ['list', 'counter', 'inet', table, name]);
+  return Number(/packets (\d+)/.exec(listed)![1]);
+}

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { inject } from './inject.js';
 import { bytes, fragments, ping, tcp, udp, unreachable } from './packets.js';
-import { cli, root, waitFor } from './processes.js';
+import { cli, root, share, waitFor } from './processes.js';
 import { NODE, SENDER, wire, type Wire } from './wire.js';
 
 const skip = process.geteuid!() === 0 ? false : 'needs root';
@@ -40,15 +40,7 @@ test('cli runs the command, here or in a namespace', { skip }, async () => {
   assert.deepEqual({ status, stdout }, { status: 0, stdout: '10.0.0.1\t0\t1\n' });
 
   await using at = await wire();
-  const share = [
-    '--cluster-total-nodes',
-    '2',
-    '--cluster-local-node',
-    '1',
-    '--cluster-hash-seed',
-    '0',
-  ];
-  const run = cli(['run', '--interface', 'eth0', '--json', ...share], { namespace: at.node });
+  const run = cli(['run', '--interface', 'eth0', '--json', ...share(1, 2)], { namespace: at.node });
   await run.event('ready');
   await run.event('stats');
   run.child.kill('SIGTERM');
