@@ -174,7 +174,7 @@ describe('offload', { skip }, () => {
           await talk.listen();
           const validFor = 6000;
           const options = optionsOn(lab, way, { ownership: { nodes: [1, 2], validFor } });
-          const file = path.join(import.meta.dirname, 'offload-child.ts');
+          const file = path.join(root, 'test/support/offload-child.ts');
           const child = spawn(
             process.execPath,
             ['--import', 'tsx', file, JSON.stringify(options)],

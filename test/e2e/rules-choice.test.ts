@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { chooseMechanism, install, reinjectOf } from '../../src/setup/index.js';
-import { cannotTest, lab, rules, sh } from './rules-lab.js';
-import { mechanismsHere, options, xtables } from './rules-mechanisms.js';
+import { root } from '../support/processes.js';
+import { cannotTest, lab, rules, sh } from '../support/rules-lab.js';
+import { mechanismsHere, options, xtables } from '../support/rules-mechanisms.js';
 
 const skip = await cannotTest();
 const mechanisms = skip === false ? await mechanismsHere() : [];
@@ -99,7 +100,7 @@ describe('the choice of a mechanism', { skip }, () => {
 
 /** Chooses, installs and removes in a child process, and gives the code of the error or "installed, removed". */
 function inChild(wrapper: readonly string[], more: object): string {
-  const script = fileURLToPath(new URL('rules-child.ts', import.meta.url));
+  const script = path.join(root, 'test/support/rules-child.ts');
   const [program, ...args] = [
     ...wrapper,
     process.execPath,

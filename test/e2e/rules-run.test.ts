@@ -21,7 +21,7 @@ import {
   sh,
   until,
   type Lab,
-} from './rules-lab.js';
+} from '../support/rules-lab.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const skip = await cannotTest();

@@ -16,8 +16,8 @@ import {
   sh,
   until,
   type Lab,
-} from './rules-lab.js';
-import { mechanismsHere, options } from './rules-mechanisms.js';
+} from '../support/rules-lab.js';
+import { mechanismsHere, options } from '../support/rules-mechanisms.js';
 
 /** A user's own rules, in every place where ours go. */
 const USERS_RULES = `

@@ -157,7 +157,7 @@ describe('plan and apply', { skip }, () => {
     }
     const options = JSON.stringify({ rules: 'auto' });
     const [program, ...line] = [...READ_ONLY, process.execPath, '--import', 'tsx'] as const;
-    const install = path.join(root, 'test/e2e/rules-child.ts');
+    const install = path.join(root, 'test/support/rules-child.ts');
     assert.equal(await at.node.run(program, [...line, install, options]), 'ERR_READ_ONLY\n');
     assert.equal(await stateOf(at.node), before);
   });
