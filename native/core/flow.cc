@@ -154,7 +154,7 @@ Tuple inverted(const Tuple& tuple) noexcept {
       opposite(tuple.source.count == 4, static_cast<std::uint8_t>(tuple.destination_port >> 8));
   if (!type) return {};
   other.destination_port =
-      static_cast<std::uint16_t>(*type << 8 | (tuple.destination_port & 0xffU));
+      static_cast<std::uint16_t>(unsigned{*type} << 8 | (tuple.destination_port & 0xffU));
   return other;
 }
 
