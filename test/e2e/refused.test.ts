@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import { Hasher, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { waitFor } from '../support/processes.js';
+import { root, waitFor } from '../support/processes.js';
 import { NODE, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -39,7 +39,7 @@ class Child implements AsyncDisposable {
       netns: node.path,
       control: 'none',
     };
-    const file = path.join(import.meta.dirname, 'refused-child.ts');
+    const file = path.join(root, 'test/support/refused-child.ts');
     this.#process = fork(file, [JSON.stringify(options)], { execArgv: ['--import', 'tsx'] });
     this.#process.on('message', ({ fault }: Said) => {
       if (fault !== undefined) this.faults.push(fault);
