@@ -38,6 +38,7 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
 void Engine::close(std::uint64_t deadline_ns) {
   {
     const std::lock_guard lock(workers_mutex_);
+    closed_ = true;
     for (const auto& worker : workers_) worker->stop(deadline_ns);
   }
   const std::lock_guard lock(join_mutex_);
@@ -46,7 +47,7 @@ void Engine::close(std::uint64_t deadline_ns) {
 
 std::uint64_t Engine::set_ownership(const Ownership& ownership) {
   const std::lock_guard lock(workers_mutex_);
-  if (workers_.empty()) throw Fault(FaultKind::kSystem, "", 0, "the engine is not open");
+  if (workers_.empty() || closed_) throw Fault(FaultKind::kSystem, "", 0, "the engine is not open");
   return table_.publish(ownership, [this](std::size_t i) { return workers_[i]->last_id(); });
 }
 

@@ -83,6 +83,7 @@ class Engine {
   std::mutex workers_mutex_;  ///< the list of workers
   std::mutex join_mutex_;     ///< their end
   std::vector<std::unique_ptr<QueueWorker>> workers_;
+  bool closed_ = false;  ///< under workers_mutex_
 };
 
 }  // namespace nfqc
