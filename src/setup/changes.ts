@@ -127,9 +127,13 @@ export function isInPlace(change: Change, { interfaces, sysctls }: SystemFacts):
 }
 
 export const isSame = (one: Change, other: Change): boolean =>
+  isOfSame(one, other) && (one.kind === 'sysctl' || one.value === other.value);
+
+/** Whether two changes are of one thing: an interface has an address once, whatever its prefix length. */
+export const isOfSame = (one: Change, other: Change): boolean =>
   one.kind === other.kind &&
   one.on === other.on &&
-  (one.kind === 'sysctl' || one.value === other.value);
+  (one.kind === 'sysctl' || one.value.split('/')[0] === other.value.split('/')[0]);
 
 /** The command that makes a change, or takes it back. */
 export function commandOf(change: Change, way: 'do' | 'undo'): Command {

@@ -127,8 +127,9 @@ export function said(program: string, outcome: Outcome): string {
 export const netnsPath = (netns: string): string =>
   netns.startsWith('/') ? netns : `/run/netns/${netns}`;
 
-async function programOrThrow(name: string): Promise<string> {
-  const path = await findProgram(name);
+/** The path of a program. @throws NfqClusterError `ERR_NO_TOOL` */
+export async function programOrThrow(name: string): Promise<string> {
+  const path = name.startsWith('/') ? name : await findProgram(name);
   if (path !== undefined) return path;
   throw new NfqClusterError('ERR_NO_TOOL', `The program ${name} is not installed`, {
     remedy: `Install the package ${packageOf(name)} (Debian, Fedora, Alpine)`,

@@ -8,6 +8,8 @@ export interface Facts extends SystemFacts {
   traces: Traces;
   /** What a setup of this name has changed, in order. */
   journal: readonly Change[];
+  /** What the other setups of the namespace hold: changed, or found as one of them had changed it. */
+  others: readonly Change[];
 }
 
 /**
@@ -27,6 +29,7 @@ export async function readFacts(
   return {
     traces,
     journal,
+    others: await readOthers(name, traces, netns),
     interfaces: await readInterfaces(netns),
     sysctls: await readSysctls([...new Set([...sysctls, ...changed])], netns),
   };
@@ -44,6 +47,21 @@ async function readJournal(
   if (nftChains?.includes(UNDO) !== true) return [];
   const args = ['list', 'chain', 'inet', name, UNDO];
   return parseJournal((await runOrThrow('read what was changed', 'nft', args, { netns })).stdout);
+}
+
+async function readOthers(
+  name: string,
+  { setups }: Traces,
+  netns: string | undefined,
+): Promise<Change[]> {
+  const others: Change[] = [];
+  for (const [table, chains] of Object.entries(setups)) {
+    if (table === name || chains?.includes(UNDO) !== true) continue;
+    // It may be removed at this moment, and then holds nothing.
+    const { stdout } = await run('nft', ['list', 'chain', 'inet', table, UNDO], { netns });
+    others.push(...parseJournal(stdout));
+  }
+  return others;
 }
 
 interface Link {

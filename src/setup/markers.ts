@@ -14,6 +14,7 @@ export const UNDO = 'undo';
 
 const QUEUES = 'queues-';
 const STANDING = 'standing-';
+const RUN = 'run-';
 
 /** What is remembered of a setup. */
 export interface Markers {
@@ -21,26 +22,31 @@ export interface Markers {
   queues: readonly [number, number] | undefined;
   /** A digest of the options, where the setup is to stand until it is reverted. */
   standing: string | undefined;
+  /** The same where the setup goes with an engine, and which of its name's engines that is. */
+  run: { digest: string; id: string } | undefined;
 }
 
-export function markersOf(options: ResolvedOptions, standing: boolean): string[] {
+/** @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted */
+export function markersOf(options: ResolvedOptions, run: string | undefined): string[] {
   const { queues } = options;
   return [
     `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
-    ...(standing ? [`${STANDING}${digest(options)}`] : []),
+    run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`,
   ];
 }
 
 export const isMarker = (chain: string): boolean =>
-  chain.startsWith(QUEUES) || chain.startsWith(STANDING);
+  [QUEUES, STANDING, RUN].some((prefix) => chain.startsWith(prefix));
 
 export function parseMarkers(chains: readonly string[]): Markers {
   const behind = (prefix: string): string | undefined =>
     chains.find((chain) => chain.startsWith(prefix))?.slice(prefix.length);
   const [first, last] = behind(QUEUES)?.split('-').map(Number) ?? [];
+  const [made, id] = behind(RUN)?.split('-') ?? [];
   return {
     queues: first === undefined || last === undefined ? undefined : [first, last],
     standing: behind(STANDING),
+    run: made === undefined || id === undefined ? undefined : { digest: made, id },
   };
 }
 

@@ -3,11 +3,11 @@ import {
   asText,
   commandOf,
   isInPlace,
+  isOfSame,
   isSame,
   purposeOf,
   wantedChanges,
   type Change,
-  type SystemFacts,
   type Wanted,
 } from './changes.js';
 import type { Command } from './exec.js';
@@ -44,25 +44,28 @@ export interface Step extends Command {
 /**
  * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
  * lies between in which a foreign packet gets in, or the node tells its own MAC for a cluster address.
- * @param standing whether the setup is to stand until it is reverted, beyond the process that made it
+ * @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted
  * @param owning what the engine owns that is to decide
  */
 export function installation(
   options: ResolvedOptions,
   mechanism: Mechanism,
   facts: Facts,
-  standing: boolean,
+  run: string | undefined,
   owning?: Owning,
 ): Step[] {
   const wanted = wantedChanges(options, facts);
   const obsolete = facts.journal.filter(
     (change) => !wanted.some((other) => isSame(other.change, change)),
   );
-  const journal = nextJournal(wanted, facts);
+  const undone = toUndo(obsolete, facts);
+  const inPlace = (change: Change): boolean =>
+    isInPlace(change, facts) && !undone.some((gone) => isOfSame(gone, change));
+  const journal = nextJournal(wanted, facts, inPlace);
   return [
     ...undoing(obsolete, facts),
-    ...rules(options, mechanism, facts, standing, journal, owning),
-    ...wanted.map(({ change, why }) => doing(change, why, facts, journal)),
+    ...rules(options, mechanism, facts, run, journal, owning),
+    ...wanted.map(({ change, why }) => doing(change, why, inPlace(change), journal)),
   ];
 }
 
@@ -107,10 +110,9 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
 
 const NOTHING: Owning = { owned: [], remaining: () => Infinity };
 
-/** The steps that take changes back, the last first, as far as they are still so. */
-export function undoing(journal: readonly Change[], facts: SystemFacts): Step[] {
-  return journal
-    .filter((change) => isInPlace(change, facts))
+/** The steps that take changes back, the last first, as far as they are still so and no other setup holds them. */
+export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>): Step[] {
+  return toUndo(journal, facts)
     .toReversed()
     .map((change) => ({
       what: `undo: ${purposeOf(change)}`,
@@ -120,6 +122,13 @@ export function undoing(journal: readonly Change[], facts: SystemFacts): Step[] 
       inPlace: false,
     }));
 }
+
+const toUndo = (journal: readonly Change[], facts: Omit<Facts, 'traces'>): Change[] =>
+  journal.filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
+
+/** Whether another setup holds a change, and takes it back when it goes. */
+const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>
+  others.some((entry) => isOfSame(entry, change));
 
 /** The transactions that remove what xtables has of ours. */
 export function xtablesRevert(name: string, traces: Traces): Step[] {
@@ -173,24 +182,30 @@ export function isEmptyMangle(listed: string): boolean {
   );
 }
 
-/** What has to be undone one day: what was there before us is not ours, and keeps its earlier value. */
-function nextJournal(wanted: readonly Wanted[], facts: Facts): Change[] {
+/**
+ * What has to be undone one day: what was there before any setup is not ours, and keeps its earlier value. What
+ * another setup changed is: the last that needs it takes it back.
+ */
+function nextJournal(
+  wanted: readonly Wanted[],
+  { journal, others }: Facts,
+  inPlace: (change: Change) => boolean,
+): Change[] {
   return wanted.flatMap(({ change }) => {
-    const ours = facts.journal.find((entry) => isSame(entry, change));
-    if (ours === undefined) return isInPlace(change, facts) ? [] : [change];
-    const merged = change.kind === 'sysctl' && ours.kind === 'sysctl';
-    return [merged ? { ...change, earlier: ours.earlier } : change];
+    const ours = journal.find((entry) => isSame(entry, change));
+    if (ours !== undefined) return [ours];
+    return inPlace(change) ? (others.find((entry) => isOfSame(entry, change)) ?? []) : [change];
   });
 }
 
-function doing(change: Change, why: string, facts: Facts, journal: readonly Change[]): Step {
-  const ours = journal.find((entry) => isSame(entry, change));
+function doing(change: Change, why: string, inPlace: boolean, journal: readonly Change[]): Step {
+  const ours = journal.find((entry) => isOfSame(entry, change));
   return {
     what: purposeOf(change),
     why,
     ...commandOf(change, 'do'),
     undo: ours === undefined ? undefined : commandOf(ours, 'undo'),
-    inPlace: isInPlace(change, facts),
+    inPlace,
   };
 }
 
@@ -198,7 +213,7 @@ function rules(
   options: ResolvedOptions,
   mechanism: Mechanism,
   facts: Facts,
-  standing: boolean,
+  run: string | undefined,
   journal: readonly Change[],
   owning: Owning | undefined,
 ): Step[] {
@@ -207,7 +222,7 @@ function rules(
   const used = xtablesUsed(mechanism, traces);
   const unused = traces.xtables.filter((variant) => variant.chain && !used.includes(variant));
   const opening = used.some(({ jumps }) => jumps === 0);
-  const markers = markersOf(options, standing);
+  const markers = markersOf(options, run);
   const indexes = indexesOf(options, facts);
   const whole = [
     nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning, indexes }),

@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isInPlace, sysctlsOf, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
-import { run, runOrThrow } from './exec.js';
+import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, parseMarkers } from './markers.js';
 import {
@@ -15,9 +16,11 @@ import {
   type Step,
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
+import { checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
+import { inTurn } from './turn.js';
 import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';
 
@@ -76,22 +79,27 @@ export async function planned(
   mechanism: Mechanism,
   installing: Installing = {},
 ): Promise<Step[]> {
-  return (await prepared(options, mechanism, installing)).steps;
+  const facts = await found(options, installing);
+  return installation(options, mechanism, facts, undefined);
 }
 
-/** The steps, and what was found; refuses before anything is changed. */
-async function prepared(
+/** What is there; refuses before anything is changed. */
+async function found(
   options: ResolvedOptions,
-  mechanism: Mechanism,
-  { standing = false, replace = false, owning }: Installing,
-): Promise<{ steps: Step[]; facts: Facts }> {
+  { standing = false, replace = false }: Installing,
+): Promise<Facts> {
+  const facts = await readable(options);
+  // An engine listens before it installs.
+  await checkName(options, facts, replace, standing ? [] : options.queues);
+  return facts;
+}
+
+async function readable(options: ResolvedOptions): Promise<Facts> {
   names(options);
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
   checkInterfaces(options, facts);
-  checkOthers(options, facts, replace);
-  const lasts = standing || stands(options, facts);
-  const steps = installation(options, mechanism, facts, lasts, owning);
-  return { steps, facts };
+  checkQueues(options, facts);
+  return facts;
 }
 
 /**
@@ -107,29 +115,48 @@ export async function install(
   installing: Installing = {},
 ): Promise<Installed> {
   const { netns } = options;
-  const name = rulesName(options);
-  const { steps, facts: earlier } = await prepared(options, mechanism, installing);
+  // What tells these rules from those of an engine that comes later.
+  const run = randomBytes(4).toString('hex');
+  const steps = await inTurn(netns, () => installed(options, mechanism, installing, run));
+  const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
+  return {
+    steps,
+    setOwned: (owning) => setOwned(options, tableName(options), owning),
+    stopQueueing: async () => {
+      const { traces } = await read();
+      if (stands(options, traces) || isOf(run, traces))
+        await take(closing(options, mechanism, traces), netns);
+    },
+    remove: () =>
+      inTurn(netns, async () => {
+        const facts = await read();
+        if (stands(options, facts.traces))
+          await take(installation(options, mechanism, facts, undefined), netns);
+        else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns);
+      }),
+  };
+}
+
+async function installed(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  installing: Installing,
+  run: string,
+): Promise<Step[]> {
+  const { netns } = options;
+  const facts = await found(options, installing);
+  const lasts = installing.standing === true || stands(options, facts.traces);
+  const { owning } = installing;
+  const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
+  await checkPrograms(steps);
   await checkWritable(steps, netns);
   try {
     await take(steps, netns);
   } catch (error) {
-    if (isClean(earlier.traces)) await uninstall(name, netns).catch(() => {});
+    if (isClean(facts.traces)) await uninstall(rulesName(options), netns).catch(() => {});
     throw error;
   }
-  const read = (): Promise<Facts> => readFacts(name, sysctlsOf(options), netns);
-  return {
-    steps,
-    setOwned: (owning) => setOwned(options, tableName(options), owning),
-    stopQueueing: async () => take(closing(options, mechanism, (await read()).traces), netns),
-    remove: async () => {
-      const facts = await read();
-      if (!stands(options, facts)) {
-        await uninstall(name, netns);
-        return;
-      }
-      return take(installation(options, mechanism, facts, true), netns);
-    },
-  };
+  return steps;
 }
 
 /**
@@ -139,7 +166,7 @@ export async function install(
  * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
 export async function revert(name: string, netns: string | undefined): Promise<void> {
-  if (await uninstall(rulesName({ name }), netns)) return;
+  if (await inTurn(netns, () => uninstall(rulesName({ name }), netns))) return;
   throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
     expected: 'a moment in which no queue of the network namespace holds a packet',
     found:
@@ -173,7 +200,8 @@ export async function compared(
   options: ResolvedOptions,
   mechanism: Mechanism,
 ): Promise<StepStatus[]> {
-  const { steps, facts } = await prepared(options, mechanism, { standing: true, replace: true });
+  const facts = await readable(options);
+  const steps = installation(options, mechanism, facts, undefined);
   const rules = await rulesState(options, mechanism, facts);
   return steps.map(({ what, program, inPlace }) => {
     if (program !== 'ip' && program !== 'sysctl') return { what, state: rules };
@@ -225,46 +253,19 @@ async function listMangle(
 }
 
 /** Whether a setup of these options was made to stand. */
-const stands = (options: ResolvedOptions, { traces }: Facts): boolean =>
-  parseMarkers(traces.nftChains ?? []).standing === digest(options);
+const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
+  parseMarkers(nftChains).standing === digest(options);
 
-function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
-  for (const { name } of interfaces) {
-    if (facts.interfaces[name] !== undefined) continue;
-    const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
-    throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
-      expected: 'an interface that exists',
-      found: name,
-      remedy: 'The command "ip link" lists those that there are',
-    });
-  }
+/** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
+function isOf(run: string, { nftChains = [] }: Traces): boolean {
+  const other = parseMarkers(nftChains);
+  return other.standing === undefined && (other.run?.id ?? run) === run;
 }
 
-function checkOthers(options: ResolvedOptions, { traces }: Facts, replace: boolean): void {
-  const own = rulesName(options);
-  const { queues } = options;
-  for (const [table, chains = []] of Object.entries(traces.setups)) {
-    const other = parseMarkers(chains);
-    const name = table.slice(rulesName({ name: '' }).length);
-    if (table === own) {
-      if (replace || other.standing === undefined || other.standing === digest(options)) continue;
-      throw conflict(
-        `A setup with the name ${name} and other options stands`,
-        `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
-      );
-    }
-    if (other.queues === undefined) continue;
-    const [first, last] = other.queues;
-    if (queues.at(-1)! < first || queues[0]! > last) continue;
-    throw conflict(
-      `The setup ${name} uses queues ${first} to ${last}, and ${queues[0]!} to ${queues.at(-1)!} are to be used`,
-      `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
-    );
-  }
+/** @throws NfqClusterError `ERR_NO_TOOL` */
+async function checkPrograms(steps: readonly Step[]): Promise<void> {
+  for (const { program, inPlace } of steps) if (!inPlace) await programOrThrow(program);
 }
-
-const conflict = (summary: string, remedy: string): NfqClusterError =>
-  new NfqClusterError('ERR_CONFLICT', summary, { remedy });
 
 async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
   for (const step of steps) {

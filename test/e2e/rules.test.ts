@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { revert } from '../../src/index.js';
 import { install } from '../../src/setup/index.js';
 import {
   cannotTest,
@@ -257,16 +258,66 @@ END`,
       const alone = await install(b, mechanism);
       const before = ours(at);
       await alone.remove();
+      assert.equal(tcpLoose(at), 1);
       for (const installing of [
         async () => Promise.all([install(a, mechanism), install(b, mechanism)]),
         async () => [await install(a, mechanism), await install(b, mechanism)] as const,
+        async () => [await install(b, mechanism), await install(a, mechanism)].toReversed(),
       ]) {
         const [first, second] = await installing();
         await first.remove();
         assert.deepEqual(ours(at), before);
+        assert.equal(tcpLoose(at), 0);
         await second.remove();
         assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+        assert.equal(tcpLoose(at), 1);
       }
+    });
+
+    it('of a killed engine, reverted, leave another what both need', async () => {
+      await using at = await lab();
+      const [a, b] = [
+        options(at, { name: 'a' }),
+        options(at, { name: 'b', queues: [11], interfaces: ['other'] }),
+      ];
+      for (const [killed, running] of [
+        [a, b],
+        [b, a],
+      ] as const) {
+        await install(a, mechanism);
+        await install(b, mechanism);
+        // Of the one that still runs.
+        const installed = await install(running, mechanism);
+        await revert({ name: killed.name, netns: at.node });
+        assert.equal(tcpLoose(at), 0);
+        await installed.remove();
+        assert.equal(tcpLoose(at), 1);
+      }
+    });
+
+    it('removed together leave the kernel as it was', async () => {
+      await using at = await lab();
+      const installed = [
+        await install(options(at, { name: 'a' }), mechanism),
+        await install(options(at, { name: 'b', queues: [11], interfaces: ['other'] }), mechanism),
+      ];
+      assert.equal(tcpLoose(at), 0);
+      await Promise.all(installed.map((setup) => setup.remove()));
+      assert.equal(tcpLoose(at), 1);
+      assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+    });
+
+    it('come while others go, with all that they need', async () => {
+      await using at = await lab();
+      let last = await install(options(at, { name: 'n0' }), mechanism);
+      for (const round of [1, 2, 3, 4]) {
+        const next = options(at, { name: `n${round}`, queues: [10 + round] });
+        const [installed] = await Promise.all([install(next, mechanism), last.remove()]);
+        assert.equal(tcpLoose(at), 0);
+        last = installed;
+      }
+      await last.remove();
+      assert.equal(tcpLoose(at), 1);
     });
 
     it('are undone as a whole where a part is refused', async () => {
@@ -280,6 +331,9 @@ END`,
     });
   });
 }
+
+const tcpLoose = (at: Lab): number =>
+  Number(sh(at.node, 'cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose'));
 
 /** The chains that hang on a hook, with the handles that only a new chain would change. */
 const baseChains = (at: Lab): string[] =>

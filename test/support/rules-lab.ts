@@ -74,7 +74,7 @@ export function send(at: Lab, address: string, port: number, count = 1): void {
   );
 }
 
-/** Everything that nft and both iptables show of a namespace, without counters and dates. */
+/** Everything that nft and both iptables show of a namespace, without counters, dates and what tells one run from another. */
 export function rules(netns: string): string {
   const text = sh(
     netns,
@@ -84,6 +84,7 @@ export function rules(netns: string): string {
   return text
     .replace(/packets \d+ bytes \d+/g, 'packets _ bytes _')
     .replace(/\[\d+:\d+\]/g, '[_:_]')
+    .replace(/\n?\tchain run-\S+ \{\n\t\}\n/g, '')
     .replace(/^#.*\n/gm, '');
 }
 

@@ -117,6 +117,7 @@ describe('what is shared', () => {
 const FACTS: Facts = {
   traces: { nftChains: undefined, arp: false, setups: {}, mangle: [], made: [], xtables: [] },
   journal: [],
+  others: [],
   interfaces: { eth0: { index: 2, mac: '02:00:00:00:00:02', addresses: [], macs: [] } },
   sysctls: {
     'netfilter/nf_conntrack_tcp_loose': '1',
@@ -127,7 +128,7 @@ const FACTS: Facts = {
 const SHARED = { addresses: ['192.0.2.10/24', '2001:db8::10/64'], mac: MAC };
 
 const steps = (entry: Partial<InterfaceOptions>, facts: Partial<Facts> = {}) =>
-  installation(options(entry), { kind: 'nft' }, { ...FACTS, ...facts }, true);
+  installation(options(entry), { kind: 'nft' }, { ...FACTS, ...facts }, undefined);
 const lines = (of: ReturnType<typeof steps>): string[] =>
   of.filter(({ inPlace }) => !inPlace).map(({ program, args }) => [program, ...args].join(' '));
 const journal = (of: ReturnType<typeof steps>): string[] =>
@@ -192,6 +193,15 @@ describe('the steps', () => {
     assert.deepEqual([first, second], ['ip address del 192.0.2.9/24 dev eth0', 'nft -f -']);
   });
 
+  it('give an address its new prefix length', () => {
+    const earlier: Change[] = [{ kind: 'address', on: 'eth0', value: '192.0.2.10/32' }];
+    const interfaces = { eth0: { index: 2, mac: '', addresses: ['192.0.2.10'], macs: [MAC] } };
+    const changed = steps(SHARED, { journal: earlier, interfaces });
+    assert.equal(lines(changed)[0], 'ip address del 192.0.2.10/32 dev eth0');
+    assert.ok(lines(changed).includes('ip address add 192.0.2.10/24 dev eth0'));
+    assert.match(changed[1]!.input!, /undo continue comment "address eth0 192\.0\.2\.10\/24"/);
+  });
+
   it('are undone in reverse, as far as they are still so', () => {
     const made: Change[] = [
       { kind: 'sysctl', on: 'ipv4/conf/eth0/promote_secondaries', value: '1', earlier: '0' },
@@ -202,6 +212,34 @@ describe('the steps', () => {
     assert.deepEqual(lines(undoing(made, { ...FACTS, interfaces })), [
       'ip address del 192.0.2.10/24 dev eth0',
       `ip maddress del ${MAC} dev eth0`,
+    ]);
+  });
+});
+
+describe('what another setup holds', () => {
+  const theirs: Change[] = [
+    { kind: 'sysctl', on: 'netfilter/nf_conntrack_tcp_loose', value: '0', earlier: '1' },
+    { kind: 'mac', on: 'eth0', value: MAC },
+    { kind: 'address', on: 'eth0', value: '192.0.2.10/32' },
+  ];
+  const made: Partial<Facts> = {
+    interfaces: { eth0: { index: 2, mac: '', addresses: ['192.0.2.10'], macs: [MAC] } },
+    sysctls: { 'netfilter/nf_conntrack_tcp_loose': '0' },
+  };
+
+  it('is held as that setup would take it back, and not done again', () => {
+    const second = steps(SHARED, { ...made, others: theirs });
+    assert.deepEqual(journal(second).slice(0, 3), theirs.map(asText));
+    assert.deepEqual(lines(second), ['nft -f -', 'ip address add 2001:db8::10/64 dev eth0 nodad']);
+  });
+
+  it('is left to it, and to the last that holds it', () => {
+    const facts = { ...FACTS, ...made, journal: theirs };
+    assert.deepEqual(undoing(theirs, { ...facts, others: theirs }), []);
+    assert.deepEqual(lines(undoing(theirs, facts)), [
+      'ip address del 192.0.2.10/32 dev eth0',
+      `ip maddress del ${MAC} dev eth0`,
+      'sysctl -w net/netfilter/nf_conntrack_tcp_loose=1',
     ]);
   });
 });
@@ -241,9 +279,12 @@ test('what is remembered is read again', () => {
     ),
     [{ kind: 'mac', on: 'eth0', value: '03:00:00:00:00:01' }],
   );
+  const queues = [2, 5];
   assert.deepEqual(parseMarkers(['undo', 'queues-2-5', 'standing-abc']), {
-    queues: [2, 5],
-    standing: 'abc',
+    ...{ queues, standing: 'abc', run: undefined },
+  });
+  assert.deepEqual(parseMarkers(['queues-2-5', 'run-abc-1f']), {
+    ...{ queues, standing: undefined, run: { digest: 'abc', id: '1f' } },
   });
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));

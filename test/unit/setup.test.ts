@@ -52,14 +52,20 @@ const CLEAN: Traces = {
   ],
 };
 
-const facts = (traces: Traces): Facts => ({ traces, journal: [], interfaces: {}, sysctls: {} });
+const facts = (traces: Traces): Facts => ({
+  traces,
+  journal: [],
+  others: [],
+  interfaces: {},
+  sysctls: {},
+});
 
 /** The steps of a setup of an engine's own. */
 const installation = (
   resolved: ReturnType<typeof options>,
   mechanism: Mechanism,
   traces: Traces,
-): Step[] => planInstallation(resolved, mechanism, facts(traces), false);
+): Step[] => planInstallation(resolved, mechanism, facts(traces), 'run');
 
 describe('the nft table', () => {
   it('queues under action drop', () => {
@@ -126,7 +132,7 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     }
     const loose = { sysctls: { 'netfilter/nf_conntrack_tcp_loose': '1' } };
     const steps = (given: Partial<Options>): string[] =>
-      planInstallation(options(given), NFT, { ...facts(CLEAN), ...loose }, true).map(
+      planInstallation(options(given), NFT, { ...facts(CLEAN), ...loose }, undefined).map(
         ({ what }) => what,
       );
     assert.match(steps({}).join(), /tcp_loose/);

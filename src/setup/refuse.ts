@@ -1,0 +1,72 @@
+import { NfqClusterError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+import type { Facts } from './facts.js';
+import { listenedQueues } from './held.js';
+import { digest, parseMarkers } from './markers.js';
+import { rulesName } from './ruleset.js';
+
+/** @throws NfqClusterError `ERR_NO_INTERFACE` */
+export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
+  for (const { name } of interfaces) {
+    if (facts.interfaces[name] !== undefined) continue;
+    const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
+    throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
+      expected: 'an interface that exists',
+      found: name,
+      remedy: 'The command "ip link" lists those that there are',
+    });
+  }
+}
+
+/** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
+export function checkQueues({ name: own, queues }: ResolvedOptions, { traces }: Facts): void {
+  for (const [table, chains = []] of Object.entries(traces.setups)) {
+    const other = parseMarkers(chains).queues;
+    if (table === rulesName({ name: own }) || other === undefined) continue;
+    const [first, last] = other;
+    if (queues.at(-1)! < first || queues[0]! > last) continue;
+    const name = table.slice(rulesName({ name: '' }).length);
+    throw conflict(
+      `The setup ${name} uses queues ${first} to ${last}, and ${queues[0]!} to ${queues.at(-1)!} are to be used`,
+      `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
+    );
+  }
+}
+
+/**
+ * Whether a setup of this name may be made in the place of what is there: of options that lead to the same;
+ * of one that stands, if that was asked for; of an engine's, if that is gone.
+ * @param own queues that this process listens on
+ * @throws NfqClusterError `ERR_CONFLICT`
+ */
+export async function checkName(
+  options: ResolvedOptions,
+  { traces }: Facts,
+  replace: boolean,
+  own: readonly number[],
+): Promise<void> {
+  const { name, netns } = options;
+  const { standing, run, queues } = parseMarkers(traces.nftChains ?? []);
+  if ((standing ?? run?.digest) === digest(options)) return;
+  if (standing !== undefined) {
+    if (replace) return;
+    throw conflict(
+      `A setup with the name ${name} and other options stands`,
+      `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
+    );
+  }
+  const [first, last] = queues ?? [];
+  if (first === undefined || last === undefined) return;
+  const listened = (await listenedQueues(netns)) ?? range(first, last);
+  if (!listened.some((queue) => queue >= first && queue <= last && !own.includes(queue))) return;
+  throw conflict(
+    `An engine with the name ${name} and other options decides what comes to queues ${first} to ${last}`,
+    `Choose another name, or close it; where it is gone, "nfq-cluster revert --name ${name}"`,
+  );
+}
+
+const range = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, at) => first + at);
+
+const conflict = (summary: string, remedy: string): NfqClusterError =>
+  new NfqClusterError('ERR_CONFLICT', summary, { remedy });

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { findProgram, netnsPath } from './exec.js';
+
+const PATIENCE_MS = 10_000;
+
+/**
+ * Does something while no other process, and nobody else in this one, makes or takes back a setup in the same
+ * network namespace: each looks at what the others have. The lock (flock(2)) is on the namespace itself, so that
+ * it needs no file, and ends with this process, however that ends. Who cannot have it goes on without, after a
+ * while, since another may be stopped, or hold it out of spite.
+ */
+export async function inTurn<T>(netns: string | undefined, work: () => Promise<T>): Promise<T> {
+  const release = await lock(netns === undefined ? '/proc/self/ns/net' : netnsPath(netns));
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}
+
+async function lock(path: string): Promise<() => void> {
+  const flock = await findProgram('flock');
+  // Where there is nothing, flock would make a file.
+  const exists = await access(path).then(
+    () => true,
+    () => false,
+  );
+  if (flock === undefined || !exists) return () => undefined;
+  const holder = spawn(flock, [path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  holder.stdin.on('error', () => undefined);
+  holder.stdin.write('?');
+  const waiting = new AbortController();
+  const { signal } = waiting;
+  const echoed = once(holder.stdout, 'data', { signal });
+  const failed = once(holder, 'exit', { signal });
+  const late = delay(PATIENCE_MS, undefined, { signal });
+  // An error to start it, too, is no reason not to go on.
+  await Promise.race([echoed, failed, late]).catch(() => undefined);
+  for (const other of [echoed, failed, late]) other.catch(() => undefined);
+  waiting.abort();
+  return () => {
+    holder.stdin.end();
+    holder.kill();
+  };
+}

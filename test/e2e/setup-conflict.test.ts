@@ -1,0 +1,117 @@
+/* Setups of one name: whoever comes while an engine decides by it is refused, and what came later is left alone. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { apply, open, revert, status, type Options } from '../../src/index.js';
+import { resolveOptions } from '../../src/options.js';
+import { install } from '../../src/setup/index.js';
+import { chooseMechanism } from '../../src/setup/probe.js';
+import { NET_ADMIN_ALONE } from '../support/capabilities.js';
+import { cli } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { wire, type Wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+/** Two interfaces, eth0 and eth1, in the node. */
+async function lab(): Promise<Wire> {
+  const at = await wire();
+  await at.sender.veth('eth1', at.node, 'eth1');
+  await at.node.ip('link set eth1 up');
+  return at;
+}
+
+const options = ({ node }: Wire, more: Partial<Options> = {}): Options => ({
+  name: 'gw',
+  interfaces: ['eth0'],
+  totalNodes: 2,
+  localNode: 1,
+  hashSeed: 1,
+  rules: 'auto',
+  netns: node.path,
+  ...more,
+});
+
+const OTHERS: Record<string, Partial<Options>> = {
+  'other queues and interfaces': { queues: [1], interfaces: ['eth1'] },
+  'more queues': { queues: [1, 2], marks: { multicast: 0x1000_0000 } },
+};
+
+describe('while an engine decides', { skip }, () => {
+  for (const [what, more] of Object.entries(OTHERS)) {
+    test(`another of its name is refused: ${what}`, async () => {
+      await using at = await lab();
+      const before = await stateOf(at.node);
+      await using engine = await open(options(at));
+      const running = await stateOf(at.node);
+      const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides.* queues 0 to 0/ };
+      await assert.rejects(open(options(at, more)), refused);
+      assert.equal(await stateOf(at.node), running);
+      await engine.close();
+      assert.equal(await stateOf(at.node), before);
+      await (await open(options(at, more))).close();
+      assert.equal(await stateOf(at.node), before);
+    });
+  }
+
+  test('no setup takes its name with other options, told to replace or not', async () => {
+    await using at = await lab();
+    await using engine = await open(options(at));
+    const running = await stateOf(at.node);
+    const other = options(at, { interfaces: ['eth1'] });
+    for (const replace of [false, true])
+      await assert.rejects(apply(other, { replace }), { code: 'ERR_CONFLICT' });
+    assert.equal(await stateOf(at.node), running);
+    // To ask is not to change.
+    assert.equal((await status({}, other)).steps![0]!.state, 'changed');
+    await apply(options(at));
+    await engine.close();
+    assert.equal((await status({ name: 'gw', netns: at.node.path })).standing, true);
+  });
+
+  test('of those that open at once under one name, one does', async () => {
+    await using at = await lab();
+    const both = [options(at), options(at, { queues: [1], interfaces: ['eth1'] })];
+    const opened = await Promise.allSettled(both.map(open));
+    for (const outcome of opened) if (outcome.status === 'fulfilled') await outcome.value.close();
+    const [refused, ...more] = opened.filter((outcome) => outcome.status === 'rejected');
+    assert.deepEqual([(refused?.reason as { code: string }).code, more], ['ERR_CONFLICT', []]);
+  });
+});
+
+describe('a setup whose name another has by now', { skip }, () => {
+  test('does not take that one back', async () => {
+    await using at = await lab();
+    await using engine = await open(options(at));
+    // As somebody may who is sure.
+    await revert({ name: 'gw', netns: at.node.path });
+    await using _other = await open(options(at, { queues: [1], interfaces: ['eth1'] }));
+    const standing = await stateOf(at.node);
+    await engine.close();
+    assert.equal(await stateOf(at.node), standing);
+  });
+
+  test('nor where both have the same options', async () => {
+    await using at = await lab();
+    const resolved = resolveOptions(options(at));
+    const mechanism = await chooseMechanism(resolved);
+    const first = await install(resolved, mechanism);
+    const second = await install(resolved, mechanism);
+    const standing = await stateOf(at.node);
+    await first.stopQueueing();
+    await first.remove();
+    assert.equal(await stateOf(at.node), standing);
+    await second.remove();
+    assert.doesNotMatch(await stateOf(at.node), /nfq-cluster/);
+  });
+});
+
+test('who may not read which queues are listened to is refused', { skip }, async () => {
+  await using at = await lab();
+  const resolved = resolveOptions(options(at));
+  await install(resolved, await chooseMechanism(resolved));
+  const share = '--cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 1'.split(' ');
+  const line = ['apply', '--name', 'gw', '-i', 'eth1', ...share];
+  const asked = async (wrapper: readonly string[]): Promise<number | string> =>
+    (await cli(line, { namespace: at.node, wrapper }).outcome).status;
+  assert.deepEqual([await asked(NET_ADMIN_ALONE), await asked([])], [1, 0]);
+});
