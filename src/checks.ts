@@ -70,3 +70,13 @@ export const maskedMark = z.strictObject(
   { value: u32, mask: u32 },
   'an object with value and mask',
 );
+
+export const setupName = matching(
+  '1 to 16 characters of a-z, 0-9, "-" and "_"',
+  /^[a-z0-9_-]{1,16}$/,
+);
+
+export const namespace = matching(
+  'a name under /run/netns, or an absolute path',
+  /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
+);

@@ -46,9 +46,9 @@ const CLOSE_DEADLINE_MS = 2000;
  * An open engine keeps the process alive, as a listening server does; see unref().
  *
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`,
- *   `ERR_QUEUE_TAKEN`, `ERR_NO_NFQUEUE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_RULES`, `ERR_CONTROL_TAKEN`,
- *   `ERR_SYSTEM`;
- *   then nothing was changed.
+ *   `ERR_QUEUE_TAKEN`, `ERR_CONFLICT`, `ERR_NO_NFQUEUE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`,
+ *   `ERR_CONTROL_TAKEN`, `ERR_SYSTEM`, before anything is changed; `ERR_RULES` when the system refuses a rule or a step
+ *   of the setup, and what came before it is taken back.
  */
 export async function open(options: Options): Promise<Engine> {
   const resolved = resolveOptions(options);
@@ -152,6 +152,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       if (mechanism !== undefined) await this.#inOrder(() => this.#install(mechanism));
     } catch (error) {
       await this.#control?.close();
+      // While the queue is decided: what it holds is no reason to leave anything.
+      await this.#rules?.remove().catch(() => undefined);
       await this.#native.close(0);
       throw error;
     }

@@ -8,9 +8,10 @@ import {
   integers,
   interfaceName,
   maskedMark,
-  matching,
+  namespace,
   oneBit,
   oneOf,
+  setupName,
   u32,
   U32,
 } from './checks.js';
@@ -343,16 +344,13 @@ const schema = z.strictObject(
     offload: distinct<Offload>('flows', 'sources').optional(),
     reinject: oneOf('accept', 'repeat').optional(),
     rules: oneOf('none', 'auto', 'nft', 'nft-compat', 'xtables').optional(),
-    name: matching('1 to 16 characters of a-z, 0-9, "-" and "_"', /^[a-z0-9_-]{1,16}$/).optional(),
+    name: setupName.optional(),
     queueLength: integer(1, U32).optional(),
     receiveBuffer: integer(4096, 0x3fff_ffff).optional(),
     gather: integer(0, 10_000).optional(),
     busyPoll: integer(0, 10_000).optional(),
     realtime: integerOrAuto(0, 99).optional(),
-    netns: matching(
-      'a name under /run/netns, or an absolute path',
-      /^(\/\P{Cc}+|[^/\s\p{Cc}]+)$/u,
-    ).optional(),
+    netns: namespace.optional(),
     /* sun_path has 108 bytes; the socket is bound beside its name, with 10 more. */
     control: check<string>(
       '"none", "auto" or an absolute path of at most 80 bytes',

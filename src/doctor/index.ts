@@ -1,3 +1,6 @@
+import { z } from 'zod';
+import { namespace } from '../checks.js';
+import { parse } from '../parse.js';
 import { resolveOptions, type Options } from '../options.js';
 import { names } from '../setup/ruleset.js';
 import type { DoctorFacts } from './facts.js';
@@ -50,6 +53,8 @@ const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
   checkRouters,
 ];
 
+const whereSchema = z.strictObject({ netns: namespace.optional() }, 'an object with netns');
+
 /** Judges what was found out. */
 export function diagnose(facts: DoctorFacts): Diagnosis {
   const findings = CHECKS.flatMap((check) => check(facts));
@@ -66,8 +71,9 @@ export async function doctor(
   options?: Options,
   where: { netns?: string } = {},
 ): Promise<Diagnosis> {
+  const { netns } = parse(whereSchema, where, 'where');
   const resolved =
     options === undefined ? undefined : resolveOptions({ rules: 'auto', ...options });
   if (resolved !== undefined) names(resolved);
-  return diagnose(await gather(resolved, resolved?.netns ?? where.netns));
+  return diagnose(await gather(resolved, resolved?.netns ?? netns));
 }

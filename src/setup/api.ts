@@ -1,3 +1,7 @@
+import { z } from 'zod';
+import { namespace, setupName } from '../checks.js';
+import { invalidOption } from '../errors.js';
+import { parse } from '../parse.js';
 import { resolveOptions, type Options, type ResolvedOptions } from '../options.js';
 import { netnsPath } from './exec.js';
 import type { Step } from './plan.js';
@@ -39,10 +43,8 @@ export interface SetupName {
  * The steps that `apply` would take now; changes nothing.
  * @throws NfqClusterError as `apply`
  */
-export async function plan(
-  options: Options,
-  { replace = false }: ApplyOptions = {},
-): Promise<Plan> {
+export async function plan(options: Options, how: ApplyOptions = {}): Promise<Plan> {
+  const { replace = false } = parse(applySchema, how, 'the second argument');
   const { resolved, mechanism } = await prepare(options);
   const steps = await setup.planned(resolved, mechanism, { standing: true, replace });
   return asPlan(resolved, mechanism, steps);
@@ -57,10 +59,8 @@ export async function plan(
  *   `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`, before anything is changed; `ERR_RULES` when the
  *   system refuses a step, and what came before it is taken back
  */
-export async function apply(
-  options: Options,
-  { replace = false }: ApplyOptions = {},
-): Promise<Plan> {
+export async function apply(options: Options, how: ApplyOptions = {}): Promise<Plan> {
+  const { replace = false } = parse(applySchema, how, 'the second argument');
   const { resolved, mechanism } = await prepare(options);
   const { steps } = await setup.install(resolved, mechanism, { standing: true, replace });
   return asPlan(resolved, mechanism, steps);
@@ -68,22 +68,25 @@ export async function apply(
 
 /**
  * Takes a setup back, whoever made it and however that ended: what was changed gets its earlier value,
- * unless somebody else changed it since. Does nothing where there is none.
- * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ * unless somebody else changed it since, or another setup needs it, too. Does nothing where there is none. A running
+ * engine whose rules are taken back decides nothing any more: what would come to it is accepted.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
-export const revert = ({ name = DEFAULT_NAME, netns }: SetupName = {}): Promise<void> =>
-  setup.revert(name, netns);
+export async function revert(which: SetupName = {}): Promise<void> {
+  const { name = DEFAULT_NAME, netns } = parse(nameSchema, which, 'the setup');
+  return setup.revert(name, netns);
+}
 
 /**
  * What of a setup is in place.
+ * @param which setup; beside options, which tell that by themselves, the same or nothing
  * @param options of the setup: then the rules are also compared with those that the options make
  * @throws NfqClusterError as `revert`; with options, as `plan`
  */
-export async function status(
-  { name, netns }: SetupName = {},
-  options?: Options,
-): Promise<setup.SetupStatus> {
+export async function status(which: SetupName = {}, options?: Options): Promise<setup.SetupStatus> {
+  const { name, netns } = parse(nameSchema, which, 'the setup');
   if (options === undefined) return setup.status(name ?? DEFAULT_NAME, netns);
+  checkSame(which, resolve(options));
   const { resolved, mechanism } = await prepare(options);
   return {
     ...(await setup.status(resolved.name, resolved.netns)),
@@ -93,11 +96,42 @@ export async function status(
 
 const DEFAULT_NAME = 'q0';
 
+const nameSchema = z.strictObject(
+  { name: setupName.optional(), netns: namespace.optional() },
+  'an object with name or netns',
+);
+
+const applySchema = z.strictObject(
+  { replace: z.boolean('true or false').optional() },
+  'an object with replace',
+);
+
+function checkSame(given: SetupName, { name, netns }: ResolvedOptions): void {
+  if (given.name !== undefined && given.name !== name)
+    throw invalidOption('name', `${name}, as the options say, or nothing`, given.name);
+  if (given.netns !== undefined && netnsPath(given.netns) !== netnsPath(netns ?? ''))
+    throw invalidOption('netns', `${netns ?? 'nothing'}, as the options say`, given.netns);
+}
+
 async function prepare(
   options: Options,
 ): Promise<{ resolved: ResolvedOptions; mechanism: Mechanism }> {
-  const resolved = resolveOptions(options);
+  const resolved = resolve(options);
   return { resolved, mechanism: await chooseMechanism(resolved) };
+}
+
+/** Options as `open({ rules: 'auto' })` takes them. */
+function resolve(options: Options): ResolvedOptions {
+  const resolved = resolveOptions({ rules: 'auto', ...options });
+  if (resolved.rules === 'none') {
+    throw invalidOption(
+      'rules',
+      'one of "auto", "nft", "nft-compat", "xtables"',
+      resolved.rules,
+      'A setup is made of rules; by "none" they are your own affair.',
+    );
+  }
+  return resolved;
 }
 
 const asPlan = (options: ResolvedOptions, mechanism: Mechanism, steps: readonly Step[]): Plan => ({

@@ -301,11 +301,19 @@ function queueRange({ queues }: ResolvedOptions, separator: string): string {
 
 /**
  * The interfaces' names. One with a wildcard of nft or xtables, or with a sign that their parsers read,
- * would say something else.
+ * would say something else. So does an equals sign to sysctl, which a cluster MAC needs.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function names({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): string[] {
-  return interfaces.map(({ name }) => {
+  return interfaces.map(({ name, mac }) => {
+    if (mac !== undefined && name.includes('=')) {
+      throw invalidOption(
+        'interfaces',
+        'names without = where there is a cluster MAC, as sysctl cannot set the parameters of others',
+        name,
+        'Rename the interface.',
+      );
+    }
     if (/^[\p{L}\p{N}_][\p{L}\p{N}_.@=~%,-]*$/u.test(name)) return name;
     throw invalidOption(
       'interfaces',

@@ -21,8 +21,9 @@ export function asScript({ name, steps, netns }: Plan): string {
   const parts = steps
     .filter(({ inPlace }) => !inPlace)
     .map((step) => `\n# ${step.what}\n# ${step.why}\n${asShell(step, netns)}\n`);
+  const where = netns === undefined ? '' : ` --netns ${quoted(netns)}`;
   return `#!/bin/sh
-# Sets up the cluster node ${name}. To take it back: nfq-cluster revert --name ${name}
+# Sets up the cluster node ${name}. To take it back: nfq-cluster revert --name ${name}${where}
 set -eu
 ${parts.join('')}`;
 }

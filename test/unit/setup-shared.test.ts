@@ -318,6 +318,7 @@ test('a plan is printed as a list and as a script', () => {
   } as const;
   const script = asScript(made);
   assert.match(script, /^#!\/bin\/sh\n(#.*\n)*set -eu\n/);
+  assert.match(script, /revert --name q0 --netns '\/run\/netns\/a b'$/m);
   assert.match(
     script,
     /^nsenter '--net=\/run\/netns\/a b' nft -f - <<'END'\nadd table(.*\n)+END\n/m,

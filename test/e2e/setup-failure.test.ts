@@ -1,0 +1,120 @@
+/* What a setup leaves where a step of it fails: programs that stand in for nft and ip fail one call. */
+import assert from 'node:assert/strict';
+import { chmod, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { apply, doctor, open, status } from '../../src/index.js';
+import { findProgram } from '../../src/setup/exec.js';
+import { openFolder } from '../support/capabilities.js';
+import { cli, type Outcome } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { CLUSTER, clusterOptions, wire, type Wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const SHARED = {
+  interfaces: [{ name: 'eth0', mac: CLUSTER.mac, addresses: [`${CLUSTER.ipv4}/24`] }],
+  totalNodes: 2,
+  hashSeed: 1,
+};
+
+/** Runs nfq-cluster with a configuration, and a program that fails where a shell pattern fits its arguments and input. */
+async function failing(
+  { node }: Wire,
+  [program, pattern]: [program: string, pattern: string],
+  command: readonly string[],
+  config: object,
+): Promise<Outcome> {
+  await using folder = await openFolder();
+  const real = (await findProgram(program))!;
+  const script = `#!/bin/sh
+    input=; case "$*" in *-f\\ -) input=$(cat; echo .); input=\${input%.};; esac
+    case "$* $input" in ${pattern}) echo injected >&2; exit 1;; esac
+    printf %s "$input" | ${real} "$@"`;
+  await writeFile(path.join(folder.path, program), script);
+  await chmod(path.join(folder.path, program), 0o755);
+  const file = path.join(folder.path, 'config.json');
+  await writeFile(file, JSON.stringify(config));
+  const env = { PATH: `${folder.path}:${process.env['PATH']!}` };
+  return await cli([...command, '--config', file], { namespace: node, env }).outcome;
+}
+
+describe('where a step fails', { skip }, () => {
+  test('an engine that does not open leaves nothing', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const ownership = { nodes: [1], validFor: 3_600_000 };
+    const { status: exit, stderr } = await failing(
+      at,
+      ['nft', '*"-f - flush set"*'],
+      ['run', '--control', 'none'],
+      { ...SHARED, offload: ['flows'], ownership },
+    );
+    assert.equal(exit, 1);
+    assert.match(stderr, /change what is owned: nft: injected/);
+    assert.equal(await stateOf(at.node), before);
+  });
+
+  test('a setup that is not made leaves nothing', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const config = { ...SHARED, localNode: 1 };
+    const { stderr } = await failing(at, ['ip', '"address add"*'], ['apply'], config);
+    assert.match(stderr, /add 10\.1\.0\.10\/24 to eth0: ip: injected/);
+    assert.equal(await stateOf(at.node), before);
+  });
+});
+
+test('a program that is missing is told before anything is changed', { skip }, async () => {
+  await using at = await wire();
+  // What needs no kernel parameter, in whose place comes what does.
+  const alone = { interfaces: ['eth0'], localNode: 1, totalNodes: 2, hashSeed: 1 };
+  await apply({ ...alone, conntrack: 'off', netns: at.node.path });
+  const before = await stateOf(at.node);
+  const { status: exit, stderr } = await cli(
+    [
+      ...[
+        'apply',
+        '--replace',
+        '-i',
+        'eth0',
+        '--cluster-total-nodes',
+        '2',
+        '--cluster-local-node',
+        '1',
+      ],
+      ...['--cluster-hash-seed', '1'],
+    ],
+    { namespace: at.node, wrapper: await without('sysctl') },
+  ).outcome;
+  assert.equal(exit, 1);
+  assert.match(stderr, /The program sysctl is not installed/);
+  assert.equal(await stateOf(at.node), before);
+});
+
+/** Starts a program where another one cannot be executed. */
+async function without(program: string): Promise<string[]> {
+  const hide = `mount --bind /dev/null "$(readlink -f ${(await findProgram(program))!})"; exec "$@"`;
+  return ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
+}
+
+test(
+  'apply, open, status and doctor mean the same setup by the same options',
+  { skip },
+  async () => {
+    await using at = await wire();
+    const { rules: _, ...options } = clusterOptions(at.node, { conntrack: 'mark' });
+    await apply(options);
+    const standing = await stateOf(at.node);
+    await using engine = await open({ ...options, rules: 'auto' });
+    assert.equal(await stateOf(at.node), standing);
+    const { steps } = await status({}, options);
+    assert.deepEqual([...new Set(steps!.map(({ state }) => state))], ['in place']);
+    const { findings } = await doctor(options);
+    assert.deepEqual(
+      findings.filter(({ check, level }) => check === 'setup' && level !== 'ok'),
+      [],
+    );
+    await engine.close();
+  },
+);
