@@ -153,7 +153,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     } catch (error) {
       await this.#control?.close();
       // While the queue is decided: what it holds is no reason to leave anything.
-      await this.#rules?.remove().catch(() => undefined);
+      await this.#rules?.giveUp().catch(() => undefined);
       await this.#native.close(0);
       throw error;
     }

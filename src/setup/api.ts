@@ -57,7 +57,7 @@ export async function plan(options: Options, how: ApplyOptions = {}): Promise<Pl
  * @returns the steps as they were found, with `inPlace` where nothing had to be done
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_NO_INTERFACE`, `ERR_CONFLICT`, `ERR_PRIVILEGE`,
  *   `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`, before anything is changed; `ERR_RULES` when the
- *   system refuses a step, and what came before it is taken back
+ *   system refuses a step: what came before it is taken back, and a setup in whose place this was to come is put back
  */
 export async function apply(options: Options, how: ApplyOptions = {}): Promise<Plan> {
   const { replace = false } = parse(applySchema, how, 'the second argument');

@@ -12,6 +12,9 @@ import { knownAddresses, knownConnections } from './offload.js';
 /** The chain that remembers what was changed outside the rules. */
 export const UNDO = 'undo';
 
+/** The chain that remembers the options, so that the setup can be put back where another in its place fails. */
+export const OPTIONS = 'options';
+
 const QUEUES = 'queues-';
 const STANDING = 'standing-';
 const RUN = 'run-';

@@ -12,10 +12,11 @@ import {
 } from './changes.js';
 import type { Command } from './exec.js';
 import type { Facts } from './facts.js';
-import { isMarker, markersOf, UNDO } from './markers.js';
+import { isMarker, markersOf, OPTIONS, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
 import type { Owning } from './owned.js';
+import { optionsLines } from './remembered.js';
 import {
   baseChains,
   isBaseChain,
@@ -161,7 +162,9 @@ export function nftRevert(
 }
 
 function emptying(name: string, { nftChains = [], arp }: Traces): Step[] {
-  const memory = nftChains.filter((chain) => isMarker(chain) || chain === UNDO);
+  const memory = nftChains.filter(
+    (chain) => isMarker(chain) || chain === UNDO || chain === OPTIONS,
+  );
   const transaction = [
     ...(nftChains.length === 0 ? [] : [`flush table inet ${name}\n`]),
     ...memory.map((chain) => `delete chain inet ${name} ${chain}\n`),
@@ -228,6 +231,7 @@ function rules(
     nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning, indexes }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
+    ...optionsLines(options).map((line) => `${line}\n`),
     ...obsoleteChains(options, mechanism, markers, traces),
   ].join('');
   const first = {

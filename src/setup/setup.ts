@@ -16,6 +16,8 @@ import {
   type Step,
 } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
+import { chooseMechanism } from './probe.js';
+import { rememberedOptions } from './remembered.js';
 import { checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
@@ -40,6 +42,8 @@ export interface Installed {
    * drops what it would queue.
    */
   remove(): Promise<void>;
+  /** The same, just after it was made; but what an earlier run of its name left stays, as it keeps packets out. */
+  giveUp(): Promise<void>;
 }
 
 /** How an installation treats what it finds. */
@@ -104,7 +108,7 @@ async function readable(options: ResolvedOptions): Promise<Facts> {
 
 /**
  * Sets the node up, in the place of what an earlier run of the same name left. Where that fails, nothing
- * is left of what this call made; an earlier run's rules stay, as they keep foreign packets out.
+ * is left of what this call made; what an earlier run left is put back, as it keeps foreign packets out.
  * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`,
  *   `ERR_NO_INTERFACE`, `ERR_CONFLICT`, `ERR_READ_ONLY`, and `ERR_INVALID_OPTION` for an interface whose name cannot stand
  *   in a rule
@@ -117,8 +121,16 @@ export async function install(
   const { netns } = options;
   // What tells these rules from those of an engine that comes later.
   const run = randomBytes(4).toString('hex');
-  const steps = await inTurn(netns, () => installed(options, mechanism, installing, run));
+  const { steps, fresh } = await inTurn(netns, () =>
+    installed(options, mechanism, installing, run),
+  );
   const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
+  const remove = async (): Promise<void> => {
+    const facts = await read();
+    if (stands(options, facts.traces))
+      await take(installation(options, mechanism, facts, undefined), netns);
+    else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns);
+  };
   return {
     steps,
     setOwned: (owning) => setOwned(options, tableName(options), owning),
@@ -127,13 +139,8 @@ export async function install(
       if (stands(options, traces) || isOf(run, traces))
         await take(closing(options, mechanism, traces), netns);
     },
-    remove: () =>
-      inTurn(netns, async () => {
-        const facts = await read();
-        if (stands(options, facts.traces))
-          await take(installation(options, mechanism, facts, undefined), netns);
-        else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns);
-      }),
+    remove: () => inTurn(netns, remove),
+    giveUp: async () => (fresh ? inTurn(netns, remove) : undefined),
   };
 }
 
@@ -142,7 +149,7 @@ async function installed(
   mechanism: Mechanism,
   installing: Installing,
   run: string,
-): Promise<Step[]> {
+): Promise<{ steps: Step[]; fresh: boolean }> {
   const { netns } = options;
   const facts = await found(options, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
@@ -150,13 +157,40 @@ async function installed(
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
+  const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
   } catch (error) {
     if (isClean(facts.traces)) await uninstall(rulesName(options), netns).catch(() => {});
+    else if (!isMadeOf(options, facts.traces)) await putBack(former, facts.traces, error);
     throw error;
   }
-  return steps;
+  return { steps, fresh: isClean(facts.traces) };
+}
+
+/** Makes again the setup in whose place another was to come; throws where it cannot. */
+async function putBack(
+  former: ResolvedOptions | undefined,
+  { nftChains = [] }: Traces,
+  error: unknown,
+): Promise<void> {
+  try {
+    if (former === undefined) throw new Error('its options are not known');
+    const facts = await readFacts(rulesName(former), sysctlsOf(former), former.netns);
+    const mechanism = await chooseMechanism(former);
+    const { run } = parseMarkers(nftChains);
+    await take(installation(former, mechanism, facts, run?.id), former.netns);
+  } catch (reason) {
+    if (!(error instanceof NfqClusterError)) throw error;
+    throw new NfqClusterError(
+      error.code,
+      `${error.message}. What stood before could not be put back: ${(reason as Error).message}`,
+      {
+        remedy: 'What stands now is a part of both ("nfq-cluster status --setup"): apply one again',
+        cause: error,
+      },
+    );
+  }
 }
 
 /**
@@ -255,6 +289,12 @@ async function listMangle(
 /** Whether a setup of these options was made to stand. */
 const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
+
+/** Whether what is there was made of options that lead to the same. */
+function isMadeOf(options: ResolvedOptions, { nftChains = [] }: Traces): boolean {
+  const { standing, run } = parseMarkers(nftChains);
+  return (standing ?? run?.digest) === digest(options);
+}
 
 /** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
 function isOf(run: string, { nftChains = [] }: Traces): boolean {

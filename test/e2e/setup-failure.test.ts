@@ -4,7 +4,10 @@ import { chmod, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { apply, doctor, open, status } from '../../src/index.js';
+import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
+import { install } from '../../src/setup/index.js';
+import { chooseMechanism } from '../../src/setup/probe.js';
 import { openFolder } from '../support/capabilities.js';
 import { cli, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
@@ -64,6 +67,37 @@ describe('where a step fails', { skip }, () => {
     assert.equal(await stateOf(at.node), before);
   });
 });
+
+describe('where a step of another in its place fails', { skip }, () => {
+  const OTHER = { ...SHARED, localNode: 1, queues: [5], name: 'q0' };
+  for (const [what, command] of [
+    ['a setup', ['apply', '--replace']],
+    ["a killed engine's", ['run', '--control', 'none']],
+  ] as const) {
+    test(`${what} is put back`, async () => {
+      await using at = await wire();
+      const options = { ...clusterOptions(at.node), interfaces: [EARLIER], name: 'q0' };
+      if (what === 'a setup') await apply(options);
+      else await install(resolveOptions(options), await chooseMechanism(resolveOptions(options)));
+      const before = await stateOf(at.node);
+      const { status: exit, stderr } = await failing(
+        at,
+        ['ip', `"address add ${CLUSTER.ipv4}"*`],
+        command,
+        OTHER,
+      );
+      assert.equal(exit, 1);
+      assert.match(stderr, /to eth0: ip: injected$/m);
+      assert.equal(sorted(await stateOf(at.node)), sorted(before));
+    });
+  }
+});
+
+/** What else a node may share on the same wire. */
+const EARLIER = { name: 'eth0', mac: '03:00:00:00:00:11', addresses: ['10.1.0.11/24'] };
+
+/** Chains that were made again are listed last. */
+const sorted = (state: string): string => state.split('\n').sort().join('\n');
 
 test('a program that is missing is told before anything is changed', { skip }, async () => {
   await using at = await wire();

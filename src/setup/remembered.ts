@@ -1,0 +1,50 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { ResolvedOptions } from '../options.js';
+import { runOrThrow } from './exec.js';
+import { digest, OPTIONS, parseMarkers } from './markers.js';
+import { rulesName } from './ruleset.js';
+import type { Traces } from './traces.js';
+
+/** nft takes comments of at most 128 bytes. */
+const LONGEST = 120;
+
+/** The options that make a setup, as lines of the table's transaction. */
+export function optionsLines(options: ResolvedOptions): string[] {
+  const { interfaces, queues, policy, hashMode, strict, hashSeed, buckets, classic } = options;
+  const { action, marks, conntrack, helpers, offload, rules, name } = options;
+  const made = { interfaces, queues, policy, hashMode, strict, hashSeed, buckets, classic };
+  const text = JSON.stringify({ ...made, action, marks, conntrack, helpers, offload, rules, name });
+  const packed = deflateRawSync(text).toString('base64url');
+  const chain = `inet ${rulesName(options)} ${OPTIONS}`;
+  return [
+    `add chain ${chain}`,
+    `flush chain ${chain}`,
+    ...(packed.match(new RegExp(`.{1,${LONGEST}}`, 'g')) ?? []).map(
+      (part) => `add rule ${chain} continue comment "${part}"`,
+    ),
+  ];
+}
+
+/**
+ * The options of the setup that has the name of these, which may be others.
+ * @returns undefined where there is none, or it was made by another version
+ */
+export async function rememberedOptions(
+  options: ResolvedOptions,
+  { nftChains = [] }: Traces,
+): Promise<ResolvedOptions | undefined> {
+  if (!nftChains.includes(OPTIONS)) return undefined;
+  const args = ['list', 'chain', 'inet', rulesName(options), OPTIONS];
+  const { netns } = options;
+  const { stdout } = await runOrThrow('read the options of the setup', 'nft', args, { netns });
+  const packed = [...stdout.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
+  const { standing, run } = parseMarkers(nftChains);
+  try {
+    const text = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
+    // Nothing of the others, such as what is owned, is for the rules.
+    const found = { ...options, ...(JSON.parse(text) as Partial<ResolvedOptions>) };
+    return digest(found) === (standing ?? run?.digest) ? found : undefined;
+  } catch {
+    return undefined;
+  }
+}
