@@ -36,20 +36,42 @@ export interface Outcomes {
   foreign: string;
 }
 
+/** The outcome of packets that leave it as they came. */
+export const UNCHANGED = 'return';
+
 /**
- * The first rules before the queue, by as few comparisons as can be: owned packets of known connections, which
- * most are, and foreign ones of new connections. What they miss comes to the rules behind them: an index may be
- * another interface's by now.
+ * The rules ahead of all others before the queue, at which most packets leave: what is owned of known connections.
+ * They ask for an index alone, which is compared faster than a name and may be another interface's by now. So only
+ * those are among them by which a stranger's packet leaves as it came.
  */
 export function firstRules(
   options: ResolvedOptions,
   outcomes: Outcomes,
   indexes: readonly number[],
 ): string[] {
-  if (!knowsConnections(options)) return [];
+  const { byIndex } = leading(options, outcomes);
+  return indexes.flatMap((index) => byIndex.map((rule) => `iif ${index} ${rule}`));
+}
+
+/** The rules right behind the test for the interfaces' names: what drops, or writes a mark. */
+export const namedRules = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
+  leading(options, outcomes).byName;
+
+/** Owned packets of known connections, and foreign ones of new connections, by as few comparisons as can be. */
+function leading(
+  options: ResolvedOptions,
+  outcomes: Outcomes,
+): { byIndex: string[]; byName: string[] } {
+  if (!knowsConnections(options)) return { byIndex: [], byName: [] };
   const [lasting, ending] = ofOwned(options, outcomes);
-  const all = [lasting, ...ofForeignNew(options, outcomes), ending];
-  return indexes.flatMap((index) => all.map((rule) => `iif ${index} ${rule}`));
+  const foreignNew = ofForeignNew(options, outcomes);
+  if (outcomes.owned !== UNCHANGED) {
+    return { byIndex: [], byName: [lasting, ...foreignNew, ending] };
+  }
+  // What is foreign shall not be looked up among what ends.
+  return foreignNew.length === 0
+    ? { byIndex: [lasting, ending], byName: [] }
+    : { byIndex: [lasting], byName: [...foreignNew, ending] };
 }
 
 const ofForeignNew = (options: ResolvedOptions, outcomes: Outcomes): string[] =>

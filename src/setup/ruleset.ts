@@ -10,7 +10,9 @@ import {
   knownAddresses,
   knownConnections,
   knownRules,
+  namedRules,
   offloadObjects,
+  UNCHANGED,
   type Outcomes,
 } from './offload.js';
 import { marginOf, ownedLines, type Owning } from './owned.js';
@@ -180,6 +182,7 @@ function beforeRules(
   const rules = [
     ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
     otherInterfaces(options),
+    ...(phase === 'queue' ? namedRules(options, outcomes(options, kind)) : []),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
     ...(phase === 'queue' ? knownConnections(options) : []),
@@ -257,7 +260,7 @@ function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
   const pass = (set: number): string => join(setMark(~ourBits(options), decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
   // Bits of ours in the mark are somebody else's, and cleared behind the queue.
-  return { owned: decided === 0 ? 'return' : pass(0), foreign: 'drop' };
+  return { owned: decided === 0 ? UNCHANGED : pass(0), foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

@@ -84,7 +84,64 @@ const offloading = (
   ...more,
 });
 
+/** What comes of a stranger's packets: all of them, and those that no bit was set in. */
+const STRANGERS = `table inet seen {
+  counter entered { }
+  counter clean { }
+  chain before {
+    type filter hook prerouting priority -160
+    iifname "mgmt0" meta l4proto udp ct mark set ip saddr map { 10.1.0.1 : 0x10000, 10.1.0.2 : 0x20000 }
+  }
+  chain behind {
+    type filter hook prerouting priority 100
+    iifname "mgmt0" meta l4proto udp counter name entered
+    iifname "mgmt0" meta l4proto udp meta mark 0 counter name clean
+  }
+}`;
+
+/** In the place of the wire another interface, of the same index. */
+async function replaceWire({ sender, node }: Wire): Promise<void> {
+  const [{ ifindex }] = JSON.parse(await node.run('ip', ['-j', 'link', 'show', 'eth0'])) as [
+    { ifindex: number },
+  ];
+  await node.ip(
+    'link delete eth0',
+    `link add mgmt0 index ${ifindex} address ${NODE.mac} type veth peer name eth0 netns ${sender.pid}`,
+    'link set mgmt0 up',
+  );
+  await sender.ip('link set eth0 up');
+}
+
 describe('offload of sources', { skip }, () => {
+  for (const rules of ['auto', 'xtables'] as const) {
+    for (const action of ['drop', 'mark'] as const) {
+      test(`by ${action} and rules ${rules}, leaves alone what enters by another interface of the same index`, async () => {
+        await using lab = await wire();
+        await using engine = await open(
+          offloading(lab, { ...HASHING, ownership: { nodes: [1] }, action, rules }),
+        );
+        await replaceWire(lab);
+        await lab.node.run('nft', ['-f', '-'], STRANGERS);
+        const known = ['10.1.0.1', '10.1.0.2'];
+        const hasher = new Hasher(HASHING);
+        const unknown = range(20).map((at) => arrival(4, at));
+        assert.deepEqual(new Set(unknown.map((src) => hasher.node(src))), new Set([1, 2]));
+        for (const validFor of [Infinity, 60_000]) {
+          await engine.setOwnership({ nodes: [1], validFor });
+          const before = await arrivals(lab);
+          const frames = datagrams([...known, ...unknown]);
+          await inject(lab.sender, 'eth0', frames);
+          await waitFor(
+            'all to pass',
+            async () => (await arrivals(lab))['entered'] === before['entered']! + frames.length,
+          );
+          assert.equal((await arrivals(lab))['clean'], before['clean']! + frames.length);
+          assert.equal(engine.stats().offloadedForeign, 0);
+        }
+      });
+    }
+  }
+
   for (const conntrack of ['auto', 'off'] as const) {
     for (const action of ['drop', 'mark'] as const) {
       for (const rules of ['auto', 'xtables'] as const) {
