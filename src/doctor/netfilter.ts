@@ -158,13 +158,17 @@ function judgeRule(
       warning(
         'marks',
         `A rule in ${place(rule)} sets bits of the mark that are ours`,
-        { remedy: 'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit' },
+        { remedy: OTHER_BITS },
         netns,
       ),
     );
   }
   return findings;
 }
+
+/** What to do where somebody else sets one of them. */
+export const OTHER_BITS =
+  'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits';
 
 /** The bits that all setups of these marks clear before they decide. */
 export const ownBits = ({ marks, action }: Pick<Subject, 'marks' | 'action'>): number =>

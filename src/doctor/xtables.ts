@@ -2,7 +2,7 @@ import { words } from '../import/words.js';
 import type { XtablesVariant } from '../setup/traces.js';
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, warning, type Finding } from './finding.js';
-import { ownBits, touchesOwned } from './netfilter.js';
+import { OTHER_BITS, ownBits, touchesOwned } from './netfilter.js';
 import { isOurs, overlaps } from './subjects.js';
 
 /** What one `iptables-save` printed. */
@@ -170,7 +170,7 @@ function judgeMarks(subject: Subject, rule: Rule, all: readonly Rule[]): Finding
   if (!touched) return [];
   return [
     warning('marks', `A rule in ${place(rule)} sets bits of the mark that are ours`, {
-      remedy: 'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit',
+      remedy: OTHER_BITS,
     }),
   ];
 }

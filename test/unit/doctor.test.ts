@@ -255,6 +255,12 @@ describe('doctor, of rules of nft', () => {
     assert.deepEqual(set(0x1, 0), []);
     assert.deepEqual(set(0x1, 0, marking), ['warning marks']);
     assert.deepEqual(set(or(0x10_0000), 0, marking), []);
+    const known = [
+      chain('prerouting', { prio: -300 }),
+      rule([{ mangle: { key: { meta: { key: 'mark' } }, value: 0x8000_0000 } }]),
+    ];
+    const flags = /--mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits/;
+    assert.match(wrong({ nft: { known } })[0]!.remedy!, flags);
   });
 });
 
@@ -294,7 +300,10 @@ describe('doctor, of rules of iptables', () => {
 
   it('finds marks that collide with ours', () => {
     const mark = (value: string): string => `-A PREROUTING -j MARK --set-xmark ${value}`;
-    assert.deepEqual(named(ofXtables('*raw', mark('0x80000000/0xffffffff'))), ['warning marks']);
+    const found = ofXtables('*raw', mark('0x80000000/0xffffffff'));
+    assert.deepEqual(named(found), ['warning marks']);
+    const flags = /--mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits/;
+    assert.match(found[0]!.remedy!, flags);
     assert.deepEqual(ofXtables('*raw', mark('0x1/0xff')), []);
   });
 });
