@@ -30,7 +30,7 @@ function program(): Command {
     .showHelpAfterError('(--help lists what there is)');
   const runs = top
     .command('run')
-    .description('decide packets until SIGINT or SIGTERM, with rules of its own');
+    .description('decide packets until SIGINT, SIGTERM or SIGHUP, with rules of its own');
   withRules(withShared(withPackets(withShare(withHashing(runs)))))
     .option(
       '--control <path>',

@@ -26,16 +26,26 @@ export const json: Format = {
     }),
 };
 
-const COLUMNS = ['received/s', 'owned/s', 'foreign/s', 'malformed', 'lost', 'p50 us', 'p99 us'];
+const COLUMNS = [
+  'received/s',
+  'owned/s',
+  'foreign/s',
+  'unknown',
+  'malformed',
+  'lost',
+  'p50 us',
+  'p99 us',
+];
 
 export const text: Format = {
   ready: () => row(COLUMNS),
   second: (growth) => {
-    const { received, owned, foreign, malformed, latency } = growth;
+    const { received, owned, foreign, unknown, malformed, latency } = growth;
     return row([
       received,
       owned,
       foreign,
+      unknown,
       malformed,
       lost(growth),
       microseconds(latency, 50),
@@ -47,6 +57,7 @@ export const text: Format = {
       received,
       owned,
       foreign,
+      unknown,
       malformed,
       fixups,
       verdictErrors,
@@ -59,7 +70,7 @@ export const text: Format = {
       offloadedOwned + offloadedForeign === 0
         ? ''
         : `, decided in the kernel ${offloadedOwned} owned and ${offloadedForeign} foreign`;
-    return `total: received ${received}, owned ${owned}, foreign ${foreign}, malformed ${malformed}, \
+    return `total: received ${received}, owned ${owned}, foreign ${foreign}, unknown ${unknown}, malformed ${malformed}, \
 pkt_type fixed ${fixups}, verdict errors ${verdictErrors}, lost to a full queue ${queueDropped}, \
 lost to a full receive buffer ${userDropped}${offloaded}\n`;
   },

@@ -10,6 +10,9 @@ export interface RunFlags extends Flags {
   json?: true;
 }
 
+/** For the reader of the output to take what still waits. */
+const LAST_WORDS_MS = 1000;
+
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
@@ -25,6 +28,7 @@ export async function run(flags: RunFlags): Promise<void> {
   engine.on('fault', (error) => leave(engine, error.message));
   complain(readyMessage(engine));
   const closed = stop.then(() => engine.close());
+  void closed.catch(() => undefined).then(endThoughUnread);
   await Promise.all([closed, reportSeconds(engine, flags.json === true ? json : text)]);
 }
 
@@ -34,6 +38,11 @@ async function reportSeconds(engine: Engine, format: Format): Promise<void> {
   // Once closed: packets that waited have been counted, too.
   await engine.close();
   await print(format.totals(engine.stats()));
+}
+
+/** Output that nobody takes keeps the process: it is given up once all else is done. */
+function endThoughUnread(): void {
+  setTimeout(() => process.exit(), LAST_WORDS_MS).unref();
 }
 
 /** Resolves when the program shall end. A second signal ends it at once. */

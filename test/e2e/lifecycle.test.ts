@@ -1,10 +1,14 @@
 /* `run` from start to end: stopped, killed, started again; and what stays of it. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { cli, share, waitFor, type Cli } from '../support/processes.js';
+import { cli, root, share, waitFor, type Cli } from '../support/processes.js';
 import { counter } from '../support/state.js';
 import { NODE, SENDER, wire } from '../support/wire.js';
 
@@ -40,8 +44,11 @@ async function rulesOf(node: Namespace): Promise<string> {
 
 const arrived = (node: Namespace): Promise<number> => counter(node, 'user', 'arrived');
 
+const args = ['run', '--interface', 'eth0', ...share(1, 1), '--json'];
+const runLine = [path.join(root, 'dist/cli/main.js'), ...args];
+
 async function start(node: Namespace): Promise<Cli> {
-  const run = cli(['run', '--interface', 'eth0', ...share(1, 1), '--json'], { namespace: node });
+  const run = cli(args, { namespace: node });
   await run.event('ready');
   return run;
 }
@@ -63,6 +70,31 @@ describe('run', { skip }, () => {
       assert.equal(await rulesOf(lab.node), before);
     });
   }
+
+  test('ends, and removes its rules, though nobody reads what it writes', async () => {
+    await using lab = await wire();
+    const before = await rulesOf(lab.node);
+    const directory = mkdtempSync(path.join(tmpdir(), 'nfq-cluster-test-'));
+    const fifo = path.join(directory, 'output');
+    execFileSync('mkfifo', [fifo]);
+    const output = openSync(fifo, 'r+');
+    try {
+      writeSync(output, Buffer.alloc(65_536)); // all that a pipe holds
+      const child = lab.node.spawn(process.execPath, runLine, {
+        stdio: ['ignore', output, 'pipe'],
+      });
+      let stderr = '';
+      child.stderr!.on('data', (chunk) => (stderr += String(chunk)));
+      await waitFor('it to be ready', () => stderr.includes('ready: '));
+      child.kill('SIGTERM');
+      await waitFor('it to end', () => child.exitCode !== null || child.signalCode !== null);
+      assert.equal(child.exitCode, 0, stderr);
+    } finally {
+      closeSync(output);
+      rmSync(directory, { recursive: true });
+    }
+    assert.equal(await rulesOf(lab.node), before);
+  });
 
   test('killed, nothing gets in; started again, it goes on; stopped, it leaves no trace', async () => {
     await using lab = await wire();

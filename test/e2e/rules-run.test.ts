@@ -162,9 +162,12 @@ describe('nfq-cluster run', { skip }, () => {
     assert.equal(await run.ended, 0);
     const { stdout } = run.said;
     const [head, row] = stdout.split('\n');
-    assert.match(head!, /^ *received\/s +owned\/s +foreign\/s +malformed +lost +p50 us +p99 us$/);
-    assert.match(row!, /^ +0 +0 +0 +0 +0 +- +-$/);
-    assert.match(stdout, /\ntotal: received 0, owned 0, .*\n$/);
+    assert.match(
+      head!,
+      /^ *received\/s +owned\/s +foreign\/s +unknown +malformed +lost +p50 us +p99 us$/,
+    );
+    assert.match(row!, /^ +0 +0 +0 +0 +0 +0 +- +-$/);
+    assert.match(stdout, /\ntotal: received 0, owned 0, foreign 0, unknown 0, malformed 0, .*\n$/);
     assert.equal(rules(at.node), '');
   });
 
