@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
+import { isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
-import { changed } from './control/change.js';
+import { changed, keepsDeadline } from './control/change.js';
 import { controlPath } from './control/path.js';
 import type { Request } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
@@ -38,6 +39,8 @@ export interface EngineEvents {
   close: [];
 }
 
+/** What Node's timers take: by a longer one they tick each millisecond. */
+const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
 const CLOSE_DEADLINE_MS = 2000;
 
@@ -70,8 +73,9 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   readonly conntrack: Conntrack;
   /**
    * Replaces what is owned, at once and as a whole. When the promise resolves, no packet is decided
-   * by the old ownership any more, so that another node may take over. With `offload` the kernel's set
-   * comes first, and if it cannot be changed nothing is.
+   * by the old ownership any more, so that another node may take over. With `offload` the kernel's sets
+   * come first. If they cannot be changed, the engine owns what it did, and so do they or, where nft refuses that,
+   * too, nothing.
    * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`; with `offload` also `ERR_RULES`
    */
   setOwnership(ownership: OwnershipInput): Promise<void>;
@@ -88,8 +92,9 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   stats(): Stats;
   /**
    * The growth of the counts, one item per interval, until the engine is closed.
-   * @param interval milliseconds
+   * @param interval milliseconds, 1 to 2,147,483,647
    * @default 1000
+   * @throws NfqClusterError `ERR_INVALID_OPTION`, by the first next()
    */
   changes(interval?: number): AsyncIterableIterator<Stats>;
   /**
@@ -183,7 +188,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #carryOut(request: Request): Promise<Status> {
     if (request.command === 'own') {
       const { change, validFor } = request;
-      await this.own(change, validFor === undefined ? {} : { validFor });
+      await this.own(change, validFor === undefined ? {} : { validFor: validFor ?? Infinity });
     }
     return status(this);
   }
@@ -201,10 +206,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   own(change: string, { validFor }: { validFor?: number } = {}): Promise<void> {
-    return this.#change(() => changed(change, this.ownership, this.options, validFor));
+    const wanted = (): OwnershipInput => changed(change, this.ownership, this.options, validFor);
+    return this.#change(wanted, keepsDeadline(change));
   }
 
-  async #change(wanted: () => OwnershipInput): Promise<void> {
+  /** @param kept whether the time of what is wanted counts from its turn, not from the call */
+  async #change(wanted: () => OwnershipInput, kept = false): Promise<void> {
     const called = this.#native.now();
     const resolve = () => resolveOwnership(wanted(), this.options.buckets, this.options.classic);
     if (!this.#offloads) {
@@ -212,10 +219,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       return this.#adopt(owned, validFor);
     }
     return this.#inOrder(async () => {
+      const since = kept ? this.#native.now() : called;
       const { owned, validFor } = resolve();
-      const remaining = (): number => Math.max(0, called + validFor - this.#native.now());
+      const remaining = (): number => Math.max(0, since + validFor - this.#native.now());
       if (this.#closing !== undefined) throw closed();
-      await this.#rules?.setOwned({ owned, remaining });
+      const before = { owned: this.#owned, remaining: () => this.#native.remaining() };
+      await this.#rules?.setOwned({ owned, remaining }, before);
       await this.#adopt(owned, remaining());
     });
   }
@@ -241,8 +250,9 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   async *changes(interval = 1000): AsyncIterableIterator<Stats> {
-    if (!Number.isInteger(interval) || interval < 1) {
-      throw invalidOption('interval', 'a positive integer of milliseconds', interval);
+    if (!isInteger(interval, 1, LONGEST_INTERVAL)) {
+      const expected = `an integer of milliseconds from 1 to ${LONGEST_INTERVAL}`;
+      throw invalidOption('interval', expected, interval);
     }
     let before = this.#stats.snapshot();
     try {

@@ -8,20 +8,26 @@ import { parse } from './parse.js';
 /** Buckets (from 0) or nodes (from 1) to own, and for how long. */
 export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
   /**
-   * Milliseconds from now after which nothing is owned, counted through suspend.
+   * Milliseconds from now after which nothing is owned, counted through suspend; a hundred years are Infinity.
    * @default Infinity
    */
   validFor?: number;
 };
 
+/** A hundred years, from which on the engine's deadline never comes. */
+const NEVER_MS = 3.2e12;
+
+/** How long something is owned. */
+export const milliseconds = check<number>(
+  'a positive number of milliseconds, or Infinity',
+  (value) => typeof value === 'number' && value > 0,
+);
+
 const ownershipInput = z.strictObject(
   {
     buckets: integers(0, MAX_BUCKETS - 1, 0).optional(),
     nodes: integers(1, MAX_NODES, 0).optional(),
-    validFor: check<number>(
-      'a positive number of milliseconds, or Infinity',
-      (value) => typeof value === 'number' && value > 0,
-    ).optional(),
+    validFor: milliseconds.optional(),
   },
   'an object with buckets or nodes',
 );
@@ -133,5 +139,6 @@ export function resolveOwnership(
       ? invalidOption('ownership.nodes', `nodes from 1 to ${buckets} (totalNodes)`, ownership.nodes)
       : invalidOption('ownership.buckets', `buckets from 0 to ${buckets - 1}`, ownership.buckets);
   }
-  return { owned: ascending(owned), validFor: ownership.validFor ?? Infinity };
+  const { validFor = Infinity } = ownership;
+  return { owned: ascending(owned), validFor: validFor < NEVER_MS ? validFor : Infinity };
 }

@@ -5,6 +5,10 @@ import type { OwnershipInput } from '../ownership.js';
 /** As text: `+2` or `-2` adds or removes, `1,3-5` and `none` replace. */
 const CHANGE = /^([+-]?)(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)$/;
 
+/** Whether a change adds or removes. */
+export const keepsDeadline = (change: unknown): boolean =>
+  typeof change === 'string' && /^[+-]/.test(change);
+
 /**
  * The ownership after a change in words: `+2` and `-2` as in CLUSTERIP's membership file, `1,3-5`, or `none`.
  * Numbers are nodes from 1 where the engine has nodes, else buckets from 0. Adding and removing keep the
@@ -53,10 +57,11 @@ function parseChange(
       change,
     );
   }
+  const backwards = ranges.some(([from, to = from]) => to! < from!);
   const numbers = ranges.flatMap(([from, to = from]) =>
     Array.from({ length: Math.max(0, to! - from! + 1) }, (_, offset) => from! + offset),
   );
-  if (numbers.length === 0 || new Set(numbers).size < numbers.length) {
+  if (backwards || new Set(numbers).size < numbers.length) {
     throw invalidOption('change', 'each number once, and ranges FIRST-LAST', change);
   }
   return { sign: sign as '+' | '-' | '', numbers };

@@ -1,5 +1,7 @@
 import net from 'node:net';
 import { NfqClusterError } from '../errors.js';
+import { milliseconds } from '../ownership.js';
+import { parse } from '../parse.js';
 import { controlPath } from './path.js';
 import type { Answer, Request } from './protocol.js';
 import type { Status } from './status.js';
@@ -37,10 +39,14 @@ export class Control {
 
   /**
    * Changes what is owned, as `Engine.own()` does; when it resolves, the change is done.
+   * @param options.validFor milliseconds, only for a change that replaces. Default Infinity
    * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, and what `Engine.own()` throws
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
-    return (await this.#ask({ command: 'own', change, ...options })) as Status;
+    const { validFor } = options;
+    const given =
+      validFor === undefined ? {} : { validFor: parse(milliseconds, validFor, 'validFor') };
+    return (await this.#ask({ command: 'own', change, ...given })) as Status;
   }
 
   async #ask(request: Request): Promise<unknown> {

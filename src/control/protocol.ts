@@ -5,6 +5,8 @@
  *   {"command":"own","change":"+2"}              {"ok":true,"result":{…}}
  *   {"command":"own","change":"1,3","validFor":5000}
  *                                                {"ok":false,"error":{"code":"ERR_…","message":"…"}}
+ *
+ * "validFor" is null where it is Infinity, as JSON has none.
  */
 import { z } from 'zod';
 import type { ErrorCode, ErrorDetails } from '../errors.js';
@@ -19,7 +21,7 @@ export const requestSchema = z.discriminatedUnion(
     z.strictObject({
       command: z.literal('own'),
       change: z.string('a change, such as "+2"'),
-      validFor: z.number('a number of milliseconds').optional(),
+      validFor: z.number('a number of milliseconds, or null').nullable().optional(),
     }),
   ],
   { error: 'an object whose command is "status" or "own"' },

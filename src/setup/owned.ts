@@ -55,7 +55,7 @@ function setsOf(options: ResolvedOptions, owned: readonly number[], timeout: num
   const { offload, conntrack, marks, buckets } = options;
   if (offload.length === 0) return [];
   const lasts = timeout === Infinity;
-  const ending = lasts ? '' : ` timeout ${Math.floor(timeout)}ms`;
+  const ending = lasts ? '' : ` timeout ${time(timeout)}`;
   if (conntrack === 'off') {
     const elements = owned.map((bucket) => `${bucket}${ending}`);
     return [{ name: OWNED_BUCKETS, definition: `${BUCKET}; ${TIMED}`, elements }];
@@ -72,6 +72,14 @@ function setsOf(options: ResolvedOptions, owned: readonly number[], timeout: num
       ? [{ name: FOREIGN_BUCKETS, definition: `${BUCKET}; ${FIXED}`, elements: foreign }]
       : []),
   ];
+}
+
+const DAY_MS = 86_400_000;
+
+/** As nft reads a time: of each unit, eight digits at most. */
+function time(ms: number): string {
+  const days = Math.floor(ms / DAY_MS);
+  return `${days === 0 ? '' : `${days}d`}${Math.floor(ms % DAY_MS)}ms`;
 }
 
 /** The sets, as lines of the table's transaction. */
@@ -102,13 +110,30 @@ const MARGIN_MS = 100;
 
 /**
  * Makes the sets what is owned, in one transaction; again, where that took longer than the margin.
- * @throws NfqClusterError what `runOrThrow` throws; then the sets are as they were
+ * @param before what was owned, and is again where that fails; where that fails, too, the sets are emptied
+ * @throws NfqClusterError what `runOrThrow` throws; then no set holds what `owning` has and `before` has not,
+ *   unless nft cannot even empty them
  */
 export async function setOwned(
   options: ResolvedOptions,
   table: string,
   owning: Owning,
+  before: Owning = NOTHING,
 ): Promise<void> {
+  try {
+    await write(options, table, owning);
+  } catch (error) {
+    // An earlier transaction may stand, whose timeouts are late; and nft may fail behind its transaction.
+    await write(options, table, before)
+      .catch(() => write(options, table, NOTHING))
+      .catch(() => undefined);
+    throw error;
+  }
+}
+
+const NOTHING: Owning = { owned: [], remaining: () => Infinity };
+
+async function write(options: ResolvedOptions, table: string, owning: Owning): Promise<void> {
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
     const remaining = owning.remaining();
     const input = `${ownedLines(options, table, owning.owned, remaining - margin).join('\n')}\n`;

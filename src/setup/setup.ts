@@ -32,9 +32,10 @@ export interface Installed {
   readonly steps: readonly Step[];
   /**
    * Makes what the kernel decides by itself what is owned, in one transaction.
-   * @throws NfqClusterError `ERR_RULES`; then nothing has changed
+   * @param before what was owned; nothing unless given
+   * @throws NfqClusterError `ERR_RULES`; then it is what was owned before or, where nft refuses that, too, nothing
    */
-  setOwned(owning: Owning): Promise<void>;
+  setOwned(owning: Owning, before?: Owning): Promise<void>;
   /** From now on nothing is queued; under action `drop` every packet that was to be decided is dropped. */
   stopQueueing(): Promise<void>;
   /**
@@ -133,7 +134,7 @@ export async function install(
   };
   return {
     steps,
-    setOwned: (owning) => setOwned(options, tableName(options), owning),
+    setOwned: (owning, before) => setOwned(options, tableName(options), owning, before),
     stopQueueing: async () => {
       const { traces } = await read();
       if (stands(options, traces) || isOf(run, traces))

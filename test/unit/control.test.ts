@@ -74,6 +74,8 @@ describe('a change of ownership in words', () => {
       ',1',
       '1,,2',
       '3-2',
+      '1,3-2',
+      '+4,3-2',
     ];
     for (const change of [...bad, '1,1', 'all', '0x1', '+1-99999', '1-2-3', '２', 2, undefined]) {
       assert.throws(() => changed(change, owning(), FOUR), code('ERR_INVALID_OPTION'), `${change}`);

@@ -174,6 +174,12 @@ describe('a change of ownership', () => {
     });
     assert.deepEqual(changed({ buckets: [] })(), { owned: [], validFor: Infinity });
     assert.deepEqual(changed({ nodes: [], validFor: 1 })(), { owned: [], validFor: 1 });
+    for (const [given, validFor] of [
+      [3.1e12, 3.1e12],
+      [3.2e12, Infinity],
+      [Number.MAX_VALUE, Infinity],
+    ])
+      assert.equal(changed({ nodes: [], validFor: given })().validFor, validFor);
   });
 
   test('neither or both', () => {

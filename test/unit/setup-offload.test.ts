@@ -253,6 +253,10 @@ describe('the sets of what is owned', () => {
       ending,
       'add element inet t ending-marks { 0x10000 timeout 99ms, 0x20000 timeout 99ms }',
     ]);
+    assert.equal(
+      flows([0], 86_400_000 * 36_500 + 5.5)[2],
+      'add element inet t ending-marks { 0x10000 timeout 36500d5ms }',
+    );
     const bits = { marks: { bucket: 0x300000 } };
     assert.equal(lines(bits, [0], Infinity)[1], 'add element inet t owned-marks { 0x100000 }');
   });

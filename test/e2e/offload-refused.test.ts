@@ -1,0 +1,112 @@
+/* What the kernel decides by itself where a change of it fails half-way, or comes late. */
+import { fail, left, type Fate } from '../support/failing-nft.js';
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { open, type Options } from '../../src/index.js';
+import { Namespace } from '../../src/lab/namespaces.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const offloading = (node: Namespace, more: Partial<Options>): Options => ({
+  interfaces: ['lo'],
+  offload: ['flows'],
+  totalNodes: 8,
+  hashSeed: 1,
+  netns: node.path,
+  rules: 'auto',
+  ...more,
+});
+
+/** The elements of a set, and the milliseconds until they end: 0 where they do not. */
+async function elements(node: Namespace, set: string): Promise<Map<number, number>> {
+  const listed = await node.run('nft', ['-j', 'list', 'set', 'inet', 'nfq-cluster-q0', set]);
+  const { nftables } = JSON.parse(listed) as {
+    nftables: { set?: { elem?: (number | { elem: { val: number; expires: number } })[] } }[];
+  };
+  const all = nftables.flatMap((entry) => entry.set?.elem ?? []);
+  return new Map(
+    all.map((each) =>
+      typeof each === 'number' ? [each, 0] : [each.elem.val, each.elem.expires * 1000],
+    ),
+  );
+}
+
+describe('a change of what is offloaded that fails', { skip }, () => {
+  const cases: { fates: Fate[]; back: boolean }[] = [
+    { fates: ['refuse'], back: true },
+    { fates: ['late', 'refuse'], back: true },
+    { fates: ['late', 'refuse', 'late'], back: true },
+    { fates: ['late', 'refuse', 'refuse'], back: false },
+    { fates: ['late', 'refuse', 'late', 'refuse'], back: false },
+  ];
+  for (const { fates, back } of cases) {
+    test(`by ${fates.join(', ')}, leaves ${back ? 'what was owned' : 'nothing'}`, async () => {
+      await using node = await Namespace.create();
+      const before = { nodes: [1], validFor: 600_000 };
+      await using engine = await open(offloading(node, { ownership: before }));
+      fail(...fates);
+      const wanted = engine.setOwnership({ nodes: [5], validFor: 60_000 });
+      await assert.rejects(wanted, { code: 'ERR_RULES', message: /told to refuse/ });
+      assert.equal(left(), '');
+      assert.deepEqual(engine.ownership.buckets, [0]);
+      const owned = await elements(node, 'ending-marks');
+      assert.deepEqual([...owned.keys()], back ? [0x10000] : []);
+      for (const expires of owned.values()) assert.ok(expires < engine.ownership.validFor);
+      await engine.setOwnership({ nodes: [5] });
+      assert.deepEqual([...(await elements(node, 'owned-marks')).keys()], [0x50000]);
+      assert.equal((await elements(node, 'ending-marks')).size, 0);
+    });
+  }
+
+  test('puts back what has no end', async () => {
+    await using node = await Namespace.create();
+    await using engine = await open(offloading(node, { localNode: 1 }));
+    fail('late', 'refuse');
+    const wanted = engine.setOwnership({ nodes: [5], validFor: 60_000 });
+    await assert.rejects(wanted, { code: 'ERR_RULES' });
+    assert.deepEqual([...(await elements(node, 'owned-marks')).keys()], [0x10000]);
+    assert.equal((await elements(node, 'ending-marks')).size, 0);
+  });
+});
+
+describe('the deadline of what is offloaded', { skip }, () => {
+  test('is kept by changes that wait for each other', async () => {
+    await using node = await Namespace.create();
+    const ownership = { nodes: [1], validFor: 60_000 };
+    await using engine = await open(offloading(node, { ownership }));
+    const { validFor } = engine.ownership;
+    const start = performance.now();
+    fail('late');
+    const changes = ['+2', '-2', '+3', '+4', '-3'].map((change) => engine.own(change));
+    await Promise.all(changes);
+    const expected = validFor - (performance.now() - start);
+    assert.ok(Math.abs(engine.ownership.validFor - expected) < 50, `${expected}`);
+    assert.deepEqual(engine.ownership.buckets, [0, 3]);
+  });
+
+  test('counts from the call where the change waits for its turn', async () => {
+    await using node = await Namespace.create();
+    await using engine = await open(offloading(node, { localNode: 1 }));
+    const start = performance.now();
+    fail('late');
+    const [, last] = [{ nodes: [2] }, { nodes: [3], validFor: 60_000 }].map((ownership) =>
+      engine.setOwnership(ownership),
+    );
+    await last;
+    assert.ok(engine.ownership.validFor <= 60_000 - (performance.now() - start) + 50);
+  });
+
+  for (const validFor of [100_001_000, 3_199_999_999_999, Number.MAX_SAFE_INTEGER]) {
+    test(`may be ${validFor} ms away`, async () => {
+      await using node = await Namespace.create();
+      await using engine = await open(offloading(node, { ownership: { nodes: [1], validFor } }));
+      await engine.setOwnership({ nodes: [2], validFor });
+      const ever = validFor === Number.MAX_SAFE_INTEGER;
+      const owned = await elements(node, ever ? 'owned-marks' : 'ending-marks');
+      assert.deepEqual([...owned.keys()], [0x20000]);
+      const { validFor: remaining } = engine.ownership;
+      if (ever) assert.equal(remaining, Infinity);
+      else assert.ok(owned.get(0x20000)! > validFor - 60_000 && owned.get(0x20000)! < validFor);
+    });
+  }
+});
