@@ -3,8 +3,9 @@ import { Control } from '../control/client.js';
 import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
+import { NfqClusterError } from '../errors.js';
 import type { ResolvedInterface } from '../options.js';
-import { complain, endOnBrokenOutput, print } from './failure.js';
+import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
 
 /** Which engine is meant, and how to answer. */
 export interface ControlFlags {
@@ -32,9 +33,15 @@ export async function own(change: string | undefined, flags: OwnFlags): Promise<
   const answer =
     change === undefined
       ? await control.status()
-      : await control.own(change, validFor === undefined ? {} : { validFor });
+      : await control.own(change, validFor === undefined ? {} : { validFor }).catch(wrongUse);
   endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(answer)}\n` : `${owned(answer)}\n`);
+}
+
+/** What is no change at all, or not of this engine's numbers, is wrong use. */
+function wrongUse(error: unknown): never {
+  if (!(error instanceof NfqClusterError) || error.code !== 'ERR_INVALID_OPTION') throw error;
+  throw new CommandError(error.message, 2);
 }
 
 /**
@@ -77,12 +84,13 @@ function asText(status: Status): string {
     queues: status.queues.join(', '),
     action,
     rules: status.rules === null ? 'not ours' : `by ${status.rules.by}, ${status.rules.name}`,
+    conntrack: `${status.conntrack.source}: ${status.conntrack.why}`,
     ...(status.offload.length === 0
       ? {}
       : {
           'in kernel': `${counts.offloadedOwned} owned, ${counts.offloadedForeign} foreign (offload ${status.offload.join(', ')})`,
         }),
-    packets: `${counts.received} received: ${counts.owned} owned, ${counts.foreign} foreign, ${counts.malformed} malformed`,
+    packets: `${counts.received} received: ${counts.owned} owned, ${counts.foreign} foreign, ${counts.unknown} unknown, ${counts.malformed} malformed`,
     lost: `${counts.queueDropped} to a full queue, ${counts.userDropped} to a full receive buffer`,
   };
   return Object.entries(rows)

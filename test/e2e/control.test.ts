@@ -62,6 +62,15 @@ describe('nfq-cluster status and own', { skip }, () => {
     const text = await command(lab.node, 'status');
     assert.match(text.stdout, new RegExp(`^name +q0, process ${pid}\n`));
     assert.match(text.stdout, /^owned +nodes none of 4$/m);
+    assert.match(text.stdout, /^conntrack +(queue|netlink|mark): \S/m);
+    const packets = /^packets +(\d+) received: (.*)$/m.exec(text.stdout)!;
+    const parts = packets[2]!.split(', ').map((part) => part.split(' ') as [string, string]);
+    assert.deepEqual(
+      parts.map(([, what]) => what),
+      ['owned', 'foreign', 'unknown', 'malformed'],
+    );
+    const sum = parts.reduce((all, [count]) => all + Number(count), 0);
+    assert.equal(sum, Number(packets[1]));
     run.child.kill('SIGTERM');
     assert.equal((await run.outcome).status, 0);
   });
@@ -69,17 +78,22 @@ describe('nfq-cluster status and own', { skip }, () => {
   test('refuse, and change nothing', async () => {
     await using lab = await wire();
     const run = await start(lab.node);
-    const wrong: [string[], RegExp][] = [
+    const wrong: [string[], RegExp, number?][] = [
       [['+1'], /^nfq-cluster: Node 1 is owned already\n$/],
       [['-2'], /^nfq-cluster: Node 2 is not owned\n$/],
-      [['+5'], /^nfq-cluster: Expected \+N, -N, N,M or none, with numbers from 1 to 4 for change/],
-      [['-0'], /received "-0"/],
-      [['all'], /received "all"/],
-      [['+2', '--valid-for', '5'], /keeps the deadline/],
+      [
+        ['+5'],
+        /^nfq-cluster: Expected \+N, -N, N,M or none, with numbers from 1 to 4 for change/,
+        2,
+      ],
+      [['-0'], /received "-0"/, 2],
+      [['all'], /received "all"/, 2],
+      [['1,4-3'], /ranges FIRST-LAST for change/, 2],
+      [['+2', '--valid-for', '5'], /keeps the deadline/, 2],
     ];
-    for (const [args, says] of wrong) {
+    for (const [args, says, exit = 1] of wrong) {
       const { status, stdout, stderr } = await command(lab.node, 'own', ...args);
-      assert.deepEqual([status, stdout], [1, '']);
+      assert.deepEqual([status, stdout], [exit, '']);
       assert.match(stderr, says);
     }
     assert.deepEqual(await command(lab.node, 'own'), ok('1\n'));
@@ -152,6 +166,16 @@ test('open() with control, and Control: the same from programs', { skip }, async
   await engine.own('-0-1');
   assert.deepEqual((await control.status()).ownedBuckets, [5]);
   assert.equal((await control.own('1-3', { validFor: 1 })).ownedBuckets.length, 3);
+  await waitFor('the deadline', () => engine.ownership.validFor === 0);
+  for (const wrong of [NaN, -Infinity, 0, null] as number[]) {
+    const refused = { code: 'ERR_INVALID_OPTION', message: /for validFor/ };
+    await assert.rejects(control.own('1-3', { validFor: wrong }), refused);
+    await assert.rejects(engine.own('1-3', { validFor: wrong }), refused);
+  }
+  assert.equal(engine.ownership.validFor, 0);
+  assert.equal((await control.own('1-3', { validFor: Infinity })).validFor, null);
+  await assert.rejects(control.own('+5', { validFor: Infinity }), { code: 'ERR_INVALID_OPTION' });
+  await control.own('1-3', { validFor: 1 });
   await waitFor('the deadline', () => engine.ownership.validFor === 0);
   await assert.rejects(control.own('+5'), { code: 'ERR_EXPIRED' });
   await assert.rejects(control.own('+8'), { code: 'ERR_INVALID_OPTION' });
