@@ -16,6 +16,8 @@ export interface Owning {
   remaining: () => number;
 }
 
+export const NOTHING: Owning = { owned: [], remaining: () => Infinity };
+
 /** The set of the bits of `marks.bucket` in the connmarks of owned connections, while that has no end. */
 export const OWNED_MARKS = 'owned-marks';
 /** The same of an ownership that ends. */
@@ -130,8 +132,6 @@ export async function setOwned(
     throw error;
   }
 }
-
-const NOTHING: Owning = { owned: [], remaining: () => Infinity };
 
 async function write(options: ResolvedOptions, table: string, owning: Owning): Promise<void> {
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {

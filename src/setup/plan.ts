@@ -15,7 +15,7 @@ import type { Facts } from './facts.js';
 import { isMarker, markersOf, OPTIONS, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
-import type { Owning } from './owned.js';
+import { NOTHING, type Owning } from './owned.js';
 import { optionsLines } from './remembered.js';
 import {
   baseChains,
@@ -108,8 +108,6 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
     ),
   ];
 }
-
-const NOTHING: Owning = { owned: [], remaining: () => Infinity };
 
 /** The steps that take changes back, the last first, as far as they are still so and no other setup holds them. */
 export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>): Step[] {
