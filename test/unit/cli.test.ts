@@ -22,6 +22,13 @@ function cli(line: string, input = ''): { status: number | null; stdout: string;
 const ok = (stdout: string) => ({ status: 0, stdout, stderr: '' });
 const TWO = '--cluster-total-nodes 2 --cluster-hash-seed 0';
 
+it('tells a missing addon, and what to do, in one line', () => {
+  const env = { ...process.env, NFQ_CLUSTER_PREBUILD: '/nonexistent' };
+  const { status, stderr } = spawnSync(process.execPath, [MAIN], { env, encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^nfq-cluster: The native addon .* cannot be loaded\. Build it with .*\n$/);
+});
+
 describe('nfq-cluster hash', () => {
   it('prints address, bucket and node', () => {
     const input = '10.0.0.1\n192.0.2.1\n2001:db8::1\n';
