@@ -28,9 +28,9 @@ function row(results: readonly Result[], aim: Aim): string[] {
   if (ours === undefined || (aim.theirs !== undefined && theirs === undefined))
     return [...names, '–', '', limit(aim, ''), 'not measured'];
   const always = aim.always === true;
-  const found =
-    (always ? worst(ours) : median(ours.values)) /
-    (theirs === undefined ? 1 : median(theirs.values));
+  const value = always ? worst(ours) : median(ours.values);
+  // A ratio is judged as it is shown.
+  const found = theirs === undefined ? value : hundredths(value / median(theirs.values));
   const allowed = always ? 0 : noise(ours.values) + noise(theirs?.values ?? [0]);
   const unit = theirs === undefined ? ` ${ours.unit}` : '';
   return [
@@ -41,6 +41,8 @@ function row(results: readonly Result[], aim: Aim): string[] {
     verdict(aim, found, allowed),
   ];
 }
+
+const hundredths = (ratio: number): number => Math.round(ratio * 100) / 100;
 
 const worst = ({ better, values }: Result): number =>
   better === 'lower' ? Math.max(...values) : Math.min(...values);

@@ -63,6 +63,13 @@ describe('where the package stands', () => {
     assert.equal(verdict(0.9, ...noisy), 'reached');
   });
 
+  test('a ratio is judged by the two digits that are shown', () => {
+    const verdict = (value: number): string =>
+      rowOf([result('ours', value), result('theirs', 1000)], { ...beside, most: 1 }).at(-1)!;
+    assert.equal(verdict(1004), 'reached');
+    assert.equal(verdict(1006), 'MISSED');
+  });
+
   test('a figure by itself has its unit', () => {
     const cells = rowOf([result('ours', 60, 45, 600)], { most: 100 });
     assert.deepEqual(cells.slice(2), [
