@@ -28,8 +28,7 @@ export function numberList(text: string): number[] {
 export function numberRange(text: string): number[] {
   const [low, high = low, ...more] = text.split('-').map(u32);
   const length = high! - low! + 1;
-  if (more.length === 0 && length >= 1 && length <= 65_536)
-    return range(length).map((index) => low! + index);
+  if (more.length === 0 && length >= 1 && length <= 65_536) return range(length, low);
   throw new InvalidArgumentError('Expected a number, or a range FIRST-LAST.');
 }
 

@@ -1,3 +1,4 @@
+import { range } from '../buckets.js';
 import { NfqClusterError, invalidOption } from '../errors.js';
 import type { Ownership } from '../engine.js';
 import type { OwnershipInput } from '../ownership.js';
@@ -58,9 +59,7 @@ function parseChange(
     );
   }
   const backwards = ranges.some(([from, to = from]) => to! < from!);
-  const numbers = ranges.flatMap(([from, to = from]) =>
-    Array.from({ length: Math.max(0, to! - from! + 1) }, (_, offset) => from! + offset),
-  );
+  const numbers = ranges.flatMap(([from, to = from]) => range(to! - from! + 1, from));
   if (backwards || new Set(numbers).size < numbers.length) {
     throw invalidOption('change', 'each number once, and ranges FIRST-LAST', change);
   }

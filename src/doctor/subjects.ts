@@ -1,3 +1,4 @@
+import { range } from '../buckets.js';
 import { resolveMarks } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { wantedChanges } from '../setup/changes.js';
@@ -82,7 +83,7 @@ function ofStatus(
   const address = changes.filter((change) => change.kind === 'address');
   return {
     name,
-    queues: Array.from({ length: last - first + 1 }, (_, at) => first + at),
+    queues: range(last - first + 1, first),
     interfaces: [...new Set([...on, ...entering(name, nft)])],
     rules,
     compared: undefined,

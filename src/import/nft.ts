@@ -249,5 +249,5 @@ const numbersOf = (text: string): number[] =>
       if (!(from >= 0 && to >= from && to - from < 65_536)) {
         throw new Refusal(`cannot read the values ${JSON.stringify(text)}`);
       }
-      return range(to - from + 1).map((index) => from + index);
+      return range(to - from + 1, from);
     });

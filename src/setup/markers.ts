@@ -53,6 +53,10 @@ export function parseMarkers(chains: readonly string[]): Markers {
   };
 }
 
+/** Whether what is there was made of options that lead to the same setup. */
+export const isMadeOf = (options: ResolvedOptions, { standing, run }: Markers): boolean =>
+  (standing ?? run?.digest) === digest(options);
+
 /** Equal for options that lead to the same setup. */
 export function digest(options: ResolvedOptions): string {
   const { interfaces, queues, queueCpuFanout, action, marks } = options;

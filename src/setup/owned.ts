@@ -1,3 +1,4 @@
+import { inverted } from '../buckets.js';
 import { MAX_BUCKETS } from '../limits.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
@@ -63,10 +64,7 @@ function setsOf(options: ResolvedOptions, owned: readonly number[], timeout: num
     return [{ name: OWNED_BUCKETS, definition: `${BUCKET}; ${TIMED}`, elements }];
   }
   const elements = owned.map((bucket) => `${hex((bucket + 1) * lowestBit(marks.bucket))}${ending}`);
-  const ours = new Set(owned);
-  const foreign = Array.from({ length: buckets }, (_, bucket) => bucket)
-    .filter((bucket) => !ours.has(bucket))
-    .map(String);
+  const foreign = inverted(owned, buckets).map(String);
   return [
     { name: OWNED_MARKS, definition: `type mark; ${FIXED}`, elements: lasts ? elements : [] },
     { name: ENDING_MARKS, definition: `type mark; ${TIMED}`, elements: lasts ? [] : elements },

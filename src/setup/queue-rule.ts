@@ -1,3 +1,4 @@
+import { range } from '../buckets.js';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
@@ -32,9 +33,9 @@ export const isQueueRule = ({ args }: Command): boolean => args[0] === COMMAND_L
 
 /** Carries such a command out. @throws NfqClusterError what `setQueueRule` throws */
 export function runQueueRule({ args }: Command, netns: string | undefined): Promise<void> {
-  const [, , , name, , range, ...flags] = args;
-  const [first, last] = range!.split('-').map(Number);
-  const queues = Array.from({ length: last! - first! + 1 }, (_, at) => first! + at);
+  const [, , , name, , numbers, ...flags] = args;
+  const [first, last] = numbers!.split('-').map(Number);
+  const queues = range(last! - first! + 1, first);
   const queueCpuFanout = flags.includes(CPU_FANOUT);
   return setQueueRule({ name: name!, queues, queueCpuFanout }, netns);
 }

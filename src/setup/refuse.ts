@@ -1,8 +1,9 @@
+import { range } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
-import { digest, parseMarkers } from './markers.js';
+import { isMadeOf, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 
 /** @throws NfqClusterError `ERR_NO_INTERFACE` */
@@ -46,8 +47,9 @@ export async function checkName(
   own: readonly number[],
 ): Promise<void> {
   const { name, netns } = options;
-  const { standing, run, queues } = parseMarkers(traces.nftChains ?? []);
-  if ((standing ?? run?.digest) === digest(options)) return;
+  const there = parseMarkers(traces.nftChains ?? []);
+  const { standing, queues } = there;
+  if (isMadeOf(options, there)) return;
   if (standing !== undefined) {
     if (replace) return;
     throw conflict(
@@ -57,16 +59,13 @@ export async function checkName(
   }
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
-  const listened = (await listenedQueues(netns)) ?? range(first, last);
+  const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
   if (!listened.some((queue) => queue >= first && queue <= last && !own.includes(queue))) return;
   throw conflict(
     `An engine with the name ${name} and other options decides what comes to queues ${first} to ${last}`,
     `Choose another name, or close it; where it is gone, "nfq-cluster revert --name ${name}"`,
   );
 }
-
-const range = (first: number, last: number): number[] =>
-  Array.from({ length: last - first + 1 }, (_, at) => first + at);
 
 const conflict = (summary: string, remedy: string): NfqClusterError =>
   new NfqClusterError('ERR_CONFLICT', summary, { remedy });

@@ -1,7 +1,7 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { ResolvedOptions } from '../options.js';
 import { runOrThrow } from './exec.js';
-import { digest, OPTIONS, parseMarkers } from './markers.js';
+import { isMadeOf, OPTIONS, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 import type { Traces } from './traces.js';
 
@@ -38,12 +38,11 @@ export async function rememberedOptions(
   const { netns } = options;
   const { stdout } = await runOrThrow('read the options of the setup', 'nft', args, { netns });
   const packed = [...stdout.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
-  const { standing, run } = parseMarkers(nftChains);
   try {
     const text = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
     // Nothing of the others, such as what is owned, is for the rules.
     const found = { ...options, ...(JSON.parse(text) as Partial<ResolvedOptions>) };
-    return digest(found) === (standing ?? run?.digest) ? found : undefined;
+    return isMadeOf(found, parseMarkers(nftChains)) ? found : undefined;
   } catch {
     return undefined;
   }

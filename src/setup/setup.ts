@@ -5,7 +5,7 @@ import { isInPlace, sysctlsOf, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, parseMarkers } from './markers.js';
+import { digest, isMadeOf, parseMarkers } from './markers.js';
 import {
   closing,
   installation,
@@ -163,7 +163,8 @@ async function installed(
     await take(steps, netns);
   } catch (error) {
     if (isClean(facts.traces)) await uninstall(rulesName(options), netns).catch(() => {});
-    else if (!isMadeOf(options, facts.traces)) await putBack(former, facts.traces, error);
+    else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
+      await putBack(former, facts.traces, error);
     throw error;
   }
   return { steps, fresh: isClean(facts.traces) };
@@ -290,12 +291,6 @@ async function listMangle(
 /** Whether a setup of these options was made to stand. */
 const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
-
-/** Whether what is there was made of options that lead to the same. */
-function isMadeOf(options: ResolvedOptions, { nftChains = [] }: Traces): boolean {
-  const { standing, run } = parseMarkers(nftChains);
-  return (standing ?? run?.digest) === digest(options);
-}
 
 /** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
 function isOf(run: string, { nftChains = [] }: Traces): boolean {

@@ -8,7 +8,7 @@ import { chooseMechanism } from '../../src/setup/probe.js';
 import { NET_ADMIN_ALONE } from '../support/capabilities.js';
 import { cli } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
-import { wire, type Wire } from '../support/wire.js';
+import { clusterOptions, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -20,16 +20,8 @@ async function lab(): Promise<Wire> {
   return at;
 }
 
-const options = ({ node }: Wire, more: Partial<Options> = {}): Options => ({
-  name: 'gw',
-  interfaces: ['eth0'],
-  totalNodes: 2,
-  localNode: 1,
-  hashSeed: 1,
-  rules: 'auto',
-  netns: node.path,
-  ...more,
-});
+const options = ({ node }: Wire, more: Partial<Options> = {}): Options =>
+  clusterOptions(node, { name: 'gw', interfaces: ['eth0'], ...more });
 
 const OTHERS: Record<string, Partial<Options>> = {
   'other queues and interfaces': { queues: [1], interfaces: ['eth1'] },
