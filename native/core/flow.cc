@@ -91,7 +91,7 @@ bool is_icmp(const Tuple& tuple) noexcept {
 }
 
 bool is_error(bool ipv6, std::uint8_t type) noexcept {
-  if (ipv6) return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB;
+  if (ipv6) return (type & ICMPV6_INFOMSG_MASK) == 0;
   switch (type) {
     case ICMP_DEST_UNREACH:
     case ICMP_SOURCE_QUENCH:
@@ -100,6 +100,15 @@ bool is_error(bool ipv6, std::uint8_t type) noexcept {
     case ICMP_PARAMETERPROB: return true;
     default: return false;
   }
+}
+
+/** The key that PPTP's version of GRE has: the call of who receives it. Others have none. */
+bool take_gre_key(const Rest& rest, Tuple& tuple) noexcept {
+  constexpr std::uint16_t kVersion = 7;
+  if (!rest.has(2) || (port(rest.bytes) & kVersion) != 1) return true;
+  if (!rest.has(8)) return false;
+  tuple.destination_port = port(rest.bytes + 6);
+  return true;
 }
 
 /** Reads what conntrack tells apart the flows of a protocol by. */
@@ -120,8 +129,14 @@ bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
       tuple.source_port = port(rest.bytes);
       tuple.destination_port = port(rest.bytes + 2);
       return true;
+    case IPPROTO_GRE: return take_gre_key(rest, tuple);
     default: return true;
   }
+}
+
+bool is_reset(const Rest& rest, const Tuple& tuple) noexcept {
+  constexpr unsigned char kRst = 4;
+  return tuple.protocol == IPPROTO_TCP && rest.has(14) && (rest.bytes[13] & kRst) != 0;
 }
 
 /** The ICMP type of the answer, or of what is answered. */
@@ -169,11 +184,12 @@ Flow flow_of(const Packet& packet) noexcept {
   if (is_icmp(tuple) && rest.has(8) && is_error(ipv6, rest.bytes[0])) {
     rest.skip(8);
     Tuple lost;
-    if (!take_ip(rest, ipv6, lost) || !take_ports(rest, lost)) return {.tuple = {}, .error = true};
-    return {.tuple = inverted(lost), .error = true};
+    if (!take_ip(rest, ipv6, lost) || !take_ports(rest, lost))
+      return {.tuple = {}, .error = true, .reset = false};
+    return {.tuple = inverted(lost), .error = true, .reset = false};
   }
   if (!take_ports(rest, tuple)) return {};
-  return {.tuple = tuple, .error = false};
+  return {.tuple = tuple, .error = false, .reset = is_reset(rest, tuple)};
 }
 
 }  // namespace nfqc

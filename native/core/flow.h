@@ -16,12 +16,14 @@ struct Flow {
   Tuple tuple;  ///< not valid if the packet does not tell it
   bool error =
       false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
+  bool reset = false;  ///< TCP, with RST
 };
 
 /**
  * The tuple of a packet in its own direction. Of fragments only the first has one, as for
- * conntrack, which reassembles before any queue, but not what an ICMP error quotes. Of GRE and
- * other protocols without ports, only the addresses and the protocol.
+ * conntrack, which reassembles before any queue, but not what an ICMP error quotes. Of GRE's keys
+ * only the one that a packet has in version 1, as where no helper knows the other one; of other
+ * protocols without ports, only the addresses and the protocol.
  */
 [[nodiscard]] Flow flow_of(const Packet& packet) noexcept;
 

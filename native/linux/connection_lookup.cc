@@ -71,7 +71,8 @@ void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
     return counters_.add(Counter::kFlowHits);
   }
   tuples_[asked_] = flow.tuple;
-  questions_[asked_++] = {.packet = place, .error = flow.error, .unknown = false};
+  questions_[asked_++] = {
+      .packet = place, .error = flow.error, .reset = flow.reset, .unknown = false};
 }
 
 void ConnectionLookup::find(std::uint64_t now) {
@@ -100,7 +101,7 @@ void ConnectionLookup::find(std::uint64_t now) {
 
 /** The kernel knows no confirmed flow: the packet is the first of one, or its flow is gone. */
 void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now) noexcept {
-  const auto& [packet, error, unknown] = questions_[question];
+  const auto& [packet, error, reset, unknown] = questions_[question];
   if (error) return;
   if (const Expectation* expectation = expectations_.find(tuples_[question], now)) {
     keys_[packet] = expectation->master.source;
@@ -108,7 +109,13 @@ void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now
   }
   /* No rule tells first packets from others: it is for the user's rules to keep out what conntrack
      does not know. */
-  if (config_.marks.direct == 0) keys_[packet] = tuples_[question].source;
+  if (config_.marks.direct == 0) {
+    keys_[packet] = tuples_[question].source;
+  } else if (reset) {
+    /* A RST as the first answer: conntrack has forgotten the connection by it, and only the node
+       that let its SYN in knew it. It goes back to where that came from. */
+    keys_[packet] = tuples_[question].destination;
+  }
 }
 
 }  // namespace nfqc

@@ -64,10 +64,11 @@ class ConnectionLookup {
   std::size_t added_ = 0;
   std::uint64_t drained_at_ = 0;
 
-  /** What add() did not find: the packet's place in the batch, and whether it is an ICMP error. */
+  /** What add() did not find: the packet's place in the batch, and what it is besides its tuple. */
   struct Question {
     std::size_t packet = 0;
     bool error = false;
+    bool reset = false;
     bool unknown = false;  ///< the kernel said that it knows no such flow
   };
   std::array<Tuple, kPackets> tuples_{};

@@ -14,7 +14,16 @@ import {
   type Judgement,
 } from '../support/gateway.js';
 import { inject } from '../support/inject.js';
-import { fragments, sctp, tcp, udp, unreachable, type Ports } from '../support/packets.js';
+import {
+  fragments,
+  ip,
+  sctp,
+  tcp,
+  udp,
+  unreachable,
+  type Ends,
+  type Ports,
+} from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 
 const COUNT = 24;
@@ -86,6 +95,11 @@ function assertShared({ both, neither, ...disputed }: Judgement): void {
   assert.ok(both > 0 && neither > 0, `both ${both}, neither ${neither}`);
 }
 
+const GRE = 47;
+
+/** What PPTP carries a call's frames in: version 1 of GRE, with a key, a length and a call. */
+const pptp = (ends: Ends): Buffer => ip(ends, GRE, Buffer.from('2001880b00000007', 'hex'));
+
 const invitation = ({ src, dst }: Ports): string => {
   const family = src.includes(':') ? 'IP6' : 'IP4';
   const host = (address: string): string => (family === 'IP6' ? `[${address}]` : address);
@@ -140,6 +154,45 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
       const quoted = lost.map((frame) => fragments(frame, 24)[0]!).values();
       const errors = back((ends) => unreachable(quoted.next().value!, ends), {});
       assertShared(await send(lab, 'server', errors, 'related-reply'));
+    });
+
+    test(`ICMPv6 errors of kinds that nobody has defined: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, { conntrack });
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const lost = there(udp, { sport: 5000, dport: 9 });
+      assertShared(await send(lab, 'client', lost, 'new'));
+      const quoted = lost.values();
+      const kind = { 4: [3, 3], 6: [100, 0] } as const;
+      const errors = back((ends) => unreachable(quoted.next().value!, ends, kind), {});
+      assertShared(await send(lab, 'server', errors, 'related-reply'));
+    });
+
+    test(`ICMP errors about PPTP's GRE: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, { conntrack });
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const lost = there(pptp, {});
+      assertShared(await send(lab, 'client', lost, 'new'));
+      const quoted = lost.values();
+      const errors = back((ends) => unreachable(quoted.next().value!, ends), {});
+      assertShared(await send(lab, 'server', errors, 'related-reply'));
+    });
+
+    test(`a reset as the first answer, by which the kernel forgets the connection: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      await using _engine = await engineOn(lab, { conntrack });
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const begun = there(tcp, { sport: 5000, dport: 9 });
+      assertShared(await send(lab, 'client', begun, 'new'));
+      const refused = back((ends) => tcp({ ...ends, flags: ['rst', 'ack'], ack: 2 }), {
+        sport: 9,
+        dport: 5000,
+      });
+      assertShared(await send(lab, 'server', refused, 'reply'));
     });
 
     test(`media that SIP announced: conntrack ${conntrack}`, async () => {

@@ -128,6 +128,38 @@ TEST(FlowOf, AnIcmpErrorIsThatOfTheAnswersToTheLostPacket) {
             tuple("2001:db8::9", "2001:db8::1", IPPROTO_ICMPV6, 7, 129 << 8));
 }
 
+/* As conntrack: whatever is no informational message is an error. */
+TEST(FlowOf, AnIcmpv6ErrorIsOfAnyKindBelow128) {
+  for (const int type : {0, 1, 4, 5, 100, 127}) {
+    Bytes message{static_cast<unsigned char>(type), 0, 0, 0, 0, 0, 0, 0};
+    test::append(message, ip("2001:db8::1", "2001:db8::9", IPPROTO_UDP, ports(1000, 53)));
+    const Made made(ip("2001:db8::5", "2001:db8::1", IPPROTO_ICMPV6, message));
+    EXPECT_TRUE(flow_of(made.packet).error) << type;
+    EXPECT_EQ(flow_of(made.packet).tuple,
+              tuple("2001:db8::9", "2001:db8::1", IPPROTO_UDP, 53, 1000));
+  }
+}
+
+TEST(FlowOf, PptpsGreHasOneKey) {
+  const Bytes version_1{0x20, 0x01, 0x88, 0x0b, 0, 0, 0x12, 0x34};
+  const Made pptp(ip("10.0.0.1", "10.0.0.2", IPPROTO_GRE, version_1));
+  EXPECT_EQ(flow_of(pptp.packet).tuple, tuple("10.0.0.1", "10.0.0.2", IPPROTO_GRE, 0, 0x1234));
+  const Bytes version_0{0x20, 0x00, 0x08, 0x00, 0, 0, 0x12, 0x34};
+  const Made plain(ip("10.0.0.1", "10.0.0.2", IPPROTO_GRE, version_0));
+  EXPECT_EQ(flow_of(plain.packet).tuple, tuple("10.0.0.1", "10.0.0.2", IPPROTO_GRE, 0, 0));
+}
+
+TEST(FlowOf, TellsTcpsResets) {
+  Bytes segment = ports(1000, 80);
+  segment.resize(20);
+  for (const int flags : {0x02, 0x04, 0x10, 0x14}) {
+    segment[13] = static_cast<unsigned char>(flags);
+    const Made tcp(ip("10.0.0.1", "10.0.0.2", IPPROTO_TCP, segment));
+    EXPECT_EQ(flow_of(tcp.packet).reset, (flags & 4) != 0) << flags;
+    EXPECT_FALSE(flow_of(Made(ip("10.0.0.1", "10.0.0.2", IPPROTO_UDP, segment)).packet).reset);
+  }
+}
+
 TEST(FlowOf, APingsIdAndTypeAreItsPorts) {
   const Made made(ip("10.0.0.1", "10.0.0.2", IPPROTO_ICMP, {0, 0, 0, 0, 0x12, 0x34, 0, 1}));
   EXPECT_EQ(flow_of(made.packet).tuple, tuple("10.0.0.1", "10.0.0.2", IPPROTO_ICMP, 0x1234, 0));

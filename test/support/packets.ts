@@ -82,10 +82,14 @@ export function ping({ id = 1, seq = 1, ...ends }: Ends & { id?: number; seq?: n
   return icmp(ends, { 4: [8, 0], 6: [128, 0] }, Buffer.concat([u16(id, seq), Buffer.from('ping')]));
 }
 
-/** "Port unreachable" about a frame that was sent before; `src` is who says so. */
-export function unreachable(about: Buffer, ends: Ends): Buffer {
+/** "Port unreachable", or another error, about a frame that was sent before; `src` is who says so. */
+export function unreachable(
+  about: Buffer,
+  ends: Ends,
+  kinds: { 4: Kind; 6: Kind } = { 4: [3, 3], 6: [1, 4] },
+): Buffer {
   const packet = about.subarray(ETHERNET_HEADER, ETHERNET_HEADER + 548);
-  return icmp(ends, { 4: [3, 3], 6: [1, 4] }, Buffer.concat([u32(0), packet]));
+  return icmp(ends, kinds, Buffer.concat([u32(0), packet]));
 }
 
 /** The frame's packet in fragments whose payload is at most `size` bytes, a multiple of 8. */
