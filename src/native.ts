@@ -133,6 +133,11 @@ interface Binding {
    */
   findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
   /**
+   * Clears these bits in the connmarks of all connections.
+   * @param netns a path, or ''
+   */
+  clearConnmarks(netns: string, mask: number): Promise<void>;
+  /**
    * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
    * queue. `conntrack`: to put the flow into its messages. `target`: to have NFQUEUE in a chain of nft.
    */

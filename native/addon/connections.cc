@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "../linux/conntrack_socket.h"
 #include "../linux/find_connection.h"
+#include "../linux/netns.h"
 #include "convert.h"
 #include "task.h"
 
@@ -66,10 +68,23 @@ Napi::Value find(const Napi::CallbackInfo& info) {
       [found](Napi::Env env) { return to_object(env, *found); });
 }
 
+/** (netns, mask) */
+Napi::Value clear(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString() || !info[1].IsNumber()) {
+    throw Napi::TypeError::New(info.Env(), "a namespace and a mask are required");
+  }
+  const std::string netns = info[0].As<Napi::String>();
+  const std::uint32_t mask = info[1].As<Napi::Number>().Uint32Value();
+  return Task::run(
+      Napi::Object::New(info.Env()),
+      [netns, mask] { in_netns(netns, [mask] { clear_connmarks(mask); }); }, [](bool) {});
+}
+
 }  // namespace
 
 void register_connections(Napi::Env env, Napi::Object exports) {
   exports.Set("findConnection", Napi::Function::New(env, find, "findConnection"));
+  exports.Set("clearConnmarks", Napi::Function::New(env, clear, "clearConnmarks"));
 }
 
 }  // namespace nfqc::addon

@@ -3,6 +3,7 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isInPlace, sysctlsOf, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
+import { forgetBuckets, givesOtherBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, isMadeOf, parseMarkers } from './markers.js';
@@ -19,7 +20,7 @@ import { untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkInterfaces, checkName, checkQueues } from './refuse.js';
-import { setOwned, type Owning } from './owned.js';
+import { NOTHING, setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import { inTurn } from './turn.js';
@@ -154,13 +155,15 @@ async function installed(
   const { netns } = options;
   const facts = await found(options, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
-  const { owning } = installing;
+  const renewing = givesOtherBuckets(options, facts.traces);
+  const owning = renewing ? NOTHING : installing.owning;
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
   const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
+    if (renewing) await renew(options, installing.owning);
   } catch (error) {
     if (isClean(facts.traces)) await uninstall(rulesName(options), netns).catch(() => {});
     else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
@@ -168,6 +171,13 @@ async function installed(
     throw error;
   }
   return { steps, fresh: isClean(facts.traces) };
+}
+
+/** Where rules hashed otherwise until a moment ago: only once their buckets are forgotten is anything owned. */
+async function renew(options: ResolvedOptions, owning: Owning | undefined): Promise<void> {
+  await forgetBuckets(options);
+  if (owning !== undefined && options.offload.length > 0)
+    await setOwned(options, tableName(options), owning);
 }
 
 /** Makes again the setup in whose place another was to come; throws where it cannot. */

@@ -12,6 +12,7 @@ describe('exports', () => {
     assert.deepEqual(Object.keys(native).sort(), [
       'NativeEngine',
       'NativeHasher',
+      'clearConnmarks',
       'findConnection',
       'layout',
       'probeQueue',

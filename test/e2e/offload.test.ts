@@ -1,9 +1,8 @@
 /* What the kernel decides by itself: that it does, and that it never does so longer or for more than the engine would. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { afterEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
 import {
   findConnection,
@@ -26,6 +25,7 @@ import {
   type Flow,
 } from '../support/gateways.js';
 import { inject } from '../support/inject.js';
+import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';
 import { cli, root, waitFor } from '../support/processes.js';
 
@@ -110,9 +110,6 @@ const countsOf = (
   return { received, offloadedOwned, offloadedForeign };
 };
 
-const children: ChildProcess[] = [];
-afterEach(() => children.splice(0).forEach((child) => child.kill('SIGKILL')));
-
 describe('offload', { skip }, () => {
   for (const way of [...FOLLOWING, ...STATELESS]) {
     const stateless = STATELESS.includes(way);
@@ -174,20 +171,10 @@ describe('offload', { skip }, () => {
           await talk.listen();
           const validFor = 6000;
           const options = optionsOn(lab, way, { ownership: { nodes: [1, 2], validFor } });
-          const file = path.join(root, 'test/support/offload-child.ts');
-          const child = spawn(
-            process.execPath,
-            ['--import', 'tsx', file, JSON.stringify(options)],
-            { stdio: ['ignore', 'pipe', 'inherit'] },
-          );
-          children.push(child);
-          const [remaining] = (await Promise.race([
-            once(child.stdout, 'data'),
-            once(child, 'exit').then(() => assert.fail('the engine did not start')),
-          ])) as [Buffer];
-          const deadline = performance.now() + Number(remaining);
+          await using engine = await engineProcess(options);
+          const deadline = performance.now() + engine.remaining;
           await talk.exchange();
-          child.kill(signal);
+          engine.kill(signal);
           const before = await passed();
           await talk.send();
           await waitFor(
