@@ -157,7 +157,8 @@ std::optional<std::uint8_t> opposite(bool ipv6, std::uint8_t type) noexcept {
   return ipv6 ? find(kIpv6) : find(kIpv4);
 }
 
-/** The direction of the answers; not valid where nothing answers. */
+}  // namespace
+
 Tuple inverted(const Tuple& tuple) noexcept {
   Tuple other = tuple;
   std::swap(other.source, other.destination);
@@ -172,8 +173,6 @@ Tuple inverted(const Tuple& tuple) noexcept {
       static_cast<std::uint16_t>(unsigned{*type} << 8 | (tuple.destination_port & 0xffU));
   return other;
 }
-
-}  // namespace
 
 Flow flow_of(const Packet& packet) noexcept {
   if (packet.hw_protocol != ETH_P_IP && packet.hw_protocol != ETH_P_IPV6) return {};

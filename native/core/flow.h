@@ -27,4 +27,7 @@ struct Flow {
  */
 [[nodiscard]] Flow flow_of(const Packet& packet) noexcept;
 
+/** The direction of the answers; not valid where nothing answers. */
+[[nodiscard]] Tuple inverted(const Tuple& tuple) noexcept;
+
 }  // namespace nfqc

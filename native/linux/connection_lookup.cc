@@ -102,20 +102,27 @@ void ConnectionLookup::find(std::uint64_t now) {
 /** The kernel knows no confirmed flow: the packet is the first of one, or its flow is gone. */
 void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now) noexcept {
   const auto& [packet, error, reset, unknown] = questions_[question];
-  if (error) return;
-  if (const Expectation* expectation = expectations_.find(tuples_[question], now)) {
-    keys_[packet] = expectation->master.source;
-    return counters_.add(Counter::kExpected);
-  }
+  const Tuple& tuple = tuples_[question];
+  if (error || find_expected(packet, tuple, now)) return;
   /* No rule tells first packets from others: it is for the user's rules to keep out what conntrack
      does not know. */
   if (config_.marks.direct == 0) {
-    keys_[packet] = tuples_[question].source;
-  } else if (reset) {
+    keys_[packet] = tuple.source;
+  } else if (reset && !find_expected(packet, inverted(tuple), now)) {
     /* A RST as the first answer: conntrack has forgotten the connection by it, and only the node
        that let its SYN in knew it. It goes back to where that came from. */
-    keys_[packet] = tuples_[question].destination;
+    keys_[packet] = tuple.destination;
   }
+}
+
+/** Whether a helper awaits a flow whose first packet is of this tuple. */
+bool ConnectionLookup::find_expected(std::size_t packet, const Tuple& first,
+                                     std::uint64_t now) noexcept {
+  const Expectation* expectation = expectations_.find(first, now);
+  if (expectation == nullptr) return false;
+  keys_[packet] = expectation->master.source;
+  counters_.add(Counter::kExpected);
+  return true;
 }
 
 }  // namespace nfqc

@@ -52,6 +52,8 @@ class ConnectionLookup {
   void learn_all(std::uint64_t now);
   void relearn(std::uint64_t now);
   void find_without_flow(std::size_t question, std::uint64_t now) noexcept;
+  [[nodiscard]] bool find_expected(std::size_t packet, const Tuple& first,
+                                   std::uint64_t now) noexcept;
 
   const DecisionConfig& config_;
   Counters& counters_;

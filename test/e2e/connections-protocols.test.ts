@@ -23,6 +23,7 @@ import {
   unreachable,
   type Ends,
   type Ports,
+  type Segment,
 } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 
@@ -99,6 +100,23 @@ const GRE = 47;
 
 /** What PPTP carries a call's frames in: version 1 of GRE, with a key, a length and a call. */
 const pptp = (ends: Ends): Buffer => ip(ends, GRE, Buffer.from('2001880b00000007', 'hex'));
+
+const DATA = 4001;
+
+const USER = (): Partial<Segment> => ({
+  flags: ['psh', 'ack'],
+  seq: 2,
+  ack: 2,
+  payload: 'USER a\r\n',
+});
+
+/** A client's next command, by which the server is to open a data connection to it. */
+function active({ src }: Ends): Partial<Segment> {
+  const command = src.includes(':')
+    ? `EPRT |2|${src}|${DATA}|`
+    : `PORT ${src.replaceAll('.', ',')},${DATA >> 8},${DATA & 0xff}`;
+  return { flags: ['psh', 'ack'], seq: 10, ack: 2, payload: `${command}\r\n` };
+}
 
 const invitation = ({ src, dst }: Ports): string => {
   const family = src.includes(':') ? 'IP6' : 'IP4';
@@ -193,6 +211,46 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
         dport: 5000,
       });
       assertShared(await send(lab, 'server', refused, 'reply'));
+    });
+
+    test(`a reset as the first answer to a data connection of FTP: conntrack ${conntrack}`, async () => {
+      await using lab = await gateway();
+      for (const program of ['iptables', 'ip6tables']) {
+        const rule = '*raw\n-A PREROUTING -p tcp --dport 21 -j CT --helper ftp\nCOMMIT\n';
+        await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
+      }
+      await using _engine = await engineOn(lab, { conntrack });
+      await lab.judge();
+      const { there, back } = await framesFor(lab);
+      const silent =
+        'table inet t { chain c { type filter hook input priority 0; meta l4proto tcp drop; }; }';
+      await Promise.all(
+        [lab.client, lab.server].map((each) => each.run('nft', ['-f', '-'], silent)),
+      );
+      const control = { sport: 5000, dport: 21 };
+      await send(lab, 'client', there(tcp, control), 'new');
+      const accepted = back((ends) => tcp({ ...ends, flags: ['syn', 'ack'], ack: 2 }), {
+        sport: 21,
+        dport: 5000,
+      });
+      await send(lab, 'server', accepted, 'reply');
+      // The helper reads what begins behind the end of a line.
+      const asked = [USER, active].flatMap((command) =>
+        there((ends) => tcp({ ...ends, ...command(ends) }), control),
+      );
+      await send(lab, 'client', asked, 'original');
+      const data = back(tcp, { sport: 20, dport: DATA });
+      assertShared(await send(lab, 'server', data, 'related'));
+      const { reply: before } = await lab.judged();
+      const refused = there((ends) => tcp({ ...ends, flags: ['rst', 'ack'], ack: 2 }), {
+        sport: DATA,
+        dport: 20,
+      });
+      await inject(lab.client, 'eth0', refused, { rate: 5000 });
+      await waitFor('the resets', async () => {
+        return seen((await lab.judged()).reply) >= seen(before) + refused.length;
+      });
+      assertShared((await lab.judged()).reply);
     });
 
     test(`media that SIP announced: conntrack ${conntrack}`, async () => {
