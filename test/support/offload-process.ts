@@ -7,7 +7,7 @@ import { ended } from '../../src/lab/namespaces.js';
 import { root } from './processes.js';
 
 export interface EngineProcess extends AsyncDisposable {
-  /** For how many milliseconds it owns, or NaN for Infinity. */
+  /** For how many milliseconds it owns. */
   readonly remaining: number;
   kill(signal: NodeJS.Signals): void;
 }
