@@ -28,6 +28,7 @@ import { inject } from '../support/inject.js';
 import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';
 import { cli, root, waitFor } from '../support/processes.js';
+import { counter } from '../support/state.js';
 
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');
 const PORT = 7007;
@@ -60,10 +61,7 @@ async function watch(node: Namespace): Promise<() => Promise<number>> {
   await node.run('nft', [
     'add table inet seen; add counter inet seen passed; add chain inet seen c { type filter hook forward priority 0; }; add rule inet seen c iifname outside meta l4proto udp counter name passed',
   ]);
-  return async () => {
-    const listed = await node.run('nft', ['list', 'counter', 'inet', 'seen', 'passed']);
-    return Number(/packets (\d+)/.exec(listed)![1]);
-  };
+  return () => counter(node, 'seen', 'passed');
 }
 
 /** Datagrams of established connections: each source has one of a fixed port. */
@@ -169,7 +167,13 @@ describe('offload', { skip }, () => {
           const passed = await watch(lab.gateway);
           const talk = new Talk(lab);
           await talk.listen();
-          const validFor = 6000;
+          const began = performance.now();
+          {
+            await using _engine = await open(optionsOn(lab, way));
+            await talk.exchange();
+          }
+          // As long as what is looked at before it ends takes, even where machines are slow.
+          const validFor = Math.max(6000, 4 * (performance.now() - began));
           const options = optionsOn(lab, way, { ownership: { nodes: [1, 2], validFor } });
           await using engine = await engineProcess(options);
           const deadline = performance.now() + engine.remaining;
@@ -179,7 +183,7 @@ describe('offload', { skip }, () => {
           await talk.send();
           await waitFor(
             'known connections to pass',
-            async () => (await passed()) === before + COUNT,
+            async () => (await passed()) >= before + COUNT || performance.now() >= deadline,
           );
           assert.ok(performance.now() < deadline, 'the machine is too slow for this test');
           await waitFor('the deadline', () => performance.now() >= deadline);
@@ -224,16 +228,29 @@ describe('offload', { skip }, () => {
 
       test('keeps what a connection’s bucket is, whatever bits of ours somebody sets in its packets', async () => {
         await using lab = await gateway();
-        await lab.gateway.run('nft', [
-          'add table inet user; add chain inet user before { type filter hook prerouting priority -160; }; add rule inet user before iifname outside meta l4proto udp meta mark set 0x43ff0005; add counter inet user kept; add chain inet user behind { type filter hook forward priority 0; }; add rule inet user behind iifname outside meta mark 0x5 counter name kept',
-        ]);
+        await lab.gateway.run(
+          'nft',
+          ['-f', '-'],
+          `table inet user {
+            counter arrived { }
+            counter kept { }
+            chain before { type filter hook prerouting priority -160
+              iifname outside meta l4proto udp meta mark set 0x43ff0005 counter name arrived; }
+            chain behind { type filter hook forward priority 0
+              iifname outside meta mark 0x5 counter name kept; }
+          }`,
+        );
         await using _engine = await open(optionsOn(lab, way));
         const talk = new Talk(lab);
         await talk.listen();
         for (const round of [1, 2, 3]) {
           await talk.exchange();
-          const kept = await lab.gateway.run('nft', ['list', 'counter', 'inet', 'user', 'kept']);
-          assert.equal(Number(/packets (\d+)/.exec(kept)![1]), round * COUNT);
+          await waitFor('all to pass as they came', async () => {
+            const [arrived, kept] = await Promise.all(
+              ['arrived', 'kept'].map((name) => counter(lab.gateway, 'user', name)),
+            );
+            return arrived! >= round * COUNT && kept === arrived;
+          });
         }
         for (const src of SOURCES) {
           const tuple = { src, dst: SERVER[4], protocol: 17, sport: 4321, dport: PORT };
