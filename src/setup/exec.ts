@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { NfqClusterError } from '../errors.js';
@@ -155,25 +155,32 @@ function cannotEnter(netns: string, stderr: string): NfqClusterError {
       );
 }
 
-function spawned(path: string, args: readonly string[], input: string): Promise<Outcome> {
+async function spawned(path: string, args: readonly string[], input: string): Promise<Outcome> {
+  try {
+    return await outcomeOf(path, args, input);
+  } catch (error) {
+    const cause = error as NodeJS.ErrnoException;
+    throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
+      ...(cause.errno === undefined ? {} : { errno: Math.abs(cause.errno) }),
+      syscall: cause.syscall ?? 'spawn',
+      cause,
+    });
+  }
+}
+
+function outcomeOf(path: string, args: readonly string[], input: string): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     // Messages are read for their meaning, so they must not be translated.
-    const child = spawn(path, args, { stdio: 'pipe', env: { ...process.env, LC_ALL: 'C' } });
+    const env = { ...process.env, LC_ALL: 'C' };
+    const child: ChildProcess = spawn(path, args, { stdio: 'pipe', env });
+    child.on('error', reject);
     let stdout = '';
     let stderr = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.on('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
-          syscall: cause.syscall ?? 'spawn',
-          cause,
-        }),
-      );
-    });
+    // Where the process can have no more files there are no streams, and the error comes after this.
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     child.on('close', (code) => resolve({ status: code ?? 128, stdout, stderr }));
     // A program that ends without reading its input tells why by its status.
-    child.stdin.on('error', () => {});
-    child.stdin.end(input);
+    child.stdin?.on('error', () => {}).end(input);
   });
 }

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { access } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,20 +29,20 @@ async function lock(path: string): Promise<() => void> {
     () => false,
   );
   if (flock === undefined || !exists) return () => undefined;
-  const holder = spawn(flock, [path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
-  holder.stdin.on('error', () => undefined);
-  holder.stdin.write('?');
+  const holder: ChildProcess = spawn(flock, [path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  // Where the process can have no more files there are no streams, and the error comes after this.
+  holder.stdin?.on('error', () => undefined).write('?');
   const waiting = new AbortController();
   const { signal } = waiting;
-  const echoed = once(holder.stdout, 'data', { signal });
   const failed = once(holder, 'exit', { signal });
+  const echoed = holder.stdout ? once(holder.stdout, 'data', { signal }) : failed;
   const late = delay(PATIENCE_MS, undefined, { signal });
   // An error to start it, too, is no reason not to go on.
   await Promise.race([echoed, failed, late]).catch(() => undefined);
   for (const other of [echoed, failed, late]) other.catch(() => undefined);
   waiting.abort();
   return () => {
-    holder.stdin.end();
+    holder.stdin?.end();
     holder.kill();
   };
 }

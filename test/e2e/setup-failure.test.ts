@@ -1,6 +1,7 @@
 /* What a setup leaves where a step of it fails: programs that stand in for nft and ip fail one call. */
 import assert from 'node:assert/strict';
 import { chmod, writeFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { apply, doctor, open, status } from '../../src/index.js';
@@ -9,7 +10,7 @@ import { findProgram } from '../../src/setup/exec.js';
 import { install } from '../../src/setup/index.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { openFolder } from '../support/capabilities.js';
-import { cli, type Outcome } from '../support/processes.js';
+import { cli, root, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { CLUSTER, clusterOptions, wire, type Wire } from '../support/wire.js';
 
@@ -66,6 +67,20 @@ describe('where a step fails', { skip }, () => {
     assert.match(stderr, /add 10\.1\.0\.10\/24 to eth0: ip: injected/);
     assert.equal(await stateOf(at.node), before);
   });
+});
+
+test('a process that can have no more files is told so, and goes on', { skip }, async () => {
+  await using at = await wire();
+  const before = await stateOf(at.node);
+  const options = { ...SHARED, localNode: 1, offload: ['flows'], rules: 'auto' };
+  const few = ['sh', '-c', 'ulimit -n 256; exec "$@"', 'sh', process.execPath];
+  const script = path.join(root, 'test/support/full-child.ts');
+  const args = [...few, '--import', 'tsx', script, JSON.stringify(options)];
+  assert.equal(
+    await at.node.run(args[0]!, args.slice(1)),
+    `ERR_SYSTEM ${constants.errno.EMFILE}\nchanged [ 1 ]\n`,
+  );
+  assert.equal(await stateOf(at.node), before);
 });
 
 describe('where a step of another in its place fails', { skip }, () => {
