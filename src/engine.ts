@@ -138,7 +138,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       },
       options.owned,
       options.validFor,
-      (error) => this.emit('fault', fromNative(error) as NfqClusterError),
+      // What a listener throws would come to nothing within a call of the addon's.
+      (error) => queueMicrotask(() => this.emit('fault', fromNative(error) as NfqClusterError)),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
   }

@@ -71,6 +71,21 @@ describe('a fault', { skip }, () => {
     assert.equal(another.stats().owned, FRAMES.length);
   });
 
+  test('is told to a listener that may throw, as any other', async (t) => {
+    await using at = await lab();
+    await using engine = await open({ ...OPTIONS, rules: 'auto', netns: at.node.path });
+    engine.on('fault', ({ code }) => {
+      throw new Error(`on purpose: ${code}`);
+    });
+    const uncaught: string[] = [];
+    process.setUncaughtExceptionCaptureCallback(({ message }) => uncaught.push(message));
+    t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+    takeSocket(0);
+    await send(at);
+    await waitFor('the error', () => uncaught.length > 0);
+    assert.deepEqual(uncaught, ['on purpose: ERR_SYSTEM']);
+  });
+
   test('ends `run` with 1; its rules stay, and drop, until the next run', async () => {
     await using at = await lab();
     const before = await stateOf(at.node);
