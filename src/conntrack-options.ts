@@ -37,7 +37,7 @@ export function resolveConntrack(given: Given, around: Surroundings): ResolvedCo
   const resolved = stateless === undefined ? conntrack : 'off';
   if (resolved === 'off') refuseStateless(offload, around.policy, stateless);
   if (around.rules === 'none') refuseWithoutRules(conntrack, offload);
-  return { conntrack: resolved, offload };
+  return { conntrack: resolved, offload: [...offload] };
 }
 
 /** Whether the rules keep a connection's bucket in its connmark. */

@@ -11,7 +11,8 @@ import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
-import { resolveOwnership, type OwnershipInput } from './ownership.js';
+import { howLong, resolveOwnership, type OwnershipInput } from './ownership.js';
+import { parse } from './parse.js';
 import {
   chooseMechanism,
   install,
@@ -38,6 +39,8 @@ export interface EngineEvents {
   loss: [lost: { queueDropped: number; userDropped: number }];
   close: [];
 }
+
+type Owned = Pick<ResolvedOptions, 'owned' | 'validFor'>;
 
 /** What Node's timers take: by a longer one they tick each millisecond. */
 const LONGEST_INTERVAL = 0x7fff_ffff;
@@ -199,31 +202,38 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   get ownership(): Ownership {
-    return { buckets: this.#owned, validFor: this.#native.remaining() };
+    return { buckets: [...this.#owned], validFor: this.#native.remaining() };
   }
 
-  setOwnership(input: OwnershipInput): Promise<void> {
-    return this.#change(() => input);
+  async setOwnership(input: OwnershipInput): Promise<void> {
+    const wanted = this.#resolve(input);
+    return this.#change(() => wanted);
   }
 
-  own(change: string, { validFor }: { validFor?: number } = {}): Promise<void> {
-    const wanted = (): OwnershipInput => changed(change, this.ownership, this.options, validFor);
+  async own(change: string, how: { validFor?: number } = {}): Promise<void> {
+    const { validFor } = parse(howLong, how, 'the second argument');
+    const wanted = (): Owned =>
+      this.#resolve(changed(change, this.ownership, this.options, validFor));
     return this.#change(wanted, keepsDeadline(change));
   }
 
+  #resolve(input: OwnershipInput): Owned {
+    return resolveOwnership(input, this.options.buckets, this.options.classic);
+  }
+
   /** @param kept whether the time of what is wanted counts from its turn, not from the call */
-  async #change(wanted: () => OwnershipInput, kept = false): Promise<void> {
+  async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = this.#native.now();
-    const resolve = () => resolveOwnership(wanted(), this.options.buckets, this.options.classic);
     if (!this.#offloads) {
-      const { owned, validFor } = resolve();
+      this.#requireOpen();
+      const { owned, validFor } = wanted();
       return this.#adopt(owned, validFor);
     }
     return this.#inOrder(async () => {
+      this.#requireOpen();
       const since = kept ? this.#native.now() : called;
-      const { owned, validFor } = resolve();
+      const { owned, validFor } = wanted();
       const remaining = (): number => Math.max(0, since + validFor - this.#native.now());
-      if (this.#closing !== undefined) throw closed();
       const before = { owned: this.#owned, remaining: () => this.#native.remaining() };
       await this.#rules?.setOwned({ owned, remaining }, before);
       await this.#adopt(owned, remaining());
@@ -234,8 +244,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     return this.options.offload.length > 0;
   }
 
+  #requireOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new NfqClusterError('ERR_CLOSED', 'The engine is closed', { remedy: 'Open another' });
+  }
+
   async #adopt(owned: readonly number[], validFor: number): Promise<void> {
-    if (this.#closing !== undefined) throw closed();
     try {
       const adopted = this.#native.setOwnership(owned, validFor);
       this.#owned = owned;
@@ -332,6 +346,3 @@ function scheduling({
   if (realtime !== 'auto') return { realtime, realtimeRequired: true };
   return { realtime: gather === 0 ? 1 : 0, realtimeRequired: false };
 }
-
-const closed = (): NfqClusterError =>
-  new NfqClusterError('ERR_CLOSED', 'The engine is closed', { remedy: 'Open another' });

@@ -18,7 +18,7 @@ export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly
 const NEVER_MS = 3.2e12;
 
 /** How long something is owned. */
-export const milliseconds = check<number>(
+const milliseconds = check<number>(
   'a positive number of milliseconds, or Infinity',
   (value) => typeof value === 'number' && value > 0,
 );
@@ -30,6 +30,12 @@ const ownershipInput = z.strictObject(
     validFor: milliseconds.optional(),
   },
   'an object with buckets or nodes',
+);
+
+/** Beside a change of ownership in words. */
+export const howLong = z.strictObject(
+  { validFor: milliseconds.optional() },
+  'an object with validFor',
 );
 
 const TOTAL_NODES = `an integer from 1 to ${MAX_NODES}`;

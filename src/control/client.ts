@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { NfqClusterError } from '../errors.js';
-import { milliseconds } from '../ownership.js';
+import { howLong } from '../ownership.js';
 import { parse } from '../parse.js';
 import { controlPath } from './path.js';
 import type { Answer, Request } from './protocol.js';
@@ -43,9 +43,8 @@ export class Control {
    * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, and what `Engine.own()` throws
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
-    const { validFor } = options;
-    const given =
-      validFor === undefined ? {} : { validFor: parse(milliseconds, validFor, 'validFor') };
+    const { validFor } = parse(howLong, options, 'the second argument');
+    const given = validFor === undefined ? {} : { validFor };
     return (await this.#ask({ command: 'own', change, ...given })) as Status;
   }
 

@@ -114,6 +114,21 @@ describe('an engine', { skip }, () => {
     assert.deepEqual(engine.ownership, { buckets: [0], validFor: Infinity });
   });
 
+  test('owns what was given, whatever becomes of it', async () => {
+    await using namespace = await Namespace.create();
+    const offload: ('flows' | 'sources')[] = ['flows'];
+    await using engine = await open({ ...quiet(namespace.path), rules: 'auto', offload });
+    offload.pop();
+    assert.deepEqual(engine.options.offload, ['flows']);
+    const nodes = [2];
+    const changed = engine.setOwnership({ nodes });
+    nodes.push(1);
+    await changed;
+    assert.deepEqual(engine.ownership.buckets, [1]);
+    engine.ownership.buckets.push(0);
+    assert.deepEqual(engine.ownership.buckets, [1]);
+  });
+
   test('takes many changes at once', async () => {
     await using namespace = await Namespace.create();
     await using engine = await open({ ...quiet(namespace.path), queues: [0, 1] });
@@ -149,6 +164,9 @@ describe('an engine', { skip }, () => {
     assert.ok(stats.receiveBuffer > 0);
     assert.deepEqual(engine.ownership.buckets, [0]);
     await assert.rejects(engine.setOwnership({ nodes: [1] }), { code: 'ERR_CLOSED' });
+    for (const change of ['+1', '+2', '1']) {
+      await assert.rejects(engine.own(change), { code: 'ERR_CLOSED' });
+    }
     assert.equal(engine.ref().unref(), engine);
     assert.equal((await engine.changes(1).next()).done, true);
   });

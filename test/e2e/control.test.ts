@@ -172,6 +172,11 @@ test('open() with control, and Control: the same from programs', { skip }, async
     await assert.rejects(control.own('1-3', { validFor: wrong }), refused);
     await assert.rejects(engine.own('1-3', { validFor: wrong }), refused);
   }
+  for (const wrong of [{ validfor: 5000 }, null, 5000] as object[]) {
+    const refused = { code: 'ERR_INVALID_OPTION', message: /validFor/ };
+    await assert.rejects(control.own('1-3', wrong), refused);
+    await assert.rejects(engine.own('1-3', wrong), refused);
+  }
   assert.equal(engine.ownership.validFor, 0);
   assert.equal((await control.own('1-3', { validFor: Infinity })).validFor, null);
   await assert.rejects(control.own('+5', { validFor: Infinity }), { code: 'ERR_INVALID_OPTION' });
