@@ -6,6 +6,7 @@ import type { Status } from '../control/status.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedInterface } from '../options.js';
 import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
+import { checkOptions } from './options.js';
 
 /** Which engine is meant, and how to answer. */
 export interface ControlFlags {
@@ -62,11 +63,12 @@ export function defaultControl(): 'auto' | 'none' {
 }
 
 export function controlOf({ name, netns, control }: ControlFlags): Control {
-  return new Control({
+  const target = {
     ...(name === undefined ? {} : { name }),
     ...(netns === undefined ? {} : { netns }),
     ...(control === undefined ? {} : { path: control }),
-  });
+  };
+  return checkOptions({}, () => new Control(target));
 }
 
 /** As CLUSTERIP's membership file: ascending, with commas, empty for none. */

@@ -1,9 +1,11 @@
 import net from 'node:net';
+import { z } from 'zod';
+import { matching, namespace, setupName } from '../checks.js';
 import { NfqClusterError } from '../errors.js';
 import { howLong } from '../ownership.js';
 import { parse } from '../parse.js';
 import { controlPath } from './path.js';
-import type { Answer, Request } from './protocol.js';
+import { answerSchema, type Answer, type Request } from './protocol.js';
 import type { Status } from './status.js';
 
 const PATIENCE = 10_000;
@@ -26,10 +28,11 @@ export interface ControlTarget {
 
 /** Asks and tells an engine of another process, by its control socket. */
 export class Control {
-  readonly #target: ControlTarget;
+  readonly #target: z.output<typeof targetSchema>;
 
+  /** @throws NfqClusterError `ERR_INVALID_OPTION` */
   constructor(target: ControlTarget = {}) {
-    this.#target = target;
+    this.#target = parse(targetSchema, target, 'the engine');
   }
 
   /** @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE` */
@@ -59,6 +62,15 @@ export class Control {
   }
 }
 
+const targetSchema = z.strictObject(
+  {
+    name: setupName.optional(),
+    netns: namespace.optional(),
+    path: matching('a path', /^[^\0]+$/).optional(),
+  },
+  'an object with name, netns or path',
+);
+
 /** Sends a line, and resolves with all that comes back. */
 async function exchange(file: string, line: string): Promise<string> {
   const signal = AbortSignal.timeout(PATIENCE);
@@ -80,10 +92,11 @@ async function exchange(file: string, line: string): Promise<string> {
 
 function readAnswer(file: string, text: string): Answer {
   try {
-    return JSON.parse(text) as Answer;
-  } catch {
+    return answerSchema.parse(JSON.parse(text)) as Answer;
+  } catch (cause) {
     throw new NfqClusterError('ERR_NO_ENGINE', `No whole answer came from ${file}`, {
       remedy: 'The engine may just be ending; ask again',
+      cause,
     });
   }
 }

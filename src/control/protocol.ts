@@ -38,3 +38,18 @@ export type Answer =
         'expected' | 'found' | 'remedy'
       >;
     };
+
+/** What an engine of another version says besides is passed over. */
+export const answerSchema = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), result: z.looseObject({}) }),
+  z.object({
+    ok: z.literal(false),
+    error: z.object({
+      code: z.string(),
+      message: z.string(),
+      expected: z.string().optional(),
+      found: z.string().optional(),
+      remedy: z.string().optional(),
+    }),
+  }),
+]);

@@ -163,6 +163,34 @@ describe('the control socket', () => {
     );
   });
 
+  it('is asked for by a name, a namespace or a path, and by nothing else', () => {
+    const wrong: [unknown, RegExp][] = [
+      [{ nmae: 'web' }, /Unknown option nmae\. Did you mean name\?/],
+      [null, /an object with name, netns or path for the engine but received null/],
+      [{ name: '../q0' }, /for name but received "\.\.\/q0"/],
+      [{ netns: 5 }, /for netns but received 5/],
+      [{ path: '' }, /a path for path but received ""/],
+    ];
+    for (const [target, message] of wrong) {
+      const refused = { code: 'ERR_INVALID_OPTION', message };
+      assert.throws(() => new Control(target as object), refused);
+    }
+  });
+
+  it('is told from one of another program', async () => {
+    const file = newPath();
+    const answers = ['null', '5', '{}', '{"ok":true}', '{"ok":false}', '{"ok":false,"error":1}'];
+    const server = net.createServer((socket) => socket.resume().end(answers[0]!)).listen(file);
+    await once(server, 'listening');
+    try {
+      for (; answers.length > 0; answers.shift()) {
+        await assert.rejects(new Control({ path: file }).status(), code('ERR_NO_ENGINE'));
+      }
+    } finally {
+      server.close();
+    }
+  });
+
   it('answers nonsense with an error, and goes on', async () => {
     await served(newPath(), async (file) => {
       const nonsense = [
