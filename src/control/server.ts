@@ -77,7 +77,8 @@ export class ControlServer {
   async #publish(): Promise<void> {
     const hidden = path.join(path.dirname(this.path), `.${randomUUID().slice(0, 8)}`);
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject).listen(hidden, resolve);
+      // Exclusive: in a worker of Node's cluster the primary process would listen, and answer only while it can.
+      this.#server.once('error', reject).listen({ path: hidden, exclusive: true }, resolve);
     });
     this.#server.unref();
     try {

@@ -1,6 +1,7 @@
 /* The control socket without an engine behind it: changes in words, and clients of every kind. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import net from 'node:net';
@@ -174,6 +175,22 @@ describe('the control socket', () => {
     for (const [target, message] of wrong) {
       const refused = { code: 'ERR_INVALID_OPTION', message };
       assert.throws(() => new Control(target as object), refused);
+    }
+  });
+
+  it('is its process’s own, also in a worker of a cluster that has left it', async () => {
+    const file = newPath();
+    cluster.setupPrimary({
+      exec: path.join(root, 'test/support/cluster-child.ts'),
+      execArgv: ['--import', 'tsx'],
+      args: [file],
+    });
+    const worker = cluster.fork();
+    try {
+      await once(worker, 'disconnect');
+      assert.deepEqual(await new Control({ path: file }).status(), { command: 'status' });
+    } finally {
+      worker.process.kill('SIGKILL');
     }
   });
 
