@@ -369,9 +369,10 @@ type Checked = z.output<typeof schema>;
 
 /**
  * Checks everything that can be checked without asking the system, and fills in the defaults.
+ * @param byDefault what `rules` is unless given: a setup's is `auto`
  * @throws NfqClusterError `ERR_INVALID_OPTION`, naming the option, what it must be and what it was.
  */
-export function resolveOptions(input: unknown): ResolvedOptions {
+export function resolveOptions(input: unknown, byDefault: Rules = 'none'): ResolvedOptions {
   const options = parse(schema, input, 'options');
   const queues = resolveQueues(options.queues);
   if (options.policy !== 'clusterip') {
@@ -380,7 +381,7 @@ export function resolveOptions(input: unknown): ResolvedOptions {
   const share = resolveShare(options);
   const interfaces = resolveInterfaces(options);
   const hashing = resolveHashing(options);
-  const rules = options.rules ?? 'none';
+  const rules = options.rules ?? byDefault;
   const followed = resolveConntrack(options, { policy: hashing.policy, interfaces, rules });
   return {
     queues,

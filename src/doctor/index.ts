@@ -72,8 +72,7 @@ export async function doctor(
   where: { netns?: string } = {},
 ): Promise<Diagnosis> {
   const { netns } = parse(whereSchema, where, 'where');
-  const resolved =
-    options === undefined ? undefined : resolveOptions({ rules: 'auto', ...options });
+  const resolved = options === undefined ? undefined : resolveOptions(options, 'auto');
   if (resolved !== undefined) names(resolved);
   return diagnose(await gather(resolved, resolved?.netns ?? netns));
 }

@@ -122,7 +122,7 @@ async function prepare(
 
 /** Options as `open({ rules: 'auto' })` takes them. */
 function resolve(options: Options): ResolvedOptions {
-  const resolved = resolveOptions({ rules: 'auto', ...options });
+  const resolved = resolveOptions(options, 'auto');
   if (resolved.rules === 'none') {
     throw invalidOption(
       'rules',

@@ -4,7 +4,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { apply, doctor, open, status } from '../../src/index.js';
+import { apply, doctor, open, status, type Rules } from '../../src/index.js';
 import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
 import { install } from '../../src/setup/index.js';
@@ -152,7 +152,9 @@ test(
   { skip },
   async () => {
     await using at = await wire();
-    const { rules: _, ...options } = clusterOptions(at.node, { conntrack: 'mark' });
+    // As not given.
+    const rules = undefined as unknown as Rules;
+    const options = { ...clusterOptions(at.node, { conntrack: 'mark' }), rules };
     await apply(options);
     const standing = await stateOf(at.node);
     await using engine = await open({ ...options, rules: 'auto' });
