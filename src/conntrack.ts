@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { check, integer } from './checks.js';
+import { check, integer, namespace } from './checks.js';
 import type { ConntrackSource } from './conntrack-options.js';
 import { fromNative, native, type NativeConnection, type NativeEngine } from './native.js';
 import type { ResolvedOptions } from './options.js';
@@ -30,16 +30,20 @@ export interface Connection {
 
 const address = check<string>(
   'an IPv4 or IPv6 address',
-  (value) => typeof value === 'string' && isIP(value) !== 0,
+  // Node.js takes an address with a zone, such as fe80::1%eth0, which conntrack does not have.
+  (value) => typeof value === 'string' && isIP(value) !== 0 && !value.includes('%'),
 );
 const schema = z
-  .strictObject({
-    src: address,
-    dst: address,
-    protocol: integer(0, 255),
-    sport: integer(0, 65_535).optional(),
-    dport: integer(0, 65_535).optional(),
-  })
+  .strictObject(
+    {
+      src: address,
+      dst: address,
+      protocol: integer(0, 255),
+      sport: integer(0, 65_535).optional(),
+      dport: integer(0, 65_535).optional(),
+    },
+    'an object with src, dst and protocol',
+  )
   .refine(({ src, dst }) => isIP(src) === isIP(dst), 'src and dst of one family');
 
 /**
@@ -50,9 +54,10 @@ const schema = z
  */
 export async function findConnection(tuple: Tuple, netns?: string): Promise<Connection | null> {
   const { sport = 0, dport = 0, ...rest } = parse(schema, tuple, 'tuple');
+  const where = parse(namespace.optional(), netns, 'netns');
   try {
     const found: NativeConnection | null = await native.findConnection(
-      netns === undefined ? '' : netnsPath(netns),
+      where === undefined ? '' : netnsPath(where),
       { ...rest, sport, dport },
     );
     return found;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { findConnection, type Tuple } from '../../src/conntrack.js';
 import { resolveOptions } from '../../src/options.js';
 import { refuses } from './expectations.js';
 
@@ -132,4 +133,23 @@ describe('the mark bits of a connection', () => {
       remedy: 'It belongs to a conntrack that is not off.',
     });
   });
+});
+
+test('a connection is asked for by a tuple, and in a network namespace', async () => {
+  const tuple = { src: '10.0.0.1', dst: '10.0.0.2', protocol: 6 };
+  const wrong: [unknown, unknown, RegExp][] = [
+    [null, undefined, /Expected an object with src, dst and protocol for tuple but received null/],
+    [{ ...tuple, src: '::1' }, undefined, /src and dst of one family/],
+    [
+      { ...tuple, src: 'fe80::1%lo', dst: 'fe80::2' },
+      undefined,
+      /for src but received "fe80::1%lo"/,
+    ],
+    [tuple, 5, /for netns but received 5/],
+    [tuple, '', /for netns but received ""/],
+  ];
+  for (const [given, netns, message] of wrong) {
+    const asked = findConnection(given as Tuple, netns as string);
+    await assert.rejects(asked, { code: 'ERR_INVALID_OPTION', message });
+  }
 });
