@@ -73,7 +73,10 @@ export class NfqClusterError extends Error {
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { cause, ...rest } = details;
-    super(details.remedy === undefined ? summary : `${summary}. ${details.remedy}`, { cause });
+    super(
+      details.remedy === undefined ? summary : `${summary}. ${details.remedy}`,
+      cause === undefined ? {} : { cause },
+    );
     this.code = code;
     Object.assign(this, rest);
   }

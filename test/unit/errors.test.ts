@@ -27,6 +27,7 @@ describe('an error of this package', () => {
     const error = new NfqClusterError('ERR_CLOSED', 'Closed');
     assert.equal(error.message, 'Closed');
     assert.deepEqual(Object.keys(error).sort(), ['code', 'name']);
+    assert.ok(!('cause' in error));
   });
 
   test('about an option says what was expected and what was found', () => {
