@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
 import { isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
@@ -128,6 +128,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   constructor(options: ResolvedOptions) {
     super();
+    // Node.js 20 warns of a leak where more than ten iterators of changes() live.
+    setMaxListeners(0, this.#ending.signal);
     this.options = options;
     this.#owned = options.owned;
     this.#native = new native.NativeEngine(

@@ -155,6 +155,15 @@ describe('an engine', { skip }, () => {
     }
   });
 
+  test('gives them to many at once, without a warning', async (t) => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    const warned = t.mock.method(process, 'emitWarning', () => undefined);
+    const all = Array.from({ length: 20 }, () => engine.changes(1));
+    await Promise.all(all.map((changes) => changes.next()));
+    assert.deepEqual(warned.mock.calls, []);
+  });
+
   test('once closed, has statistics still, and no other use', async () => {
     await using namespace = await Namespace.create();
     await using engine = await open(quiet(namespace.path));
