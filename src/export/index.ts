@@ -1,4 +1,6 @@
+import { z } from 'zod';
 import { invalidOption } from '../errors.js';
+import { parse } from '../parse.js';
 import type { Exportable } from './exportable.js';
 import { iptablesRules } from './iptables.js';
 import { nftRules } from './nft.js';
@@ -19,6 +21,14 @@ export interface ExportFlags {
   address?: string;
 }
 
+const flagsSchema = z.strictObject(
+  {
+    ipv4: z.boolean('true or false').optional(),
+    address: z.string('an IPv4 address').optional(),
+  },
+  'an object with ipv4 or address',
+);
+
 /**
  * A configuration as text for another program that decides alike.
  * @param from what `engine.options` or `ofStatus()` gives
@@ -26,7 +36,10 @@ export interface ExportFlags {
  *   `ERR_INVALID_OPTION`
  */
 export function exportRules(from: Exportable, to: ExportFormat, flags: ExportFlags = {}): string {
-  const { ipv4 = false, address } = flags;
+  if ((from as Partial<Exportable> | null | undefined)?.owned === undefined) {
+    throw invalidOption('from', 'what engine.options or ofStatus() gives', from);
+  }
+  const { ipv4 = false, address } = parse(flagsSchema, flags, 'the flags');
   switch (to) {
     case 'iptables':
     case 'ip6tables':

@@ -1,6 +1,7 @@
 import { parseClusterip, type ClusterAddress } from './clusterip.js';
 import { parseCluster } from './cluster.js';
 import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from './explain.js';
+import { invalidOption } from '../errors.js';
 import { hashes, parseHashRule, type HashRule } from './nft.js';
 import { interfacesIn, located } from './nft-line.js';
 import { refusing, type Note } from './notes.js';
@@ -31,10 +32,12 @@ export interface Imported {
 /**
  * Reads rules and finds those of `-m cluster`, `-j CLUSTERIP` and nft's `jhash`: the output of iptables-save
  * and of `nft list ruleset`, and command lines of iptables, arptables and `ip maddress`, in any mixture.
- * Throws nothing: what cannot be read or carried is in `notes`, and an interface about which a rule is refused has
- * no configuration.
+ * Of text it throws nothing: what cannot be read or carried is in `notes`, and an interface about which a rule is
+ * refused has no configuration.
+ * @throws NfqClusterError `ERR_INVALID_OPTION` where it is no text
  */
 export function importRules(text: string): Imported {
+  if (typeof text !== 'string') throw invalidOption('text', 'text, not bytes,', text);
   const lines = logicalLines(text);
   const notes: Note[] = [];
   const rules = xtablesRules(lines, notes);

@@ -146,4 +146,22 @@ meta clone-node-max=2
     refuses(CLUSTERIP, 'pacemaker', /IPv4/, { address: '::1' });
     assert.throws(() => exportRules(BASE, 'ipfw' as ExportFormat), /Expected one of iptables/);
   });
+
+  it('is of what an engine or its status says, by flags that are known', () => {
+    const wrong: [unknown, object | null, RegExp][] = [
+      [
+        { interfaces: ['eth0'], hashSeed: 0, totalNodes: 2, localNode: 1 },
+        {},
+        /ofStatus\(\) gives for from/,
+      ],
+      [null, {}, /for from but received null/],
+      [BASE, { ipV4: true }, /Unknown option ipV4\. Did you mean ipv4\?/],
+      [BASE, { ipv4: 'no' }, /true or false for ipv4 but received "no"/],
+      [BASE, null, /for the flags but received null/],
+    ];
+    for (const [from, flags, message] of wrong) {
+      const refused = { code: 'ERR_INVALID_OPTION', message };
+      assert.throws(() => exportRules(from as Exportable, 'nft', flags as object), refused);
+    }
+  });
 });

@@ -130,6 +130,11 @@ COMMIT
     );
   });
 
+  it('is of text', () => {
+    const refused = { code: 'ERR_INVALID_OPTION', message: /for text but received a Buffer/ };
+    assert.throws(() => importRules(Buffer.from(MAN_PAGE) as unknown as string), refused);
+  });
+
   it('says what it could not carry', () => {
     const text = `iptables -A INPUT -i eth+ -p tcp --dport 80 ! -s 10.0.0.0/8 ${CLUSTER} 2 --cluster-local-node 1 ${SEED} -j ACCEPT`;
     assert.equal(one(text)['interfaces'], undefined);
