@@ -104,6 +104,8 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
    * Stops queueing, decides what still waits, unbinds the queues and removes the rules. Repeated
    * calls share one completion.
    * @param options.deadline milliseconds for the packets that wait; later ones are dropped. Default 2000
+   * @throws NfqClusterError `ERR_INVALID_OPTION`; `ERR_RULES` and others where the rules could not be removed: the
+   *   engine is closed, they drop what they would queue, and revert() removes them
    */
   close(options?: { deadline?: number }): Promise<void>;
   /** Whether the engine keeps the process alive; it does unless unref() was called. */
@@ -301,14 +303,15 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     clearInterval(this.#lossCheck);
     await this.#control?.close();
     await this.#changes;
+    // Where that fails they may still be removed.
+    await this.#rules?.stopQueueing().catch(() => undefined);
+    await this.#native.close(deadline);
+    this.#ending.abort();
     try {
-      await this.#rules?.stopQueueing();
+      await this.#rules?.remove();
     } finally {
-      await this.#native.close(deadline);
-      this.#ending.abort();
+      this.emit('close');
     }
-    await this.#rules?.remove();
-    this.emit('close');
   }
 
   [Symbol.asyncDispose](): Promise<void> {

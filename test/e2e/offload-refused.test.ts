@@ -1,9 +1,12 @@
 /* What the kernel decides by itself where a change of it fails half-way, or comes late. */
 import { fail, left, type Fate } from '../support/failing-nft.js';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, test } from 'node:test';
-import { open, type Options } from '../../src/index.js';
+import { open, revert, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
+import { boundQueues } from '../addon/lab.js';
+import { stateOf } from '../support/state.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -66,6 +69,32 @@ describe('a change of what is offloaded that fails', { skip }, () => {
     await assert.rejects(wanted, { code: 'ERR_RULES' });
     assert.deepEqual([...(await elements(node, 'owned-marks')).keys()], [0x10000]);
     assert.equal((await elements(node, 'ending-marks')).size, 0);
+  });
+});
+
+describe('close()', { skip }, () => {
+  test('removes the rules, although they could not be told to stop queueing', async () => {
+    await using node = await Namespace.create();
+    const before = await stateOf(node);
+    await using engine = await open(offloading(node, { localNode: 1 }));
+    fail('refuse');
+    await engine.close();
+    assert.equal(left(), '');
+    assert.equal(await stateOf(node), before);
+  });
+
+  test('where it cannot remove them tells so, closed all the same, and revert() does', async () => {
+    await using node = await Namespace.create();
+    const before = await stateOf(node);
+    const engine = await open(offloading(node, { localNode: 1 }));
+    const closed = once(engine, 'close');
+    fail('refuse', 'refuse');
+    await assert.rejects(engine.close(), { code: 'ERR_RULES', message: /told to refuse/ });
+    await closed;
+    assert.deepEqual([left(), await boundQueues(node)], ['', []]);
+    assert.notEqual(await stateOf(node), before);
+    await revert({ netns: node.path });
+    assert.equal(await stateOf(node), before);
   });
 });
 
