@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { z } from 'zod';
 import { integer } from './checks.js';
 import { invalidOption } from './errors.js';
@@ -110,7 +111,7 @@ export class Hasher {
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   bucketsIpv4(addresses: Uint32Array, out?: Uint16Array): Uint16Array {
-    if (!(addresses instanceof Uint32Array)) {
+    if (!types.isUint32Array(addresses)) {
       throw invalidOption('addresses', 'a Uint32Array', addresses);
     }
     return this.#native.bucketsIpv4(addresses, fitting(out, addresses.length));
@@ -126,7 +127,7 @@ export class Hasher {
     if (this.policy === 'clusterip') {
       throw invalidOption('addresses', 'nothing', addresses, 'CLUSTERIP has no IPv6.');
     }
-    if (!(addresses instanceof Uint8Array) || addresses.length % 16 !== 0) {
+    if (!types.isUint8Array(addresses) || addresses.length % 16 !== 0) {
       throw invalidOption('addresses', 'a Uint8Array of whole 16-byte records', addresses);
     }
     return this.#native.bucketsIpv6(addresses, fitting(out, addresses.length / 16));
@@ -211,7 +212,7 @@ function fields(packet: PacketFields): NativePacket {
 
 function fitting(out: Uint16Array | undefined, length: number): Uint16Array {
   if (out === undefined) return new Uint16Array(length);
-  if (!(out instanceof Uint16Array) || out.length < length) {
+  if (!types.isUint16Array(out) || out.length < length) {
     throw invalidOption('out', `a Uint16Array of at least ${length}`, out);
   }
   return out;

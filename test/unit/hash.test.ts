@@ -1,6 +1,7 @@
 /* Addresses to hashes, buckets and nodes. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 import { Hasher, type HasherOptions } from '../../src/hash.js';
 import { bytes } from '../support/packets.js';
 import { random } from '../support/random.js';
@@ -191,6 +192,16 @@ describe('many addresses at once', () => {
     );
   });
 
+  test('of another realm, as in a context of vm', () => {
+    const hasher = new Hasher({ hashSeed: 0, buckets: 1000 });
+    const [of4, of6, out] = runInNewContext(
+      '[Uint32Array.of(0xc0000201), new Uint8Array(16), new Uint16Array(1)]',
+    ) as [Uint32Array, Uint8Array, Uint16Array];
+    assert.equal(hasher.bucketsIpv4(of4, out), out);
+    assert.equal(out[0], hasher.bucket('192.0.2.1'));
+    assert.equal(hasher.bucketsIpv6(of6)[0], hasher.bucket('::'));
+  });
+
   test('none at all', () => {
     const hasher = new Hasher({ hashSeed: 0, totalNodes: 2 });
     assert.equal(hasher.bucketsIpv4(new Uint32Array()).length, 0);
@@ -199,7 +210,8 @@ describe('many addresses at once', () => {
 
   test('what is not an array of addresses, or too short to write to', () => {
     const hasher = new Hasher({ hashSeed: 0, totalNodes: 2 });
-    for (const value of [undefined, null, [1], new Int32Array(1), new Uint8Array(4), 'x']) {
+    const fake = Object.create(Uint32Array.prototype) as object;
+    for (const value of [undefined, null, [1], new Int32Array(1), new Uint8Array(4), 'x', fake]) {
       const call = () => hasher.bucketsIpv4(value as unknown as Uint32Array);
       refuses(call, { name: 'addresses', expected: 'a Uint32Array', value });
     }
