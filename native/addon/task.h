@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <system_error>
 
 #include "../linux/fault.h"
 #include "convert.h"
@@ -41,8 +42,10 @@ class Task : public Napi::AsyncWorker {
       work_();
     } catch (const Fault& fault) {
       fault_ = fault;
-      SetError(fault.what());
+    } catch (const std::system_error& error) { /* of threads alone */
+      fault_ = Fault(FaultKind::kSystem, "clone", error.code().value(), "cannot start a thread");
     }
+    if (fault_) SetError(fault_->what());
   }
   void OnOK() override {
     settled_(false);

@@ -13,8 +13,9 @@ namespace nfqc {
 namespace {
 
 Fault netns_fault(const char* syscall, int error, const std::string& what) {
-  const bool refused = error == EPERM || error == EACCES;
-  return {refused ? FaultKind::kPrivilege : FaultKind::kNoNetns, syscall, error, what};
+  if (error == EPERM || error == EACCES) return {FaultKind::kPrivilege, syscall, error, what};
+  const bool exhausted = error == EMFILE || error == ENFILE || error == ENOMEM;
+  return {exhausted ? FaultKind::kSystem : FaultKind::kNoNetns, syscall, error, what};
 }
 
 }  // namespace

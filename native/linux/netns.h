@@ -7,7 +7,7 @@ namespace nfqc {
 
 /**
  * Moves the calling thread into a network namespace, given by its path; an empty path stays.
- * @throws Fault kNoNetns, kPrivilege
+ * @throws Fault kNoNetns, kPrivilege, kSystem
  */
 void enter_netns(const std::string& path);
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { describe, test } from 'node:test';
 import { NfqClusterError, open, type Engine } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
@@ -114,6 +115,11 @@ describe('an engine that cannot be opened', { skip }, () => {
       /^Cannot enter the network namespace/,
       22,
     );
+  });
+
+  test('since no thread can be started', async () => {
+    const { stdout, stderr } = await child('threadless-child.ts', []);
+    assert.deepEqual([stdout, stderr], [`true ERR_SYSTEM ${constants.errno.EAGAIN} clone\n`, '']);
   });
 
   test('since an option is wrong, before anything is done', async () => {

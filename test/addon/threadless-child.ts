@@ -1,0 +1,18 @@
+/* For open.test.ts: a process that may start no more threads tries to open an engine, and prints the error. */
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { NfqClusterError } from '../../src/errors.js';
+import { open } from '../../src/engine.js';
+import { quiet } from './lab.js';
+
+await readFile(import.meta.filename); // Node.js has its own threads by now
+execFileSync('prlimit', ['--pid', `${process.pid}`, '--nproc=1']);
+process.setgroups!([]);
+process.setgid!(65534);
+process.setuid!(65534); // for root there is no limit
+try {
+  await open(quiet('/proc/self/ns/net'));
+} catch (error) {
+  const { code, errno, syscall } = error as NfqClusterError;
+  console.log(error instanceof NfqClusterError, code, errno, syscall);
+}
