@@ -306,10 +306,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     // Where that fails they may still be removed.
     await this.#rules?.stopQueueing().catch(() => undefined);
     await this.#native.close(deadline);
-    this.#ending.abort();
     try {
       await this.#rules?.remove();
     } finally {
+      // Not before: who then ends the process must leave no rules.
+      this.#ending.abort();
       this.emit('close');
     }
   }

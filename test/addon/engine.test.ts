@@ -155,6 +155,18 @@ describe('an engine', { skip }, () => {
     }
   });
 
+  test('ends them when all is taken back', async () => {
+    await using namespace = await Namespace.create();
+    const before = await namespace.run('nft', ['list', 'ruleset']);
+    await using engine = await open({ ...quiet(namespace.path), rules: 'auto' });
+    const changes = engine.changes(1);
+    await changes.next();
+    const closing = engine.close();
+    for await (const _ of changes);
+    assert.equal(await namespace.run('nft', ['list', 'ruleset']), before);
+    await closing;
+  });
+
   test('gives them to many at once, without a warning', async (t) => {
     await using namespace = await Namespace.create();
     await using engine = await open(quiet(namespace.path));
