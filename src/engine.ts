@@ -33,7 +33,10 @@ export interface Ownership {
 }
 
 export interface EngineEvents {
-  /** A queue thread ended: its packets are dropped from here on. Close the engine and open another. */
+  /**
+   * A queue thread ended: its packets are dropped from here on. Close the engine and open another. Where nobody
+   * listens it is a warning of the process.
+   */
   fault: [error: NfqClusterError];
   /** The kernel dropped packets since the last such event, or since the start. */
   loss: [lost: { queueDropped: number; userDropped: number }];
@@ -146,7 +149,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       options.owned,
       options.validFor,
       // What a listener throws would come to nothing within a call of the addon's.
-      (error) => queueMicrotask(() => this.emit('fault', fromNative(error) as NfqClusterError)),
+      (error) => queueMicrotask(() => this.#tell(fromNative(error) as NfqClusterError)),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
   }
@@ -219,6 +222,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     const wanted = (): Owned =>
       this.#resolve(changed(change, this.ownership, this.options, validFor));
     return this.#change(wanted, keepsDeadline(change));
+  }
+
+  #tell(fault: NfqClusterError): void {
+    if (!this.emit('fault', fault)) process.emitWarning(fault);
   }
 
   #resolve(input: OwnershipInput): Owned {

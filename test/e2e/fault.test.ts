@@ -86,6 +86,18 @@ describe('a fault', { skip }, () => {
     assert.deepEqual(uncaught, ['on purpose: ERR_SYSTEM']);
   });
 
+  test('is a warning of the process where nobody listens', async (t) => {
+    await using at = await lab();
+    const warned: NodeJS.ErrnoException[] = [];
+    const listener = (warning: Error): unknown => warned.push(warning);
+    process.on('warning', listener);
+    t.after(() => process.off('warning', listener));
+    await using _engine = await open({ ...OPTIONS, rules: 'auto', netns: at.node.path });
+    takeSocket(0);
+    await send(at);
+    await waitFor('the warning', () => warned.some(({ code }) => code === 'ERR_SYSTEM'));
+  });
+
   test('ends `run` with 1; its rules stay, and drop, until the next run', async () => {
     await using at = await lab();
     const before = await stateOf(at.node);
