@@ -3,7 +3,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/in.h>
 #include <linux/in6.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <sys/socket.h>
 
@@ -19,13 +18,8 @@ namespace nfqc {
 namespace {
 
 constexpr std::size_t kErrorLength = NLMSG_HDRLEN + 4;
-constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
 constexpr std::size_t kDatagram = 16384;
 constexpr int kBuffer = 8 * 1024 * 1024;
-
-constexpr std::uint16_t message_type(unsigned subsystem, unsigned type) noexcept {
-  return static_cast<std::uint16_t>(subsystem << 8 | type);
-}
 
 Fault conntrack_fault(const char* syscall, int error) {
   if (error == EPERM) {
@@ -36,31 +30,14 @@ Fault conntrack_fault(const char* syscall, int error) {
           "cannot ask the kernel for connections"};
 }
 
-MnlSocket open_socket() {
-  MnlSocket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket) throw conntrack_fault("socket", errno);
-  if (mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-    throw conntrack_fault("bind", errno);
-  }
-  /* The first exceeds net.core.rmem_max but is refused in a user namespace. */
-  const int fd = mnl_socket_get_fd(socket.get());
-  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer) != 0) {
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
-  }
+MnlSocket open_conntrack_socket() {
+  MnlSocket socket;
+  const int error = open_socket(socket, SOCK_NONBLOCK);
+  if (error != 0) throw conntrack_fault("socket", error);
+  enlarge_receive_buffer(socket, kBuffer);
   int on = 1;
   mnl_socket_setsockopt(socket.get(), NETLINK_CAP_ACK, &on, sizeof on);
   return socket;
-}
-
-nlmsghdr* put_header(unsigned char* bytes, std::uint16_t type, std::uint16_t flags,
-                     std::uint8_t family) noexcept {
-  nlmsghdr* message = mnl_nlmsg_put_header(bytes);
-  message->nlmsg_type = type;
-  message->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  auto* netfilter = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(nfgenmsg)));
-  netfilter->nfgen_family = family;
-  netfilter->version = NFNETLINK_V0;
-  return message;
 }
 
 void put_protocol(nlmsghdr* message, const Tuple& tuple, bool ipv6) noexcept {
@@ -103,31 +80,37 @@ int error_in(const unsigned char* bytes) noexcept {
   return static_cast<int>(0U - load<std::uint32_t>(bytes + NLMSG_HDRLEN));
 }
 
-/** Calls `take` with each expectation message of a datagram: its event and its contents. */
+/** Calls `take` with each message of a datagram, and its length. */
 template <typename Take>
-void for_each_expectation(const unsigned char* bytes, std::size_t length, Take&& take) {
+void for_each_message(const unsigned char* bytes, std::size_t length, Take&& take) {
   while (length >= kHeaders) {
     const std::size_t size = load<std::uint32_t>(bytes);
-    const std::uint16_t type = load<std::uint16_t>(bytes + 4);
     if (size < kHeaders || size > length) return;
-    const bool ended = type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_DELETE);
-    Expectation expectation;
-    if ((ended || type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW)) &&
-        parse_expectation(bytes + kHeaders, size - kHeaders, expectation)) {
-      take(ended ? ExpectationSocket::Event::kEnd : ExpectationSocket::Event::kNew, expectation);
-    }
+    take(bytes, size);
     const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(size), length);
     bytes += step;
     length -= step;
   }
 }
 
+/** Calls `take` with each expectation message of a datagram: its event and its contents. */
+template <typename Take>
+void for_each_expectation(const unsigned char* bytes, std::size_t length, Take&& take) {
+  for_each_message(bytes, length, [&take](const unsigned char* message, std::size_t size) {
+    const std::uint16_t type = load<std::uint16_t>(message + 4);
+    const bool ended = type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_DELETE);
+    Expectation expectation;
+    if ((ended || type == message_type(NFNL_SUBSYS_CTNETLINK_EXP, IPCTNL_MSG_EXP_NEW)) &&
+        parse_expectation(message + kHeaders, size - kHeaders, expectation)) {
+      take(ended ? ExpectationSocket::Event::kEnd : ExpectationSocket::Event::kNew, expectation);
+    }
+  });
+}
+
 }  // namespace
 
-void CloseMnlSocket::operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
-
 ConntrackSocket::ConntrackSocket()
-    : socket_(open_socket()),
+    : socket_(open_conntrack_socket()),
       questions_(kQuestions * kQuestionSize),
       answers_(kQuestions * kAnswerSize) {
   for (std::size_t i = 0; i < kQuestions; ++i) {
@@ -139,19 +122,17 @@ ConntrackSocket::ConntrackSocket()
 }
 
 void ConntrackSocket::require_answers() {
-  constexpr int kModuleRetries = 50;
   const std::array<unsigned char, 4> nowhere{0, 0, 0, 0};
   Tuple tuple;
   tuple.source = tuple.destination = Key::ipv4(nowhere.data());
   tuple.protocol = IPPROTO_UDP;
-  int error = EAGAIN; /* EAGAIN: the kernel has just loaded the module */
-  for (int attempt = 0; error == EAGAIN && attempt < kModuleRetries; ++attempt) {
-    error = send({&tuple, 1});
-    if (error != 0) throw conntrack_fault("sendto", error);
+  const int error = until_loaded([&] {
+    const int unsent = send({&tuple, 1});
+    if (unsent != 0) throw conntrack_fault("sendto", unsent);
     if (receive() < 1 || headers_[0].msg_len < kErrorLength)
       throw conntrack_fault("recvmmsg", EINVAL);
-    error = error_in(answers_.data());
-  }
+    return error_in(answers_.data());
+  });
   if (error != 0 && error != ENOENT) throw conntrack_fault("sendto", error);
 }
 
@@ -192,7 +173,7 @@ ConntrackSocket::Answered ConntrackSocket::read(std::size_t datagram,
   return {question, true};
 }
 
-ExpectationSocket::ExpectationSocket() : socket_(open_socket()), buffer_(kDatagram) {
+ExpectationSocket::ExpectationSocket() : socket_(open_conntrack_socket()), buffer_(kDatagram) {
   for (int group : {NFNLGRP_CONNTRACK_EXP_NEW, NFNLGRP_CONNTRACK_EXP_DESTROY}) {
     if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
       throw conntrack_fault("setsockopt", errno);
@@ -221,7 +202,7 @@ namespace {
 /** Calls `take` with each datagram of the kernel's list of a kind, without its end. */
 template <typename Take>
 void list_all(std::uint16_t type, Take&& take) {
-  const MnlSocket socket = open_socket();
+  const MnlSocket socket = open_conntrack_socket();
   alignas(nlmsghdr) std::array<unsigned char, 64> question{};
   const nlmsghdr* message = put_header(question.data(), type, NLM_F_DUMP, AF_UNSPEC);
   if (mnl_socket_sendto(socket.get(), message, message->nlmsg_len) < 0) {
@@ -288,17 +269,12 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
 
 void clear_connmarks(std::uint32_t mask) {
   /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
-  const MnlSocket orders = open_socket();
+  const MnlSocket orders = open_conntrack_socket();
   list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
            [&](const unsigned char* bytes, std::size_t length) {
-             while (length >= kHeaders) {
-               const std::size_t size = load<std::uint32_t>(bytes);
-               if (size < kHeaders || size > length) return;
-               clear_connmark(orders.get(), bytes, size, mask);
-               const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(size), length);
-               bytes += step;
-               length -= step;
-             }
+             for_each_message(bytes, length, [&](const unsigned char* listed, std::size_t size) {
+               clear_connmark(orders.get(), listed, size, mask);
+             });
            });
 }
 

@@ -6,20 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "../core/conntrack.h"
-
-struct mnl_socket;
+#include "netlink_socket.h"
 
 namespace nfqc {
-
-struct CloseMnlSocket {
-  void operator()(mnl_socket* socket) const noexcept;
-};
-using MnlSocket = std::unique_ptr<mnl_socket, CloseMnlSocket>;
 
 /** Asks ctnetlink for confirmed flows, many in one call. */
 class ConntrackSocket {

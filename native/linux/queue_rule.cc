@@ -4,7 +4,6 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nf_tables_compat.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/xt_NFQUEUE.h>
 #include <sys/socket.h>
 
@@ -13,8 +12,9 @@
 #include <cerrno>
 #include <cstring>
 
-#include "conntrack_socket.h"
+#include "../core/byte_order.h"
 #include "fault.h"
+#include "netlink_socket.h"
 #include "netns.h"
 
 namespace nfqc {
@@ -35,29 +35,24 @@ class Transaction {
 
   /** The message, for its attributes; finished by the next one. */
   nlmsghdr* add(unsigned type, std::uint16_t flags) {
-    return add(NFNL_SUBSYS_NFTABLES << 8 | type, family_, flags, 0);
+    return add(message_type(NFNL_SUBSYS_NFTABLES, type), family_, flags, 0);
   }
 
   /** Sends all of it: 0, or the errno of what the kernel refused. */
   [[nodiscard]] int send(Commit commit) {
     if (commit == Commit::kYes) add(NFNL_MSG_BATCH_END, NFPROTO_UNSPEC, 0, NFNL_SUBSYS_NFTABLES);
     finish();
-    const MnlSocket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) return errno;
+    MnlSocket socket;
+    if (const int error = open_socket(socket, SOCK_NONBLOCK); error != 0) return error;
     if (mnl_socket_sendto(socket.get(), bytes_.data(), used_) < 0) return errno;
     return answer(socket);
   }
 
  private:
-  nlmsghdr* add(unsigned type, std::uint8_t family, std::uint16_t flags, std::uint16_t resource) {
+  nlmsghdr* add(std::uint16_t type, std::uint8_t family, std::uint16_t flags,
+                std::uint16_t resource) {
     finish();
-    last_ = mnl_nlmsg_put_header(bytes_.data() + used_);
-    last_->nlmsg_type = static_cast<std::uint16_t>(type);
-    last_->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-    auto* netfilter = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(last_, sizeof(nfgenmsg)));
-    netfilter->nfgen_family = family;
-    netfilter->version = NFNETLINK_V0;
-    netfilter->res_id = __builtin_bswap16(resource);
+    last_ = put_header(bytes_.data() + used_, type, flags, family, resource);
     return last_;
   }
 
@@ -97,7 +92,7 @@ void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
   mnl_attr_put_strz(message, NFTA_EXPR_NAME, "target");
   nlattr* data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
   mnl_attr_put_strz(message, NFTA_TARGET_NAME, "NFQUEUE");
-  mnl_attr_put_u32(message, NFTA_TARGET_REV, __builtin_bswap32(kRevision));
+  mnl_attr_put_u32(message, NFTA_TARGET_REV, network_order(kRevision));
   const xt_NFQ_info_v3 info{
       .queuenum = static_cast<std::uint16_t>(rule.first_queue),
       .queues_total = static_cast<std::uint16_t>(rule.queues),

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <libnetfilter_queue/libnetfilter_queue.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <poll.h>
 
@@ -17,7 +16,6 @@ namespace nfqc {
 namespace {
 
 constexpr int kAnswerTimeoutMs = 2000;
-constexpr int kModuleRetries = 50;
 constexpr int kSendRetries = 100;
 
 /** A message buffer for configuration. */
@@ -43,21 +41,14 @@ Fault open_fault(int error) {
 
 }  // namespace
 
-void QueueSocket::Close::operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
-
 QueueSocket::QueueSocket(const QueueSocketConfig& config)
-    : config_(config),
-      socket_(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC)),
-      buffer_(kMessages * kMessageSize) {
-  if (socket_ == nullptr) throw open_fault(errno);
-  if (mnl_socket_bind(socket_.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-    throw Fault(FaultKind::kSystem, "bind", errno, "cannot bind a netlink socket");
-  }
+    : config_(config), buffer_(kMessages * kMessageSize) {
+  if (const int error = open_socket(socket_, 0); error != 0) throw open_fault(error);
   /* Otherwise one overrun would stop delivery until the buffer has been read empty. The kernel
      counts every loss per queue either way. */
   int on = 1;
   mnl_socket_setsockopt(socket_.get(), NETLINK_NO_ENOBUFS, &on, sizeof on);
-  enlarge_receive_buffer(config.receive_buffer);
+  enlarge_receive_buffer(socket_, static_cast<int>(config.receive_buffer));
   for (std::size_t i = 0; i < kMessages; ++i) {
     vectors_[i] = {buffer_.data() + i * kMessageSize, kMessageSize};
     headers_[i].msg_hdr.msg_iov = &vectors_[i];
@@ -75,13 +66,11 @@ QueueSocket::QueueSocket(const QueueSocketConfig& config)
 }
 
 void QueueSocket::bind_queue() {
-  int error = 0;
-  for (int attempt = 0; attempt < kModuleRetries; ++attempt) {
+  const int error = until_loaded([this] {
     ConfigMessage bind(config_.queue);
     nfq_nlmsg_cfg_put_cmd(*bind, AF_UNSPEC, NFQNL_CFG_CMD_BIND);
-    error = request(*bind);
-    if (error != EAGAIN) break; /* EAGAIN: the kernel has just loaded the module */
-  }
+    return request(*bind);
+  });
   if (error == 0) return;
   const std::string queue = "queue " + std::to_string(config_.queue);
   /* EPERM means either. A command that does nothing tells whether it was for want of privilege; the
@@ -107,9 +96,7 @@ int QueueSocket::set_flag(std::uint32_t flag) {
 }
 
 bool QueueSocket::attach_connections() {
-  int error = EAGAIN; /* the kernel has just loaded the module */
-  for (int i = 0; error == EAGAIN && i < kModuleRetries; ++i)
-    error = set_flag(NFQA_CFG_F_CONNTRACK);
+  const int error = until_loaded([this] { return set_flag(NFQA_CFG_F_CONNTRACK); });
   if (error == 0) return true;
   if (error == EOPNOTSUPP || error == EAGAIN) return false;
   throw Fault(FaultKind::kSystem, "sendto", error, "cannot ask for connections in the queue");
@@ -124,14 +111,6 @@ void QueueSocket::start(std::uint32_t copy_range) {
 }
 
 int QueueSocket::fd() const noexcept { return mnl_socket_get_fd(socket_.get()); }
-
-void QueueSocket::enlarge_receive_buffer(std::uint32_t bytes) const {
-  const int size = static_cast<int>(bytes);
-  /* The first exceeds net.core.rmem_max but is refused in a user namespace. */
-  if (::setsockopt(fd(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0) {
-    ::setsockopt(fd(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-  }
-}
 
 std::uint32_t QueueSocket::receive_buffer() const {
   int size = 0;

@@ -6,12 +6,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
-struct mnl_socket;
-struct nlmsghdr;
+#include "netlink_socket.h"
 
 namespace nfqc {
 
@@ -86,13 +84,8 @@ class QueueSocket {
   [[nodiscard]] int send(std::span<const unsigned char> bytes) noexcept;
 
  private:
-  struct Close {
-    void operator()(mnl_socket* socket) const noexcept;
-  };
-
   [[nodiscard]] int fd() const noexcept;
   [[nodiscard]] int send_once(std::span<const unsigned char> bytes) noexcept;
-  void enlarge_receive_buffer(std::uint32_t bytes) const;
   void bind_queue();
   /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */
   [[nodiscard]] int request(nlmsghdr* message);
@@ -100,7 +93,7 @@ class QueueSocket {
   void require(nlmsghdr* message, const char* what);
 
   QueueSocketConfig config_;
-  std::unique_ptr<mnl_socket, Close> socket_;
+  MnlSocket socket_;
   std::vector<unsigned char> buffer_;
   std::array<iovec, kMessages> vectors_{};
   std::array<mmsghdr, kMessages> headers_{};

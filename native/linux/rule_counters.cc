@@ -3,7 +3,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -16,25 +15,14 @@
 namespace nfqc {
 namespace {
 
-constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
-constexpr std::uint16_t message_type(unsigned type) noexcept {
-  return static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | type);
-}
-
-MnlSocket open_socket() {
-  MnlSocket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-    throw Fault(FaultKind::kSystem, "socket", errno, "cannot ask the kernel for counters");
-  }
-  return socket;
-}
-
 /** The packets in a message about a counter; empty if it is another message. */
 std::optional<std::uint64_t> packets_in(const unsigned char* bytes, std::size_t length) noexcept {
   if (length < kHeaders) return std::nullopt;
   const std::size_t size = load<std::uint32_t>(bytes);
   if (size < kHeaders || size > length) return std::nullopt;
-  if (load<std::uint16_t>(bytes + 4) != message_type(NFT_MSG_NEWOBJ)) return std::nullopt;
+  if (load<std::uint16_t>(bytes + 4) != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWOBJ)) {
+    return std::nullopt;
+  }
   std::optional<std::uint64_t> packets;
   for_each_attribute(bytes + kHeaders, size - kHeaders, [&packets](const Attribute& attribute) {
     if (attribute.type != NFTA_OBJ_DATA) return true;
@@ -50,7 +38,10 @@ std::optional<std::uint64_t> packets_in(const unsigned char* bytes, std::size_t 
 
 }  // namespace
 
-RuleCounters::RuleCounters(std::string table) : table_(std::move(table)), socket_(open_socket()) {
+RuleCounters::RuleCounters(std::string table) : table_(std::move(table)) {
+  if (const int error = open_socket(socket_, SOCK_NONBLOCK); error != 0) {
+    throw Fault(FaultKind::kSystem, "socket", error, "cannot ask the kernel for counters");
+  }
   owned_.before = read(owned_.name).value_or(0);
   foreign_.before = read(foreign_.name).value_or(0);
 }
@@ -71,12 +62,8 @@ std::uint64_t RuleCounters::growth(Count& count) {
 
 std::optional<std::uint64_t> RuleCounters::read(const char* name) {
   alignas(nlmsghdr) std::array<unsigned char, 256> question{};
-  nlmsghdr* message = mnl_nlmsg_put_header(question.data());
-  message->nlmsg_type = message_type(NFT_MSG_GETOBJ);
-  message->nlmsg_flags = NLM_F_REQUEST;
-  auto* netfilter = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(message, sizeof(nfgenmsg)));
-  netfilter->nfgen_family = NFPROTO_INET;
-  netfilter->version = NFNETLINK_V0;
+  nlmsghdr* message = put_header(
+      question.data(), message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_GETOBJ), 0, NFPROTO_INET);
   mnl_attr_put_strz(message, NFTA_OBJ_TABLE, table_.c_str());
   mnl_attr_put_strz(message, NFTA_OBJ_NAME, name);
   mnl_attr_put_u32(message, NFTA_OBJ_TYPE, network_order(std::uint32_t{NFT_OBJECT_COUNTER}));

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "conntrack_socket.h"
+#include "netlink_socket.h"
 
 namespace nfqc {
 
