@@ -4,30 +4,32 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { chooseMechanism, install, reinjectOf } from '../../src/setup/index.js';
 import { root } from '../support/processes.js';
-import { cannotTest, lab, rules, sh } from '../support/rules-lab.js';
-import { mechanismsHere, options, xtables } from '../support/rules-mechanisms.js';
+import { mechanismsHere, options, xtables } from '../support/rules-lab.js';
+import { rulesOf } from '../support/state.js';
+import { wire } from '../support/wire.js';
 
-const skip = await cannotTest();
+const skip = process.getuid?.() === 0 ? false : 'needs root';
 const mechanisms = skip === false ? await mechanismsHere() : [];
 
 describe('the choice of a mechanism', { skip }, () => {
   it('is one that the kernel can do, and changes nothing', async () => {
-    await using at = await lab();
+    await using at = await wire();
     const mechanism = await chooseMechanism(options(at, { rules: 'auto' }));
     assert.deepEqual(mechanism, mechanisms[0]![1]);
     assert.equal(reinjectOf(mechanism), mechanism.kind === 'xtables' ? 'repeat' : 'accept');
-    assert.equal(rules(at.node), '');
+    assert.equal(await rulesOf(at.node), '');
   });
 
   it('can be forced to xtables', async () => {
-    await using at = await lab();
+    await using at = await wire();
     const mechanism = await chooseMechanism(options(at, { rules: 'xtables', queues: [1, 2] }));
     assert.deepEqual(mechanism, xtables('nft'));
   });
 
   it("follows the user's legacy rules", async () => {
-    await using at = await lab();
-    sh(at.node, 'iptables-legacy -t mangle -A PREROUTING -j ACCEPT');
+    await using at = await wire();
+    const rule = ['-t', 'mangle', '-A', 'PREROUTING', '-j', 'ACCEPT'];
+    await at.node.run('iptables-legacy', rule);
     assert.deepEqual(await chooseMechanism(options(at, { rules: 'xtables' })), xtables('legacy'));
   });
 
@@ -35,7 +37,7 @@ describe('the choice of a mechanism', { skip }, () => {
     'fails by name where nft cannot queue but must',
     { skip: mechanisms.some(([title]) => title === 'nft') },
     async () => {
-      await using at = await lab();
+      await using at = await wire();
       await assert.rejects(chooseMechanism(options(at, { rules: 'nft' })), {
         code: 'ERR_NO_NFQUEUE',
       });
@@ -43,21 +45,24 @@ describe('the choice of a mechanism', { skip }, () => {
   );
 
   it('fails by name where there is no such namespace', async () => {
-    await using at = await lab();
+    await using at = await wire();
     for (const netns of ['none-of-that-name', '/proc/self/status']) {
       await assert.rejects(chooseMechanism(options(at, { netns })), { code: 'ERR_NO_NETNS' });
     }
   });
 
   it('fails by name without privilege', async () => {
-    await using at = await lab();
+    await using at = await wire();
     for (const rules of ['auto', 'xtables']) {
       assert.equal(
         inChild(['setpriv', '--bounding-set', '-net_admin,-sys_admin'], { rules }),
         'ERR_PRIVILEGE',
       );
       assert.equal(
-        inChild(['setpriv', '--bounding-set', '-net_admin,-sys_admin'], { rules, netns: at.node }),
+        inChild(['setpriv', '--bounding-set', '-net_admin,-sys_admin'], {
+          rules,
+          netns: at.node.path,
+        }),
         'ERR_PRIVILEGE',
       );
     }
@@ -88,12 +93,12 @@ describe('the choice of a mechanism', { skip }, () => {
   });
 
   it('refuses an interface name that means more in a rule', async () => {
-    await using at = await lab();
+    await using at = await wire();
     for (const name of ['wir+', 'wir*', '!wire', '-i', 'a;b', 'a\\b', 'a{b', '$x', 'a,b}']) {
       await assert.rejects(install(options(at, { interfaces: [name] }), mechanisms[0]![1]), {
         code: 'ERR_INVALID_OPTION',
       });
-      assert.equal(rules(at.node), '');
+      assert.equal(await rulesOf(at.node), '');
     }
   });
 });

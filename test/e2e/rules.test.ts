@@ -1,24 +1,15 @@
+/* The rules as each mechanism installs them, while nobody listens on the queue. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { describe, it } from 'node:test';
+import { range } from '../../src/buckets.js';
 import { revert } from '../../src/index.js';
 import { install } from '../../src/setup/index.js';
-import {
-  cannotTest,
-  connect,
-  counted,
-  lab,
-  NODE4,
-  NODE6,
-  probe,
-  rules,
-  send,
-  sh,
-  until,
-  type Lab,
-} from '../support/rules-lab.js';
-import { mechanismsHere, options } from '../support/rules-mechanisms.js';
+import { inject } from '../support/inject.js';
+import { tcp, udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+import { mechanismsHere, options, OTHER, twoWires } from '../support/rules-lab.js';
+import { counter, rulesOf } from '../support/state.js';
+import { CLUSTER_MAC, NODE, SENDER, type Wire } from '../support/wire.js';
 
 /** A user's own rules, in every place where ours go. */
 const USERS_RULES = `
@@ -36,113 +27,92 @@ END
 
 const NOTRACK = 'udp dport 9 notrack;';
 
-const skip = await cannotTest();
+const skip = process.getuid?.() === 0 ? false : 'needs root';
 const mechanisms = skip === false ? await mechanismsHere() : [];
 
 for (const [title, mechanism] of mechanisms) {
   describe(`rules by ${title}`, { skip }, () => {
-    it('leave no trace', async () => {
-      await using at = await lab();
-      const before = rules(at.node);
-      const installed = await install(options(at), mechanism);
-      assert.match(rules(at.node), /nfq-cluster-q10/);
-      await installed.remove();
-      await installed.remove();
-      // What iptables-legacy has touched once stays registered, and empty, until the namespace ends.
-      assert.equal(
-        rules(at.node).replace(/^\*mangle\n(:[A-Z]+ ACCEPT \[_:_\]\n){5}COMMIT\n/gm, ''),
-        before,
-      );
-    });
-
     it("leave the user's rules as they were", async () => {
-      await using at = await lab();
-      sh(at.node, USERS_RULES);
-      const before = rules(at.node);
+      await using at = await twoWires();
+      await at.node.run('sh', ['-e', '-c', USERS_RULES]);
+      const before = await rules(at);
       const installed = await install(options(at, { action: 'mark', queues: [10, 11] }), mechanism);
       await installed.stopQueueing();
       await installed.remove();
-      const after = rules(at.node).replace(
-        /^\*mangle\n(:[A-Z]+ ACCEPT \[_:_\]\n){5}COMMIT\n/gm,
-        '',
-      );
-      assert.equal(after, before);
+      await installed.remove();
+      assert.equal(await rules(at), before);
     });
 
     it('are the same when installed twice, by the same hooks', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       await install(options(at), mechanism);
-      const first = rules(at.node);
-      const hooks = baseChains(at);
+      const first = await rules(at);
+      const hooks = await baseChains(at);
       assert.ok(hooks.length >= 2);
       const installed = await install(options(at), mechanism);
-      assert.equal(rules(at.node), first);
+      assert.equal(await rules(at), first);
       // To delete a base chain would drop every packet held for any queue of the namespace.
-      assert.deepEqual(baseChains(at), hooks);
+      assert.deepEqual(await baseChains(at), hooks);
       await installed.stopQueueing();
-      assert.deepEqual(baseChains(at), hooks);
+      assert.deepEqual(await baseChains(at), hooks);
       await installed.remove();
-      assert.doesNotMatch(rules(at.node), /nfq-cluster|PREROUTING -j|table/);
+      assert.doesNotMatch(await rules(at), /nfq-cluster|PREROUTING -j|table/);
     });
 
     it('replace what a killed run of the same name left, with other options', async () => {
-      await using fresh = await lab();
-      await using at = await lab();
+      await using fresh = await twoWires();
+      await using at = await twoWires();
       const name = 'n';
-      const next = { name, queues: [20, 21], interfaces: ['other'], action: 'mark' } as const;
+      const next = { name, queues: [20, 21], interfaces: ['eth1'], action: 'mark' } as const;
       await install(options(fresh, next), mechanism);
       await install(options(at, { name }), mechanism);
       const installed = await install(options(at, next), mechanism);
-      assert.deepEqual(rules(at.node).split('\n').sort(), rules(fresh.node).split('\n').sort());
+      assert.deepEqual(
+        (await rules(at)).split('\n').sort(),
+        (await rules(fresh)).split('\n').sort(),
+      );
       await installed.remove();
-      assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+      assert.doesNotMatch(await rules(at), /nfq-cluster|table/);
     });
 
     it('replace what another mechanism left', async () => {
-      await using fresh = await lab();
+      await using fresh = await twoWires();
       await install(options(fresh), mechanism);
       for (const [, other] of mechanisms) {
-        await using at = await lab();
+        await using at = await twoWires();
         await install(options(at), other);
         const installed = await install(options(at), mechanism);
-        assert.deepEqual(ours(at), ours(fresh));
+        assert.deepEqual(await ours(at), await ours(fresh));
         await installed.remove();
-        assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+        assert.doesNotMatch(await rules(at), /nfq-cluster|table/);
       }
     });
 
     it('drop what enters our interfaces while nobody listens, and nothing else', async () => {
-      await using at = await lab();
-      probe(at);
+      await using at = await twoWires();
+      await probe(at);
       await install(options(at), mechanism);
-      send(at, NODE4, 7, 5);
-      send(at, NODE6, 7, 5);
-      await until('ten datagrams have arrived', () => counted(at.node, 'arrived') === 10);
-      assert.equal(counted(at.node, 'passed'), 0);
-      send(at, '10.78.0.2', 7, 2);
-      send(at, 'fd78::2', 7, 2);
-      await until(
-        'four datagrams by the other interface have passed',
-        () => counted(at.node, 'passed') === 4,
-      );
+      await send(at, 7, 5);
+      assert.equal(await counted(at, 'passed'), 0);
+      const others = [OTHER.ipv4, OTHER.ipv6].map((dst) => datagram(dst, 7, OTHER.mac));
+      await inject(at.sender, 'eth1', others);
+      await until(at, 'passed', 2);
     });
 
     it('let neighbour discovery pass', async () => {
       for (const action of ['drop', 'mark'] as const) {
-        await using at = await lab();
-        sh(
-          at.node,
-          `nft -f - <<END
-          table inet users { chain c { type filter hook prerouting priority 0; iifname "wire" meta mark != ${action === 'mark' ? '0xffff' : '0'} drop; }; }
-END`,
-        );
+        await using at = await twoWires();
+        const other = action === 'mark' ? '0xffff' : '0';
+        await at.node.run('nft', [
+          `table inet users { chain c { type filter hook prerouting priority 0; iifname "eth0" meta mark != ${other} drop; }; }`,
+        ]);
         const installed = await install(options(at, { action }), mechanism);
         for (const phase of ['queueing', 'closing']) {
-          sh(at.client, 'ip -6 neigh flush dev wire');
-          send(at, NODE6, 7);
-          await until(`the client knows the node's MAC, ${phase}, action ${action}`, () =>
+          await at.sender.ip(`neighbour del ${NODE.ipv6} dev eth0`);
+          await at.sender.run(process.execPath, ['-e', SEND_TO_NODE]);
+          await waitFor(`the sender knows the node's MAC, ${phase}, action ${action}`, async () =>
             /lladdr .* (REACHABLE|DELAY|STALE)/.test(
-              sh(at.client, `ip -6 neigh show ${NODE6} dev wire`),
+              await at.sender.run('ip', ['-6', 'neighbour', 'show', NODE.ipv6, 'dev', 'eth0']),
             ),
           );
           await installed.stopQueueing();
@@ -151,114 +121,111 @@ END`,
     });
 
     it('drop untracked packets', async () => {
-      await using at = await lab();
-      probe(at, NOTRACK);
+      await using at = await twoWires();
+      await probe(at, NOTRACK);
       await install(options(at), mechanism);
-      send(at, NODE4, 9, 3);
-      send(at, NODE6, 9, 3);
-      await until('six datagrams have arrived', () => counted(at.node, 'arrived') === 6);
-      assert.equal(counted(at.node, 'passed'), 0);
+      await send(at, 9, 3);
+      assert.equal(await counted(at, 'passed'), 0);
     });
 
     it('let untracked packets pass under action mark, without our bits and with all others', async () => {
-      await using at = await lab();
-      probe(
+      await using at = await twoWires();
+      await probe(
         at,
         `udp dport 9 meta mark set 0xffffffff; ${NOTRACK}`,
         'udp dport 9 meta mark 0x3fff0000 counter name expected;',
       );
       await install(options(at, { action: 'mark' }), mechanism);
-      send(at, NODE4, 9, 3);
-      send(at, NODE6, 9, 3);
-      await until('six datagrams have passed', () => counted(at.node, 'passed') === 6);
-      assert.equal(counted(at.node, 'expected'), 6);
+      await send(at, 9, 3);
+      await until(at, 'passed', 6);
+      assert.equal(await counted(at, 'expected'), 6);
     });
 
     it("let a user's mangle rule see a packet without our bits", async () => {
-      await using at = await lab();
-      probe(at, `meta pkttype set multicast; ${NOTRACK}`);
+      await using at = await twoWires();
+      await probe(at, `meta pkttype set multicast; ${NOTRACK}`);
       // As in the man page, with all 32 bits compared.
-      sh(
-        at.node,
-        'iptables-nft -t mangle -A PREROUTING -i wire -p udp -m mark ! --mark 0x0 -j DROP',
-      );
+      for (const program of ['iptables-nft', 'ip6tables-nft']) {
+        const drop = '-t mangle -A PREROUTING -i eth0 -p udp -m mark ! --mark 0x0 -j DROP';
+        await at.node.run(program, drop.split(' '));
+      }
       await install(options(at, { action: 'mark' }), mechanism);
-      send(at, NODE4, 9, 3);
-      await until('three datagrams have passed', () => counted(at.node, 'passed') === 3);
+      await send(at, 9, 3);
+      await until(at, 'passed', 6);
     });
 
     it('drop INVALID packets, and let them pass unmarked under action mark', async () => {
       for (const [action, passing] of [
-        ['drop', false],
-        ['mark', true],
+        ['drop', 0],
+        ['mark', 2],
       ] as const) {
-        await using at = await lab();
-        await using flow = await established(at);
-        sh(at.node, 'echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose');
-        probe(at, '', 'tcp dport 7777 ct state invalid meta mark 0 counter name expected;');
+        await using at = await twoWires();
+        await probe(at, '', 'ct state invalid meta mark 0 counter name expected;');
         await install(options(at, { action }), mechanism);
-        flow.say();
-        await until('a segment in mid-stream has arrived', () => counted(at.node, 'arrived') > 0);
-        assert.equal(counted(at.node, 'passed') > 0, passing);
-        assert.equal(counted(at.node, 'expected'), counted(at.node, 'passed'));
+        // Of no connection, which a setup has the kernel not pick up.
+        const frames = [NODE.ipv4, NODE.ipv6].map((dst) =>
+          tcp({ src: sourceFor(dst), dst, flags: ['ack'] }),
+        );
+        await inject(at.sender, 'eth0', frames);
+        await until(at, 'arrived', 2);
+        assert.equal(await counted(at, 'passed'), passing);
+        assert.equal(await counted(at, 'expected'), passing);
       }
     });
 
     it('make a unicast packet in a multicast frame a HOST packet', async () => {
-      await using at = await lab();
-      probe(
+      await using at = await twoWires();
+      await probe(
         at,
         'meta l4proto tcp notrack;',
         'meta l4proto tcp meta pkttype host counter name expected;',
       );
-      sh(
-        at.client,
-        `ip neigh replace ${NODE4} lladdr 01:00:5e:00:00:77 dev wire; ip neigh replace ${NODE6} lladdr 33:33:00:00:00:77 dev wire`,
+      const frames = [NODE.ipv4, NODE.ipv6].map((dst) =>
+        tcp({ src: sourceFor(dst), dst, ethDst: CLUSTER_MAC }),
       );
-      assert.equal(connect(at, NODE4), 'timeout');
+      await inject(at.sender, 'eth0', frames);
+      await until(at, 'passed', 2);
+      assert.equal(await counted(at, 'expected'), 0);
       await install(options(at, { action: 'mark' }), mechanism);
-      assert.equal(connect(at, NODE4), 'ECONNREFUSED');
-      assert.equal(connect(at, NODE6), 'ECONNREFUSED');
-      assert.ok(counted(at.node, 'expected') >= 2);
+      await inject(at.sender, 'eth0', frames);
+      await until(at, 'passed', 4);
+      assert.equal(await counted(at, 'expected'), 2);
     });
 
     it('stay closed between stopQueueing and remove', async () => {
-      await using at = await lab();
-      probe(at);
+      await using at = await twoWires();
+      await probe(at);
       const installed = await install(options(at), mechanism);
       await installed.stopQueueing();
       await installed.stopQueueing();
-      assert.doesNotMatch(rules(at.node), /queue num|queue to|NFQUEUE/);
-      send(at, NODE4, 7, 5);
-      send(at, NODE6, 7, 5);
-      await until('ten datagrams have arrived', () => counted(at.node, 'arrived') === 10);
-      assert.equal(counted(at.node, 'passed'), 0);
+      assert.doesNotMatch(await rules(at), /queue num|queue to|NFQUEUE/);
+      await send(at, 7, 5);
+      assert.equal(await counted(at, 'passed'), 0);
       await installed.remove();
-      send(at, NODE4, 7, 2);
-      await until('two datagrams have passed', () => counted(at.node, 'passed') === 2);
+      await send(at, 7, 2);
+      await until(at, 'passed', 4);
     });
 
     it('let packets pass unmarked between stopQueueing and remove under action mark', async () => {
-      await using at = await lab();
-      probe(at, 'meta mark set 0x1ffff;', 'meta mark 0x10000 counter name expected;');
+      await using at = await twoWires();
+      await probe(at, 'meta mark set 0x1ffff;', 'meta mark 0x10000 counter name expected;');
       const installed = await install(options(at, { action: 'mark' }), mechanism);
       await installed.stopQueueing();
-      send(at, NODE4, 7, 2);
-      send(at, NODE6, 7, 2);
-      await until('four datagrams have passed', () => counted(at.node, 'passed') === 4);
-      assert.equal(counted(at.node, 'expected'), 4);
+      await send(at, 7, 2);
+      await until(at, 'passed', 4);
+      assert.equal(await counted(at, 'expected'), 4);
     });
 
     it('of two engines in one namespace do not touch each other', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       const [a, b] = [
         options(at, { name: 'a' }),
-        options(at, { name: 'b', queues: [11], interfaces: ['other'] }),
+        options(at, { name: 'b', queues: [11], interfaces: ['eth1'] }),
       ];
       const alone = await install(b, mechanism);
-      const before = ours(at);
+      const before = await ours(at);
       await alone.remove();
-      assert.equal(tcpLoose(at), 1);
+      assert.equal(await tcpLoose(at), 1);
       for (const installing of [
         async () => Promise.all([install(a, mechanism), install(b, mechanism)]),
         async () => [await install(a, mechanism), await install(b, mechanism)] as const,
@@ -266,19 +233,19 @@ END`,
       ]) {
         const [first, second] = await installing();
         await first.remove();
-        assert.deepEqual(ours(at), before);
-        assert.equal(tcpLoose(at), 0);
+        assert.deepEqual(await ours(at), before);
+        assert.equal(await tcpLoose(at), 0);
         await second.remove();
-        assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
-        assert.equal(tcpLoose(at), 1);
+        assert.doesNotMatch(await rules(at), /nfq-cluster|table/);
+        assert.equal(await tcpLoose(at), 1);
       }
     });
 
     it('of a killed engine, reverted, leave another what both need', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       const [a, b] = [
         options(at, { name: 'a' }),
-        options(at, { name: 'b', queues: [11], interfaces: ['other'] }),
+        options(at, { name: 'b', queues: [11], interfaces: ['eth1'] }),
       ];
       for (const [killed, running] of [
         [a, b],
@@ -288,90 +255,104 @@ END`,
         await install(b, mechanism);
         // Of the one that still runs.
         const installed = await install(running, mechanism);
-        await revert({ name: killed.name, netns: at.node });
-        assert.equal(tcpLoose(at), 0);
+        await revert({ name: killed.name, netns: at.node.path });
+        assert.equal(await tcpLoose(at), 0);
         await installed.remove();
-        assert.equal(tcpLoose(at), 1);
+        assert.equal(await tcpLoose(at), 1);
       }
     });
 
     it('removed together leave the kernel as it was', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       const installed = [
         await install(options(at, { name: 'a' }), mechanism),
-        await install(options(at, { name: 'b', queues: [11], interfaces: ['other'] }), mechanism),
+        await install(options(at, { name: 'b', queues: [11], interfaces: ['eth1'] }), mechanism),
       ];
-      assert.equal(tcpLoose(at), 0);
+      assert.equal(await tcpLoose(at), 0);
       await Promise.all(installed.map((setup) => setup.remove()));
-      assert.equal(tcpLoose(at), 1);
-      assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+      assert.equal(await tcpLoose(at), 1);
+      assert.doesNotMatch(await rules(at), /nfq-cluster|table/);
     });
 
     it('come while others go, with all that they need', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       let last = await install(options(at, { name: 'n0' }), mechanism);
       for (const round of [1, 2, 3, 4]) {
         const next = options(at, { name: `n${round}`, queues: [10 + round] });
         const [installed] = await Promise.all([install(next, mechanism), last.remove()]);
-        assert.equal(tcpLoose(at), 0);
+        assert.equal(await tcpLoose(at), 0);
         last = installed;
       }
       await last.remove();
-      assert.equal(tcpLoose(at), 1);
+      assert.equal(await tcpLoose(at), 1);
     });
 
     it('are undone as a whole where a part is refused', async () => {
-      await using at = await lab();
+      await using at = await twoWires();
       const impossible = { ...options(at), queues: [70_000] };
       await assert.rejects(install(impossible, mechanism), { code: 'ERR_RULES' });
-      assert.doesNotMatch(rules(at.node), /nfq-cluster|table/);
+      assert.doesNotMatch(await rules(at), /nfq-cluster|table/);
       await install(options(at), mechanism);
       await assert.rejects(install(impossible, mechanism), { code: 'ERR_RULES' });
-      assert.match(rules(at.node), /nfq-cluster-q10/);
+      assert.match(await rules(at), /nfq-cluster-q10/);
     });
   });
 }
 
-const tcpLoose = (at: Lab): number =>
-  Number(sh(at.node, 'cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose'));
+/** Counters of the first and of the last look at a packet: a table of the tester's, in front of and behind ours. */
+async function probe({ node }: Wire, early = '', late = ''): Promise<void> {
+  const ours = 'iifname { "eth0", "eth1" } meta l4proto { tcp, udp }';
+  const table = `table inet probe {
+    counter arrived { }
+    counter passed { }
+    counter expected { }
+    chain first { type filter hook prerouting priority -310; ${ours} counter name arrived; ${early} }
+    chain last { type filter hook prerouting priority 10; ${ours} counter name passed; ${late} }
+  }`;
+  await node.run('nft', ['-f', '-'], table);
+}
+
+const counted = ({ node }: Wire, name: string): Promise<number> => counter(node, 'probe', name);
+
+const until = (at: Wire, name: string, count: number): Promise<void> =>
+  waitFor(`${count} ${name}`, async () => (await counted(at, name)) === count);
+
+const sourceFor = (address: string): string => (address.includes(':') ? SENDER.ipv6 : SENDER.ipv4);
+
+const datagram = (dst: string, dport: number, ethDst = NODE.mac): Buffer =>
+  udp({ src: sourceFor(dst), dst, dport, ethDst });
+
+/** Sends the node so many datagrams by IPv4, and as many by IPv6; resolves once they have arrived. */
+async function send(at: Wire, port: number, count: number): Promise<void> {
+  const already = await counted(at, 'arrived');
+  const frames = range(count).flatMap(() =>
+    [NODE.ipv4, NODE.ipv6].map((dst) => datagram(dst, port)),
+  );
+  await inject(at.sender, 'eth0', frames);
+  await until(at, 'arrived', already + frames.length);
+}
+
+/** By the kernel, which resolves the node's MAC for it. */
+const SEND_TO_NODE = `const socket = require('dgram').createSocket('udp6');
+  socket.send('x', 7, '${NODE.ipv6}', () => socket.close());`;
+
+/** Without what tells one run from another. */
+const rules = async ({ node }: Wire): Promise<string> =>
+  (await rulesOf(node)).replace(/\n?\tchain run-\S+ \{\n\t\}\n/g, '');
+
+const tcpLoose = async ({ node }: Wire): Promise<number> =>
+  Number(await node.run('cat', ['/proc/sys/net/netfilter/nf_conntrack_tcp_loose']));
 
 /** The chains that hang on a hook, with the handles that only a new chain would change. */
-const baseChains = (at: Lab): string[] =>
-  sh(at.node, 'nft -a list ruleset 2>/dev/null').match(/chain \S+ \{ # handle \d+\n\t\ttype/g) ??
-  [];
+async function baseChains({ node }: Wire): Promise<string[]> {
+  const listed = await node.run('nft', ['-a', 'list', 'ruleset']);
+  return listed.match(/chain \S+ \{ # handle \d+\n\t\ttype/g) ?? [];
+}
 
-/** Lines of a ruleset that are ours, whatever the order of chains. */
-/** Without chains that stand empty until there is a moment to delete them. */
-const ours = (at: Lab): string[] =>
-  rules(at.node)
+/** Lines that are ours, whatever the order of chains; without those that stand empty until they can be deleted. */
+const ours = async (at: Wire): Promise<string[]> =>
+  (await rules(at))
     .replace(/\tchain (before|after)-\S+ \{\n\t\ttype [^\n]*\n\t\}\n/g, '')
     .split('\n')
-    .filter((line) => /nfq-cluster|wire|other|before-|after-/.test(line))
+    .filter((line) => /nfq-cluster|eth0|eth1|before-|after-/.test(line))
     .sort();
-
-/** A TCP connection from before there was conntrack. */
-async function established(at: Lab): Promise<{ say(): void } & AsyncDisposable> {
-  const start = (netns: string, script: string) =>
-    spawn('nsenter', [`--net=${netns}`, process.execPath, '-e', script], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-  const server = start(
-    at.node,
-    `require('net').createServer(() => {}).listen(7777, () => console.log('up')); process.stdin.on('end', () => process.exit()).resume()`,
-  );
-  await once(server.stdout, 'data');
-  const client = start(
-    at.client,
-    `const s = require('net').connect(7777, '${NODE4}', () => console.log('up')); process.stdin.on('data', () => s.write('x')).on('end', () => process.exit())`,
-  );
-  await once(client.stdout, 'data');
-  return {
-    say: () => client.stdin.write('say'),
-    [Symbol.asyncDispose]: async () => {
-      const ended = [client, server].map((child) => once(child, 'close'));
-      client.stdin.end();
-      server.stdin.end();
-      await Promise.all(ended);
-    },
-  };
-}

@@ -1,27 +1,35 @@
 import type { Namespace } from '../../src/lab/namespaces.js';
 
-/**
- * All of a namespace that a setup may change, as text: rules of every kind, addresses with their flags,
- * MACs, joined groups, routes and kernel parameters. Without counters, timers and what the kernel numbers anew.
- */
-export async function stateOf(namespace: Namespace): Promise<string> {
+/** The rules of a namespace, of every kind, as text. Without counters and dates. */
+export async function rulesOf(namespace: Namespace): Promise<string> {
   const script = `
     nft list ruleset 2>/dev/null
     for save in iptables-legacy-save ip6tables-legacy-save; do
       if command -v $save >/dev/null; then $save; fi
-    done
-    ip address show; ip maddress show; ip route show table all; ip -6 route show table all
-    grep -sr '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh
-    grep -s '' /proc/sys/net/netfilter/nf_conntrack_[!c]*
-    true`;
+    done`;
   const text = await namespace.run('sh', ['-c', script]);
   return text
     .replace(/packets \d+ bytes \d+/g, '')
     .replace(/\[\d+:\d+\]/g, '')
     .replace(/^#.*\n/gm, '')
-    .replace(/ expires \S+/g, '')
-    .replace(/^.*(stable_secret|nf_conntrack_(max|buckets|expect_max)).*\n/gm, '')
     .replace(EMPTY_LEGACY, '');
+}
+
+/**
+ * All of a namespace that a setup may change, as text: its rules, addresses with their flags, MACs, joined
+ * groups, routes and kernel parameters. Without timers and what the kernel numbers anew.
+ */
+export async function stateOf(namespace: Namespace): Promise<string> {
+  const script = `
+    ip address show; ip maddress show; ip route show table all; ip -6 route show table all
+    grep -sr '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh
+    grep -s '' /proc/sys/net/netfilter/nf_conntrack_[!c]*
+    true`;
+  const text = await namespace.run('sh', ['-c', script]);
+  const lasting = text
+    .replace(/ expires \S+/g, '')
+    .replace(/^.*(stable_secret|nf_conntrack_(max|buckets|expect_max)).*\n/gm, '');
+  return (await rulesOf(namespace)) + lasting;
 }
 
 /** What iptables-legacy has touched once stays registered, and empty, until the namespace ends. */
