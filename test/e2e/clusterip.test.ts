@@ -16,6 +16,7 @@ const ONE = { host: 1, other: 0 };
 
 /** A node of the cluster, and what gets into it. */
 async function nodeOf(lab: Wire, options: Partial<Options> = {}) {
+  const arrivals = await Arrivals.of(lab, () => settled(lab, engine));
   const engine = await open({
     interfaces: ['eth0'],
     policy: 'clusterip',
@@ -25,7 +26,6 @@ async function nodeOf(lab: Wire, options: Partial<Options> = {}) {
     rules: 'auto',
     ...options,
   });
-  const arrivals = await Arrivals.of(lab, () => settled(lab, engine));
   return { engine, arrivals, [Symbol.asyncDispose]: () => engine.close() };
 }
 

@@ -145,6 +145,20 @@ const invitation = ({ src, dst }: Ports): string => {
   ].join('\r\n');
 };
 
+/** Has the gateway's kernel follow SIP. */
+async function assignSip({ gateway: node }: Gateway): Promise<void> {
+  const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
+  for (const program of ['iptables-restore', 'ip6tables-restore']) {
+    await node.run(program, ['--noflush', '-w', '10'], rule);
+  }
+}
+
+/** Each client invites the server, which is to send media back. */
+const invitations = ({ there }: Frames): Buffer[] =>
+  there((ends) => udp({ ...ends, payload: invitation(ends) }), { sport: SIP, dport: SIP });
+
+const media = ({ back }: Frames): Buffer[] => back(udp, { sport: 6000, dport: MEDIA });
+
 describe('the engine agrees with the kernel on frames of', { skip }, () => {
   for (const conntrack of SOURCES_OF_TRUTH) {
     test(`SCTP: conntrack ${conntrack}`, async () => {
@@ -255,34 +269,22 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
 
     test(`media that SIP announced: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
-      for (const program of ['iptables', 'ip6tables']) {
-        const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
-        await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
-      }
+      await assignSip(lab);
       await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
-      const { there, back } = await framesFor(lab);
-      const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
-        sport: SIP,
-        dport: SIP,
-      });
-      assertShared(await send(lab, 'client', calls, 'new'));
-      const media = back(udp, { sport: 6000, dport: MEDIA });
-      assertShared(await send(lab, 'server', media, 'related'));
+      const frames = await framesFor(lab);
+      assertShared(await send(lab, 'client', invitations(frames), 'new'));
+      assertShared(await send(lab, 'server', media(frames), 'related'));
     });
 
     test(`media that no helper was told of: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
       await using _engine = await engineOn(lab, { conntrack });
       await lab.judge();
-      const { there, back } = await framesFor(lab);
-      const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
-        sport: SIP,
-        dport: SIP,
-      });
-      const before = await send(lab, 'client', calls, 'new');
+      const frames = await framesFor(lab);
+      const before = await send(lab, 'client', invitations(frames), 'new');
       assertShared(before);
-      const { related, ...others } = await sent(lab, back(udp, { sport: 6000, dport: MEDIA }));
+      const { related, ...others } = await sent(lab, media(frames));
       assert.equal(seen(related), 0);
       // One server begins them all, so that they are of one node.
       const [shared, alone] = [others.new.both - before.both, others.new.neither - before.neither];
@@ -345,24 +347,12 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
   test('media that the kernel does not announce, of which none is owned in error', async () => {
     await using lab = await gateway();
     await lab.gateway.sysctl({ 'netfilter/nf_conntrack_events': 0 });
-    for (const program of ['iptables', 'ip6tables']) {
-      const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
-      await lab.gateway.run(`${program}-restore`, ['--noflush', '-w', '10'], rule);
-    }
+    await assignSip(lab);
     await using engine = await engineOn(lab, { conntrack: 'netlink' });
     await lab.judge();
-    const { there, back } = await framesFor(lab);
-    const calls = there((ends) => udp({ ...ends, payload: invitation(ends) }), {
-      sport: SIP,
-      dport: SIP,
-    });
-    assertShared(await send(lab, 'client', calls, 'new'));
-    const { engineOnly } = await send(
-      lab,
-      'server',
-      back(udp, { sport: 6000, dport: MEDIA }),
-      'related',
-    );
+    const frames = await framesFor(lab);
+    assertShared(await send(lab, 'client', invitations(frames), 'new'));
+    const { engineOnly } = await send(lab, 'server', media(frames), 'related');
     assert.equal(engineOnly, 0);
     assert.equal(engine.stats().unknown, 2 * COUNT, 'dropped, and counted');
   });

@@ -213,6 +213,10 @@ export async function forwarded(node: Namespace): Promise<Forwarded> {
   return { packets: noted('packets'), first: noted('first'), later: noted('later') };
 }
 
+/** The nodes, from 1, that forwarded a packet, of what each forwarded. */
+export const forwarders = (seen: readonly Forwarded[], packet: string): number[] =>
+  seen.flatMap(({ packets }, index) => (packets.has(packet) ? [index + 1] : []));
+
 /** The flow's packets as evidence has them: there, and back. */
 export const packetsOf = ({ protocol, src, sport, dst, dport }: Flow): [string, string] => [
   `${protocol} ${src} ${sport} ${dst} ${dport}`,
