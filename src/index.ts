@@ -44,7 +44,7 @@ export {
 } from './setup/api.js';
 export type { Change } from './setup/changes.js';
 export type { Command } from './setup/exec.js';
-export type { Step } from './setup/plan.js';
+export type { Step } from './setup/step.js';
 export type { Mechanism } from './setup/ruleset.js';
 export type { SetupStatus, StepStatus } from './setup/setup.js';
 export { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';

@@ -4,7 +4,7 @@ import { invalidOption } from '../errors.js';
 import { parse } from '../parse.js';
 import { resolveOptions, type Options, type ResolvedOptions } from '../options.js';
 import { netnsPath } from './exec.js';
-import type { Step } from './plan.js';
+import type { Step } from './step.js';
 import { chooseMechanism } from './probe.js';
 import type { Mechanism } from './ruleset.js';
 import * as setup from './setup.js';

@@ -12,11 +12,12 @@ import {
 } from './changes.js';
 import type { Command } from './exec.js';
 import type { Facts } from './facts.js';
-import { isMarker, markersOf, OPTIONS, UNDO } from './markers.js';
+import { isMarker, markersOf, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
 import { NOTHING, type Owning } from './owned.js';
 import { optionsLines } from './remembered.js';
+import { toUndo, undoing } from './removal.js';
 import {
   baseChains,
   isBaseChain,
@@ -28,19 +29,8 @@ import {
   type Mechanism,
   type Phase,
 } from './ruleset.js';
-import { madeMangle, type Family, type Traces, type XtablesTraces } from './traces.js';
-
-/** One command that takes all of its input or nothing of it. */
-export interface Step extends Command {
-  /** What it does. */
-  what: string;
-  /** Why it is done, and why at its place in the order. */
-  why: string;
-  /** What takes it back; undefined where there is nothing to take back. */
-  undo: Command | undefined;
-  /** Whether the system is already so, and the step has nothing to do. */
-  inPlace: boolean;
-}
+import { bare, nft, NFT_ARGS, restore, type Step } from './step.js';
+import { madeMangle, type Traces, type XtablesTraces } from './traces.js';
 
 /**
  * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
@@ -107,80 +97,6 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
       restore('stop queueing by', variant, xtablesChain(options, phase, false)),
     ),
   ];
-}
-
-/** The steps that take changes back, the last first, as far as they are still so and no other setup holds them. */
-export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>): Step[] {
-  return toUndo(journal, facts)
-    .toReversed()
-    .map((change) => ({
-      what: `undo: ${purposeOf(change)}`,
-      why: 'While the rules still stand.',
-      ...commandOf(change, 'undo'),
-      undo: undefined,
-      inPlace: false,
-    }));
-}
-
-const toUndo = (journal: readonly Change[], facts: Omit<Facts, 'traces'>): Change[] =>
-  journal.filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
-
-/** Whether another setup holds a change, and takes it back when it goes. */
-const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>
-  others.some((entry) => isOfSame(entry, change));
-
-/** The transactions that remove what xtables has of ours. */
-export function xtablesRevert(name: string, traces: Traces): Step[] {
-  return traces.xtables
-    .filter(({ chain }) => chain)
-    .map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps)));
-}
-
-/**
- * The transaction that removes the nft tables, and what iptables-nft made for us; none where there are none.
- * @param tables what `nft list table FAMILY mangle` printed, once our xtables rules are gone; undefined while
- * queues hold packets, which the kernel would drop with any base chain: then these stay, empty
- */
-export function nftRevert(
-  name: string,
-  traces: Traces,
-  tables: Partial<Record<Family, string>> | undefined,
-): Step[] {
-  if (tables === undefined) return emptying(name, traces);
-  const empty = mangleMade(traces).filter((family) => isEmptyMangle(tables[family] ?? ''));
-  const deletions = [
-    ...(traces.nftChains === undefined ? [] : [`inet ${name}`]),
-    ...(traces.arp ? [`arp ${name}`] : []),
-    ...empty.map((family) => `${family} mangle`),
-  ];
-  if (deletions.length === 0) return [];
-  return [
-    nft('remove the nft rules', deletions.map((table) => `delete table ${table}\n`).join('')),
-  ];
-}
-
-function emptying(name: string, { nftChains = [], arp }: Traces): Step[] {
-  const memory = nftChains.filter(
-    (chain) => isMarker(chain) || chain === UNDO || chain === OPTIONS,
-  );
-  const transaction = [
-    ...(nftChains.length === 0 ? [] : [`flush table inet ${name}\n`]),
-    ...memory.map((chain) => `delete chain inet ${name} ${chain}\n`),
-    ...(arp ? [`flush table arp ${name}\n`] : []),
-  ];
-  return transaction.length === 0 ? [] : [nft('empty the nft rules', transaction.join(''))];
-}
-
-/** The families whose table mangle this engine shall remove, if nobody else uses it. */
-export function mangleMade(traces: Traces): Family[] {
-  return traces.mangle.filter((family) => traces.nftChains?.includes(madeMangle(family)));
-}
-
-/** Whether a listed table has nothing in it but base chains without a rule that accept. */
-export function isEmptyMangle(listed: string): boolean {
-  return /^table \S+ mangle \{\n(\tchain \S+ \{\n\t\ttype \S+ hook [^\n]*; policy accept;\n\t\}\n\n?)*\}\n$/.test(
-    listed,
-  );
 }
 
 /**
@@ -333,33 +249,3 @@ function xtablesUsed(mechanism: Mechanism, traces: Traces): XtablesTraces[] {
     ({ program }) => program === mechanism.iptables || program === mechanism.ip6tables,
   );
 }
-
-const NFT_ARGS = ['-f', '-'];
-
-const nft = (what: string, input: string): Step => ({
-  what,
-  why: '',
-  program: 'nft',
-  args: NFT_ARGS,
-  input,
-  undo: undefined,
-  inPlace: false,
-});
-
-const restore = (what: string, { program }: XtablesTraces, input: string): Step => ({
-  what: `${what} the ${program} rules`,
-  why: '',
-  program: `${program}-restore`,
-  // Another program may hold the lock of the legacy tables for a moment.
-  args: ['--noflush', '-w', '10'],
-  input,
-  undo: undefined,
-  inPlace: false,
-});
-
-/** A command without what else a step says. */
-const bare = ({ program, args, input }: Command): Command => ({
-  program,
-  args,
-  ...(input === undefined ? {} : { input }),
-});

@@ -7,22 +7,16 @@ import { forgetBuckets, givesOtherBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, isMadeOf, parseMarkers } from './markers.js';
-import {
-  closing,
-  installation,
-  mangleMade,
-  nftRevert,
-  undoing,
-  xtablesRevert,
-  type Step,
-} from './plan.js';
+import { closing, installation } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkInterfaces, checkName, checkQueues } from './refuse.js';
+import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
 import { NOTHING, setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
+import type { Step } from './step.js';
 import { inTurn } from './turn.js';
 import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';

@@ -1,6 +1,6 @@
 import { NfqClusterError } from '../errors.js';
 import { isRefused, run, said } from './exec.js';
-import type { Step } from './plan.js';
+import type { Step } from './step.js';
 
 /** Opens each file for writing, which of a kernel parameter changes nothing. */
 const OPEN = 'for file; do : >>"$file" || exit; done';

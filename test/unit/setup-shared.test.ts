@@ -8,7 +8,8 @@ import { parseJournal, type Facts } from '../../src/setup/facts.js';
 import { heldPackets } from '../../src/setup/held.js';
 import { digest, parseMarkers } from '../../src/setup/markers.js';
 import { compensation } from '../../src/setup/neighbours.js';
-import { installation, undoing } from '../../src/setup/plan.js';
+import { installation } from '../../src/setup/plan.js';
+import { undoing } from '../../src/setup/removal.js';
 import { asList, asScript } from '../../src/setup/script.js';
 import { refuses } from './expectations.js';
 

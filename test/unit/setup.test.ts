@@ -2,16 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveOptions, type Options } from '../../src/options.js';
 import type { Facts } from '../../src/setup/facts.js';
-import {
-  closing,
-  installation as planInstallation,
-  isEmptyMangle,
-  mangleMade,
-  nftRevert,
-  xtablesRevert,
-  type Step,
-} from '../../src/setup/plan.js';
+import { closing, installation as planInstallation } from '../../src/setup/plan.js';
+import { isEmptyMangle, mangleMade, nftRevert, xtablesRevert } from '../../src/setup/removal.js';
 import { nftTable, xtablesChain, xtablesRemoval, type Mechanism } from '../../src/setup/ruleset.js';
+import type { Step } from '../../src/setup/step.js';
 import { parseChains, parseSave, type Traces, type XtablesTraces } from '../../src/setup/traces.js';
 
 const options = (more: Partial<Options> = {}) =>

@@ -1,0 +1,81 @@
+/* What takes a setup back, planned: changes, xtables rules, and the nft rules last. */
+import { commandOf, isInPlace, isOfSame, purposeOf, type Change } from './changes.js';
+import type { Facts } from './facts.js';
+import { isMarker, OPTIONS, UNDO } from './markers.js';
+import { xtablesRemoval } from './ruleset.js';
+import { nft, restore, type Step } from './step.js';
+import { madeMangle, type Family, type Traces } from './traces.js';
+
+/** The steps that take changes back, the last first, as far as they are still so and no other setup holds them. */
+export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>): Step[] {
+  return toUndo(journal, facts)
+    .toReversed()
+    .map((change) => ({
+      what: `undo: ${purposeOf(change)}`,
+      why: 'While the rules still stand.',
+      ...commandOf(change, 'undo'),
+      undo: undefined,
+      inPlace: false,
+    }));
+}
+
+export const toUndo = (journal: readonly Change[], facts: Omit<Facts, 'traces'>): Change[] =>
+  journal.filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
+
+/** Whether another setup holds a change, and takes it back when it goes. */
+const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>
+  others.some((entry) => isOfSame(entry, change));
+
+/** The transactions that remove what xtables has of ours. */
+export function xtablesRevert(name: string, traces: Traces): Step[] {
+  return traces.xtables
+    .filter(({ chain }) => chain)
+    .map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps)));
+}
+
+/**
+ * The transaction that removes the nft tables, and what iptables-nft made for us; none where there are none.
+ * @param tables what `nft list table FAMILY mangle` printed, once our xtables rules are gone; undefined while
+ * queues hold packets, which the kernel would drop with any base chain: then these stay, empty
+ */
+export function nftRevert(
+  name: string,
+  traces: Traces,
+  tables: Partial<Record<Family, string>> | undefined,
+): Step[] {
+  if (tables === undefined) return emptying(name, traces);
+  const empty = mangleMade(traces).filter((family) => isEmptyMangle(tables[family] ?? ''));
+  const deletions = [
+    ...(traces.nftChains === undefined ? [] : [`inet ${name}`]),
+    ...(traces.arp ? [`arp ${name}`] : []),
+    ...empty.map((family) => `${family} mangle`),
+  ];
+  if (deletions.length === 0) return [];
+  return [
+    nft('remove the nft rules', deletions.map((table) => `delete table ${table}\n`).join('')),
+  ];
+}
+
+function emptying(name: string, { nftChains = [], arp }: Traces): Step[] {
+  const memory = nftChains.filter(
+    (chain) => isMarker(chain) || chain === UNDO || chain === OPTIONS,
+  );
+  const transaction = [
+    ...(nftChains.length === 0 ? [] : [`flush table inet ${name}\n`]),
+    ...memory.map((chain) => `delete chain inet ${name} ${chain}\n`),
+    ...(arp ? [`flush table arp ${name}\n`] : []),
+  ];
+  return transaction.length === 0 ? [] : [nft('empty the nft rules', transaction.join(''))];
+}
+
+/** The families whose table mangle this engine shall remove, if nobody else uses it. */
+export function mangleMade(traces: Traces): Family[] {
+  return traces.mangle.filter((family) => traces.nftChains?.includes(madeMangle(family)));
+}
+
+/** Whether a listed table has nothing in it but base chains without a rule that accept. */
+export function isEmptyMangle(listed: string): boolean {
+  return /^table \S+ mangle \{\n(\tchain \S+ \{\n\t\ttype \S+ hook [^\n]*; policy accept;\n\t\}\n\n?)*\}\n$/.test(
+    listed,
+  );
+}

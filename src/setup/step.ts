@@ -1,0 +1,44 @@
+import type { Command } from './exec.js';
+import type { XtablesTraces } from './traces.js';
+
+/** One command that takes all of its input or nothing of it. */
+export interface Step extends Command {
+  /** What it does. */
+  what: string;
+  /** Why it is done, and why at its place in the order. */
+  why: string;
+  /** What takes it back; undefined where there is nothing to take back. */
+  undo: Command | undefined;
+  /** Whether the system is already so, and the step has nothing to do. */
+  inPlace: boolean;
+}
+
+export const NFT_ARGS = ['-f', '-'];
+
+export const nft = (what: string, input: string): Step => ({
+  what,
+  why: '',
+  program: 'nft',
+  args: NFT_ARGS,
+  input,
+  undo: undefined,
+  inPlace: false,
+});
+
+export const restore = (what: string, { program }: XtablesTraces, input: string): Step => ({
+  what: `${what} the ${program} rules`,
+  why: '',
+  program: `${program}-restore`,
+  // Another program may hold the lock of the legacy tables for a moment.
+  args: ['--noflush', '-w', '10'],
+  input,
+  undo: undefined,
+  inPlace: false,
+});
+
+/** A command without what else a step says. */
+export const bare = ({ program, args, input }: Command): Command => ({
+  program,
+  args,
+  ...(input === undefined ? {} : { input }),
+});
