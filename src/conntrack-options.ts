@@ -1,5 +1,5 @@
 import { invalidOption } from './errors.js';
-import type { Policy, ResolvedInterface, Rules } from './options.js';
+import type { Policy, ResolvedInterface, Rules } from './option-types.js';
 
 /** What tells the original direction of a packet's connection, and its master. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';

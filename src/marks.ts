@@ -1,6 +1,6 @@
 import { keepsBucket } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
-import type { MarkOptions, ResolvedOptions } from './options.js';
+import type { MarkOptions, ResolvedOptions } from './option-types.js';
 
 /** What the marks are used for. */
 type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 'offload'>;

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { NfqClusterError, type ErrorCode } from './errors.js';
-import type { HashMode, Policy, ResolvedOptions } from './options.js';
+import type { HashMode, Policy, ResolvedOptions } from './option-types.js';
 
 /** An IPv4 address in host order (0x0a000001 is 10.0.0.1), text, or 4 or 16 bytes in network order. */
 export type Address = string | number | Uint8Array;
