@@ -85,7 +85,7 @@ export class Report {
 export const find = (results: readonly Result[], figure: Figure): Result | undefined =>
   results.find((result) => sameResult(result, figure));
 
-export const sameResult = (a: Figure, b: Figure): boolean =>
+const sameResult = (a: Figure, b: Figure): boolean =>
   a.bench === b.bench &&
   a.condition === b.condition &&
   a.contender === b.contender &&

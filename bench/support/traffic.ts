@@ -42,7 +42,7 @@ export interface Counts {
 export const SOURCES = { 4: '10.64.0.0', 6: 'fd02::1000:0' } as const;
 
 /** A wire whose node takes the generator's packets at a socket that discards them. */
-export async function loadedWire(): Promise<Wire> {
+async function loadedWire(): Promise<Wire> {
   const made = await wire();
   await made.node.run(
     'nft',

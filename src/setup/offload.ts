@@ -16,7 +16,7 @@ import { hex, join } from './words.js';
  */
 
 /** Named counters of our nft table: packets that the kernel has decided by itself. */
-export const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
+const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
 /** What the rules refer to, as lines of the table's transaction. */
 export const offloadObjects = (options: ResolvedOptions, table: string): string[] =>
