@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
 import { endOnBrokenOutput, print } from './failure.js';
-import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import { withSetup, type Flags } from './flags.js';
 import { optionsOf } from './setup.js';
 
 interface DoctorFlags extends Flags {
@@ -10,12 +10,10 @@ interface DoctorFlags extends Flags {
 
 /** `nfq-cluster doctor`: exit status 1 where anything is an error. */
 export function addDoctor(top: Command): void {
-  const command = top
-    .command('doctor')
+  withSetup(top.command('doctor'))
     .description(
       'look at this machine and say what is right, what is wrong, and what to do; with the flags of run at that setup, without at those that stand',
-    );
-  withRules(withShared(withPackets(withShare(withHashing(command)))))
+    )
     .option('--json', 'as JSON')
     .action(look);
 }

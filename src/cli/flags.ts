@@ -140,7 +140,7 @@ export const withPackets = (command: Command): Command =>
     );
 
 /** The flags that say what all nodes share on an interface. */
-export const withShared = (command: Command): Command =>
+const withShared = (command: Command): Command =>
   command
     .option(
       '--address <interface=address/prefix>',
@@ -211,6 +211,17 @@ const withConntrack = (command: Command): Command =>
       'what the kernel decides by itself: flows, sources, or flows,sources (default: nothing)',
       words<Offload>,
     );
+
+/** All flags of a setup: those of `open()`'s options but `control`. */
+export const withSetup = (command: Command): Command =>
+  withRules(withShared(withPackets(withShare(withHashing(command)))));
+
+/** The flag that says where a running engine listens. */
+export const withControl = (command: Command): Command =>
+  command.option(
+    '--control <path>',
+    "the engine's control socket, where it has not the default one",
+  );
 
 const choice = (flag: string, description: string, ...choices: string[]): Option =>
   new Option(`${flag} <which>`, description).choices(choices);

@@ -7,7 +7,15 @@ import { exportConfiguration, type ExportCommandFlags } from './export.js';
 import { explain, type ExplainFlags } from './explain.js';
 import { CommandError } from './failure.js';
 import { hash } from './hash.js';
-import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import {
+  withControl,
+  withHashing,
+  withPackets,
+  withRules,
+  withSetup,
+  withShare,
+  type Flags,
+} from './flags.js';
 import { importFiles } from './import.js';
 import { run, type RunFlags } from './run.js';
 import { addSetup, showSetup, type StatusFlags } from './setup.js';
@@ -27,22 +35,19 @@ function program(): Command {
       outputError: (message, write) => write(message.replace(/^error: /, 'nfq-cluster: ')),
     })
     .showHelpAfterError('(--help lists what there is)');
-  const runs = top
-    .command('run')
-    .description('decide packets until SIGINT, SIGTERM or SIGHUP, with rules of its own');
-  withRules(withShared(withPackets(withShare(withHashing(runs)))))
+  withSetup(top.command('run'))
+    .description('decide packets until SIGINT, SIGTERM or SIGHUP, with rules of its own')
     .option(
       '--control <path>',
       'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
     )
     .option('--json', 'one JSON object a line')
     .action((flags: RunFlags) => run(flags));
-  const hashes = top
-    .command('hash')
+  withHashing(top.command('hash'))
     .description(
       'read addresses, one a line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
-    );
-  withHashing(hashes).action((flags: Flags) => hash(flags));
+    )
+    .action((flags: Flags) => hash(flags));
   for (const add of [addExplain, addControlCommands, addSetup, addDoctor, addRuleCommands])
     add(top);
   return top;
@@ -87,18 +92,16 @@ function addRuleCommands(top: Command): void {
     .addOption(new Option('--to <program>', 'whose rules').choices(FORMATS).makeOptionMandatory())
     .option('--running', 'that of a running engine: by --name, --netns and --control')
     .option('--ipv4', 'nft: rules for IPv4 alone')
-    .option('--address <address>', 'pacemaker: the address that is shared')
-    .option('--control <path>', "the engine's control socket, where it has not the default one");
-  withRules(withPackets(withShare(withHashing(exports)))).action((flags: ExportCommandFlags) =>
-    exportConfiguration(flags),
+    .option('--address <address>', 'pacemaker: the address that is shared');
+  withRules(withPackets(withShare(withHashing(withControl(exports))))).action(
+    (flags: ExportCommandFlags) => exportConfiguration(flags),
   );
 }
 
 /** The commands that speak to a running engine. */
 function addControlCommands(top: Command): void {
-  const statuses = top.command('status').description('show what a running engine does');
-  withRules(withShared(withPackets(withShare(withHashing(statuses)))))
-    .option('--control <path>', "the engine's control socket, where it has not the default one")
+  withControl(withSetup(top.command('status')))
+    .description('show what a running engine does')
     .option('--json', 'as JSON')
     .option(
       '--setup',
@@ -125,11 +128,11 @@ function showStatus(flags: StatusFlags): Promise<void> {
 
 /** The flags that name a running engine. */
 const withTarget = (command: Command): Command =>
-  command
-    .option('--name <name>', "the engine's name (default: q0)")
-    .option('--netns <name>', "the engine's network namespace, by its name or path")
-    .option('--control <path>', "the engine's control socket, where it has not the default one")
-    .option('--json', 'as JSON');
+  withControl(
+    command
+      .option('--name <name>', "the engine's name (default: q0)")
+      .option('--netns <name>', "the engine's network namespace, by its name or path"),
+  ).option('--json', 'as JSON');
 
 /** `own -2` as `own -- -2`, with the options before it: a number is no option. */
 function withoutDash(args: readonly string[]): string[] {

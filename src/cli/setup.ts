@@ -6,7 +6,7 @@ import { purposeOf } from '../setup/changes.js';
 import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/setup.js';
 import { complain, print } from './failure.js';
-import { withHashing, withPackets, withRules, withShare, withShared, type Flags } from './flags.js';
+import { withSetup, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 import { numberRange } from './values.js';
 
@@ -36,11 +36,11 @@ interface QueueRuleFlags {
 
 /** The commands that set a node up for longer than a process lives. */
 export function addSetup(top: Command): void {
-  withSetup(top.command('plan'))
+  withPlan(top.command('plan'))
     .description('show what apply would do: each step, its reason, its command, what undoes it')
     .option('--script', 'as a shell script')
     .action(showPlan);
-  withSetup(top.command('apply'))
+  withPlan(top.command('apply'))
     .description('set this node up, until revert: rules, cluster MAC, addresses, kernel parameters')
     .action(applySetup);
   top
@@ -61,8 +61,8 @@ export function addSetup(top: Command): void {
     );
 }
 
-const withSetup = (command: Command): Command =>
-  withRules(withShared(withPackets(withShare(withHashing(command)))))
+const withPlan = (command: Command): Command =>
+  withSetup(command)
     .option('--replace', 'in the place of a setup of this name that stands with other options')
     .option('--json', 'the plan as JSON');
 

@@ -7,7 +7,7 @@ import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 import { counter } from '../support/state.js';
-import { NODE, SENDER, wire } from '../support/wire.js';
+import { NODE, owningAll, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -38,16 +38,8 @@ for (const [what, small, counted, other] of CASES) {
   test(`a full ${what} is told as loss, and the engine goes on`, { skip }, async () => {
     await using lab = await wire();
     await lab.node.run('nft', ['-f', '-'], BEHIND);
-    await using engine = await open({
-      interfaces: ['eth0'],
-      totalNodes: 1,
-      localNode: 1,
-      hashSeed: 0,
-      rules: 'auto',
-      netns: lab.node.path,
-      gather: 10_000, // slow, so that they meet a full one
-      ...small,
-    });
+    // Slow, so that they meet a full one.
+    await using engine = await open(owningAll(lab.node, { gather: 10_000, ...small }));
     const lost: Lost[] = [];
     for (const round of [1, 2]) {
       const before = engine.stats();

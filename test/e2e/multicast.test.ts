@@ -1,13 +1,13 @@
 /* An address behind a multicast MAC: TCP to it works with the fix of pkt_type, and not without. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { open, type Engine, type Options } from '../../src/index.js';
+import { open } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 import { echoServer, tcpExchange } from '../support/tcp.js';
-import { CLUSTER_MAC, NODE, SENDER, wire, type Wire } from '../support/wire.js';
+import { CLUSTER_MAC, NODE, owningAll, SENDER, wire, type Wire } from '../support/wire.js';
 
 const PORT = 7;
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -18,17 +18,6 @@ async function multicastWire(): Promise<Wire> {
   return lab;
 }
 
-const openOn = (node: Namespace, options: Partial<Options> = {}): Promise<Engine> =>
-  open({
-    interfaces: ['eth0'],
-    totalNodes: 1,
-    localNode: 1,
-    hashSeed: 0,
-    netns: node.path,
-    rules: 'auto',
-    ...options,
-  });
-
 for (const [family, address] of [
   ['IPv4', NODE.ipv4],
   ['IPv6', NODE.ipv6],
@@ -37,7 +26,7 @@ for (const [family, address] of [
     for (const action of ['drop', 'mark'] as const) {
       test(`is answered, under action ${action}`, async () => {
         await using lab = await multicastWire();
-        await using engine = await openOn(lab.node, { action });
+        await using engine = await open(owningAll(lab.node, { action }));
         await echoServer(lab.node, address, PORT);
         assert.equal(await tcpExchange(lab.sender, address, PORT, 'hello'), 'hello');
         const { fixups, owned } = engine.stats();
@@ -50,7 +39,7 @@ for (const [family, address] of [
       await using lab = await multicastWire();
       /* Packets are queued and accepted, but no rule notes or sets pkt_type. */
       const xtables = family === 'IPv4' ? 'iptables' : 'ip6tables';
-      await using engine = await openOn(lab.node, { rules: 'none' });
+      await using engine = await open(owningAll(lab.node, { rules: 'none' }));
       await lab.node.run(xtables, [
         ...['-t', 'mangle', '-A', 'PREROUTING', '-i', 'eth0'],
         ...['-j', 'NFQUEUE', '--queue-num', '0'],
@@ -72,7 +61,7 @@ for (const [family, address] of [
     test('is forwarded', async () => {
       await using lab = await multicastWire();
       await using backend = await behind(lab);
-      await using engine = await openOn(lab.node);
+      await using engine = await open(owningAll(lab.node));
       const { ipv4, ipv6 } = BACKEND;
       const target = family === 'IPv4' ? ipv4 : ipv6;
       await echoServer(backend, target, PORT);
@@ -84,7 +73,7 @@ for (const [family, address] of [
 
 test('a packet to a multicast address keeps its pkt_type', { skip }, async () => {
   await using lab = await multicastWire();
-  await using engine = await openOn(lab.node);
+  await using engine = await open(owningAll(lab.node));
   const counter = `table inet seen {
     counter multicast { }
     counter host { }

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
-import { NfqClusterError, open, type Engine, type Options } from '../../src/index.js';
+import { NfqClusterError, open, type Engine } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
-import { NODE, wire, type Wire } from '../support/wire.js';
+import { NODE, owningAll, wire, type Wire } from '../support/wire.js';
 
 const QUEUES = [6, 7];
 
@@ -20,17 +20,6 @@ const skip =
     : runsOn(0) && runsOn(1)
       ? false
       : 'needs processors 0 and 1';
-
-const opened = ({ node }: Wire, more: Partial<Options>): Promise<Engine> =>
-  open({
-    interfaces: ['eth0'],
-    totalNodes: 1,
-    localNode: 1,
-    hashSeed: 0,
-    queues: QUEUES,
-    netns: node.path,
-    ...more,
-  });
 
 /** Of as many flows over IPv4 as over IPv6, a packet each. */
 const FRAMES = Array.from({ length: 32 }, (_, at) => [
@@ -63,14 +52,16 @@ describe('two queues', { skip }, () => {
       await using at = await wire();
       const all = FRAMES.length;
       try {
-        await using engine = await opened(at, { rules });
+        await using engine = await open(owningAll(at.node, { queues: QUEUES, rules }));
         const [first, second] = await spread(at, engine, 0);
         assert.ok(first! > 0 && second! > 0, 'the flows of one processor come to both');
       } catch (error) {
         if (!(error instanceof NfqClusterError) || error.code !== 'ERR_NO_NFQUEUE') throw error;
         return t.skip('the kernel has no such rule');
       }
-      await using engine = await opened(at, { rules, queueCpuFanout: true });
+      await using engine = await open(
+        owningAll(at.node, { queues: QUEUES, rules, queueCpuFanout: true }),
+      );
       assert.deepEqual(await spread(at, engine, 0), [all, 0]);
       assert.deepEqual(await spread(at, engine, 1), [0, all]);
       assert.deepEqual(await spread(at, engine, 0), [all, 0]);

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { open, type Engine, type Options, type Stats } from '../../src/index.js';
+import { open, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { cli, waitFor } from '../support/processes.js';
-import { NODE, wire, type Wire } from '../support/wire.js';
+import { NODE, owningAll, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -21,18 +21,6 @@ type Knobs = Pick<Options, 'gather' | 'busyPoll' | 'realtime'>;
 
 const LOAD: Load = { count: 100, apart: 100 };
 
-/** Owns all. */
-const opened = ({ node }: Wire, knobs: Knobs): Promise<Engine> =>
-  open({
-    interfaces: ['eth0'],
-    totalNodes: 1,
-    localNode: 1,
-    hashSeed: 0,
-    netns: node.path,
-    rules: 'auto',
-    ...knobs,
-  });
-
 async function send({ sender }: Wire, { count, apart }: Load): Promise<void> {
   const frames = Array.from({ length: count }, () => udp({ src: '10.20.0.1', dst: NODE.ipv4 }));
   await inject(sender, 'eth0', frames, { rate: 1e6 / apart });
@@ -44,7 +32,7 @@ async function decided(
   load: Load,
 ): Promise<{ stats: Stats; processorTime: number; scheduling: Scheduling[] }> {
   await using lab = await wire();
-  await using engine = await opened(lab, knobs);
+  await using engine = await open(owningAll(lab.node, knobs));
   const before = process.cpuUsage();
   await send(lab, load);
   await waitFor('all packets', () => engine.stats().owned === load.count);
@@ -130,7 +118,7 @@ test('an engine leaves a process that is scheduled otherwise as it is', { skip }
 test('a thread that takes a whole processor is an ordinary one meanwhile', { skip }, async () => {
   await using lab = await wire();
   // Packets find it awake, until they stop.
-  await using engine = await opened(lab, { busyPoll: 5000 });
+  await using engine = await open(owningAll(lab.node, { busyPoll: 5000 }));
   assert.equal(fifo(scheduling()).length, 1);
   const load = { count: 2000, apart: 1000 };
   const sent = send(lab, load);

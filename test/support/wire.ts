@@ -54,6 +54,17 @@ async function setUp(namespace: Namespace, own: typeof NODE, other: typeof NODE)
   );
 }
 
+/** Options of a node that owns all that enters by its eth0. */
+export const owningAll = (node: Namespace, more: Partial<Options> = {}): Options => ({
+  interfaces: ['eth0'],
+  totalNodes: 1,
+  localNode: 1,
+  hashSeed: 0,
+  netns: node.path,
+  rules: 'auto',
+  ...more,
+});
+
 /** What a cluster shares on a wire, in the subnets of its two ends. */
 export const CLUSTER = { ipv4: '10.1.0.10', ipv6: 'fd01::10', mac: CLUSTER_MAC };
 
