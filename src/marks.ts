@@ -49,6 +49,14 @@ function refuse(name: string, value: number | undefined, remedy: string): void {
   if (value !== undefined) throw invalidOption(name, 'nothing', value, remedy);
 }
 
+/** Under action `drop` the owned mark is not used, so its bits are the user's. */
+export const ourBits = ({ action, marks }: Pick<ResolvedOptions, 'action' | 'marks'>): number =>
+  marks.multicast |
+  marks.decided |
+  marks.direct |
+  marks.bucket |
+  (action === 'mark' ? marks.owned.mask : 0);
+
 /** The lowest of a mask's bits. */
 export const lowestBit = (mask: number): number => (mask & -mask) >>> 0;
 

@@ -1,6 +1,7 @@
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, warning, type Finding } from './finding.js';
-import { isOurs, overlaps } from './subjects.js';
+import { dropsBefore, judgeMark, judgeQueueing, untracks, type OtherRule } from './other-rules.js';
+import { isOurs } from './subjects.js';
 
 /** An object of `nft -j list ruleset`, as far as it is read here. */
 export interface Netfilter {
@@ -94,28 +95,16 @@ const targets = (expr: unknown): string[] =>
     ([, name]) => name!,
   );
 
-function judgeQueue(
-  { queues, name, compared }: Subject,
-  rule: Rule,
-  netns: string | undefined,
-): Finding[] {
+function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Finding[] {
   const queue = rule.expr.flatMap((expr) => (expr['queue'] as QueueStatement | undefined) ?? [])[0];
-  if (queue === undefined || !overlaps(queueNumbers(queue), queues)) return [];
+  if (queue === undefined) return [];
   const bypass = [queue.flags ?? []].flat().includes('bypass');
-  const own = rule.table === `nfq-cluster-${name}`;
-  const deletion = { command: deleting(rule) };
-  if (bypass) {
-    return [
-      error(
-        'bypass',
-        `A rule in ${place(rule)} queues with bypass: every node accepts where nobody listens`,
-        own ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' } : deletion,
-        netns,
-      ),
-    ];
-  }
-  if (own || compared === 'own') return [];
-  return [error('queue users', `A rule in ${place(rule)} sends to our queues`, deletion, netns)];
+  const queueing = {
+    numbers: queueNumbers(queue),
+    bypass: bypass ? 'queues with bypass' : undefined,
+    within: rule.table,
+  };
+  return judgeQueueing(subject, asOther(rule), queueing, netns);
 }
 
 interface QueueStatement {
@@ -135,52 +124,13 @@ function judgeRule(
   if (!concerns(rule, subject.interfaces)) return [];
   const before = (chain.prio ?? 0) < subject.priority;
   const text = JSON.stringify(rule.expr);
-  const remedy = { command: deleting(rule) };
-  if (!subject.stateless && text.includes('{"notrack":null}')) {
-    return [
-      error(
-        'notrack',
-        `A rule in ${place(rule)} takes packets from connection tracking: they are no node's`,
-        remedy,
-        netns,
-      ),
-    ];
-  }
-  const findings: Finding[] = [];
-  if (before && text.includes('{"drop":null}')) {
-    findings.push(
-      warning('nft rules', `A rule in ${place(rule)} drops before the decision`, remedy, netns),
-    );
-  }
-  const bits = markBits(rule.expr);
-  if (before ? (bits.value & ownBits(subject)) !== 0 : touchesOwned(subject, bits.mask)) {
-    findings.push(
-      warning(
-        'marks',
-        `A rule in ${place(rule)} sets bits of the mark that are ours`,
-        { remedy: OTHER_BITS },
-        netns,
-      ),
-    );
-  }
-  return findings;
+  const other = asOther(rule);
+  if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other, netns)];
+  return [
+    ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other, netns)] : []),
+    ...judgeMark(subject, other, before, markBits(rule.expr)),
+  ];
 }
-
-/** What to do where somebody else sets one of them. */
-export const OTHER_BITS =
-  'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits';
-
-/** The bits that all setups of these marks clear before they decide. */
-export const ownBits = ({ marks, action }: Pick<Subject, 'marks' | 'action'>): number =>
-  marks.multicast |
-  marks.decided |
-  marks.direct |
-  marks.bucket |
-  (action === 'mark' ? marks.owned.mask : 0);
-
-/** Whether a rule behind ours overwrites what says that a packet is owned. */
-export const touchesOwned = ({ marks, action }: Subject, mask: number): boolean =>
-  action === 'mark' && (mask & marks.owned.mask) !== 0;
 
 /** The bits that a rule sets in the mark, and those that it writes. */
 function markBits(expr: readonly Expr[]): { value: number; mask: number } {
@@ -234,9 +184,11 @@ function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Fi
   ];
 }
 
-const place = ({ family, table, chain }: Rule): string => `nft's ${family} ${table} ${chain}`;
 const named = ({ family, table, name }: Chain): string => `nft's ${family} ${table} ${name}`;
-const deleting = ({ family, table, chain, handle }: Rule): { program: string; args: string[] } => ({
-  program: 'nft',
-  args: ['delete', 'rule', family, table, chain, 'handle', `${handle}`],
+const asOther = ({ family, table, chain, handle }: Rule): OtherRule => ({
+  place: `nft's ${family} ${table} ${chain}`,
+  deletion: {
+    program: 'nft',
+    args: ['delete', 'rule', family, table, chain, 'handle', `${handle}`],
+  },
 });

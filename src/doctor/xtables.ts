@@ -1,9 +1,10 @@
 import { words } from '../import/words.js';
+import type { Command } from '../setup/exec.js';
 import type { XtablesVariant } from '../setup/traces.js';
 import type { DoctorFacts, Subject } from './facts.js';
-import { error, given, ok, warning, type Finding } from './finding.js';
-import { OTHER_BITS, ownBits, touchesOwned } from './netfilter.js';
-import { isOurs, overlaps } from './subjects.js';
+import { error, given, ok, type Finding } from './finding.js';
+import { dropsBefore, judgeMark, judgeQueueing, untracks, type OtherRule } from './other-rules.js';
+import { isOurs } from './subjects.js';
 
 /** What one `iptables-save` printed. */
 export interface SavedRules extends XtablesVariant {
@@ -78,32 +79,20 @@ function judge(
   if (!concerned || rule.chain === 'OUTPUT') return [];
   return [
     ...judgeQueue(subject, rule, netns),
-    ...(subject.stateless ? [] : judgeNotrack(rule, netns)),
+    ...(!subject.stateless && isNotrack(rule) ? [untracks(asOther(rule), netns)] : []),
     ...judgeOrder(subject, rule, all, netns),
     ...judgeMarks(subject, rule, all),
   ];
 }
 
-function judgeQueue(
-  { queues, name, compared }: Subject,
-  rule: Rule,
-  netns: string | undefined,
-): Finding[] {
-  if (target(rule) !== 'NFQUEUE' || !overlaps(queueNumbers(rule), queues)) return [];
-  const own = rule.chain === `nfq-cluster-${name}`;
-  const deletion = { command: deleting(rule) };
-  if (rule.words.includes('--queue-bypass')) {
-    return [
-      error(
-        'bypass',
-        `A rule in ${place(rule)} has --queue-bypass: every node accepts where nobody listens`,
-        own ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' } : deletion,
-        netns,
-      ),
-    ];
-  }
-  if (own || compared === 'own') return [];
-  return [error('queue users', `A rule in ${place(rule)} sends to our queues`, deletion, netns)];
+function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Finding[] {
+  if (target(rule) !== 'NFQUEUE') return [];
+  const queueing = {
+    numbers: queueNumbers(rule),
+    bypass: rule.words.includes('--queue-bypass') ? 'has --queue-bypass' : undefined,
+    within: rule.chain,
+  };
+  return judgeQueueing(subject, asOther(rule), queueing, netns);
 }
 
 function queueNumbers(rule: Rule): [number, number] {
@@ -112,18 +101,6 @@ function queueNumbers(rule: Rule): [number, number] {
     .split(':')
     .map(Number);
   return [first, last];
-}
-
-function judgeNotrack(rule: Rule, netns: string | undefined): Finding[] {
-  if (target(rule) !== 'NOTRACK' && !rule.words.includes('--notrack')) return [];
-  return [
-    error(
-      'notrack',
-      `A rule in ${place(rule)} takes packets from connection tracking: they are no node's`,
-      { command: deleting(rule) },
-      netns,
-    ),
-  ];
 }
 
 /** What stands before the jump to our chain sees, and may take, what is not decided yet. */
@@ -136,8 +113,7 @@ function judgeOrder(
   const verdict = target(rule) ?? '';
   if (rule.chain !== 'PREROUTING' || isOurs(verdict)) return [];
   if (rule.table === 'raw' && verdict === 'DROP') {
-    const found = `A rule in ${place(rule)} drops before the decision`;
-    return [warning('iptables rules', found, { command: deleting(rule) }, netns)];
+    return [dropsBefore('iptables rules', asOther(rule), netns)];
   }
   const jump = jumpTo(name, rule, all);
   if (jump === undefined || rule.number > jump.number || rule.table !== 'mangle') return [];
@@ -164,15 +140,8 @@ function judgeMarks(subject: Subject, rule: Rule, all: readonly Rule[]): Finding
   const [value, mask] = (optionOf(rule, '--set-xmark') ?? '0/0').split('/').map(Number);
   if (target(rule) !== 'MARK' || isOurs(rule.chain)) return [];
   const before = rule.table === 'raw' || jumpTo(subject.name, rule, all) === undefined;
-  const touched = before
-    ? (value! & ownBits(subject)) !== 0
-    : touchesOwned(subject, mask ?? ~0) && rule.chain === 'PREROUTING';
-  if (!touched) return [];
-  return [
-    warning('marks', `A rule in ${place(rule)} sets bits of the mark that are ours`, {
-      remedy: OTHER_BITS,
-    }),
-  ];
+  if (!before && rule.chain !== 'PREROUTING') return [];
+  return judgeMark(subject, asOther(rule), before, { value: value!, mask: mask ?? ~0 });
 }
 
 const optionOf = ({ words: all }: Rule, name: string): string | undefined => {
@@ -182,16 +151,16 @@ const optionOf = ({ words: all }: Rule, name: string): string | undefined => {
 
 const target = (rule: Rule): string | undefined => optionOf(rule, '-j') ?? optionOf(rule, '-g');
 
+const isNotrack = (rule: Rule): boolean =>
+  target(rule) === 'NOTRACK' || rule.words.includes('--notrack');
+
 const place = ({ program, table, chain, number }: Rule): string =>
   `${program}, table ${table}, ${chain} ${number}`;
 
 /** By its number, since the mask of a cluster match that is printed is not always taken again. */
-const deleting = ({
-  program,
-  table,
-  chain,
-  number,
-}: Rule): { program: string; args: string[] } => ({
+const deleting = ({ program, table, chain, number }: Rule): Command => ({
   program,
   args: ['-t', table, '-D', chain, `${number}`],
 });
+
+const asOther = (rule: Rule): OtherRule => ({ place: place(rule), deletion: deleting(rule) });

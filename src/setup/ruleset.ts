@@ -1,5 +1,6 @@
 import { keepsBucket, marksLeaving } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
+import { ourBits } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import { directRules, keptRules, leavingRules, needsConntrack } from './connections.js';
@@ -275,17 +276,6 @@ function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefin
   return join(
     `NFQUEUE --queue-balance ${queueRange(options, ':')}`,
     options.queueCpuFanout ? '--queue-cpu-fanout' : '',
-  );
-}
-
-/** Under action `drop` the owned mark is not used, so its bits are the user's. */
-function ourBits({ action, marks }: ResolvedOptions): number {
-  return (
-    marks.multicast |
-    marks.decided |
-    marks.direct |
-    marks.bucket |
-    (action === 'mark' ? marks.owned.mask : 0)
   );
 }
 

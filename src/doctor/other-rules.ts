@@ -1,0 +1,85 @@
+/* What a rule by other hands, of nft or of iptables, does to packets that are to be decided. */
+import { ourBits } from '../marks.js';
+import type { Command } from '../setup/exec.js';
+import { rulesName } from '../setup/ruleset.js';
+import type { Subject } from './facts.js';
+import { error, warning, type Finding } from './finding.js';
+import { overlaps } from './subjects.js';
+
+export interface OtherRule {
+  /** Where it stands, for people. */
+  place: string;
+  deletion: Command;
+}
+
+/** What a rule says of its queue. */
+export interface Queueing {
+  /** First and last. */
+  numbers: readonly [number, number];
+  /** That it bypasses, in its own words; undefined where it does not. */
+  bypass: string | undefined;
+  /** The table or chain that is ours where the rule is. */
+  within: string;
+}
+
+export function judgeQueueing(
+  { queues, name, compared }: Subject,
+  { place, deletion }: OtherRule,
+  { numbers, bypass, within }: Queueing,
+  netns: string | undefined,
+): Finding[] {
+  if (!overlaps(numbers, queues)) return [];
+  const own = within === rulesName({ name });
+  if (bypass !== undefined) {
+    return [
+      error(
+        'bypass',
+        `A rule in ${place} ${bypass}: every node accepts where nobody listens`,
+        own
+          ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' }
+          : { command: deletion },
+        netns,
+      ),
+    ];
+  }
+  if (own || compared === 'own') return [];
+  return [
+    error('queue users', `A rule in ${place} sends to our queues`, { command: deletion }, netns),
+  ];
+}
+
+export const untracks = ({ place, deletion }: OtherRule, netns: string | undefined): Finding =>
+  error(
+    'notrack',
+    `A rule in ${place} takes packets from connection tracking: they are no node's`,
+    { command: deletion },
+    netns,
+  );
+
+export const dropsBefore = (
+  check: string,
+  { place, deletion }: OtherRule,
+  netns: string | undefined,
+): Finding =>
+  warning(check, `A rule in ${place} drops before the decision`, { command: deletion }, netns);
+
+/**
+ * Of a rule that sets `value` and writes all of `mask`: before our rules, which take what is set for theirs, or
+ * behind them, where it may overwrite what says that a packet is owned.
+ */
+export function judgeMark(
+  { marks, action }: Subject,
+  { place }: OtherRule,
+  before: boolean,
+  { value, mask }: { value: number; mask: number },
+): Finding[] {
+  const overwritten = action === 'mark' ? mask & marks.owned.mask : 0;
+  const touched = before ? value & ourBits({ marks, action }) : overwritten;
+  if (touched === 0) return [];
+  return [
+    warning('marks', `A rule in ${place} sets bits of the mark that are ours`, {
+      remedy:
+        'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits',
+    }),
+  ];
+}
