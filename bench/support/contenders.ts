@@ -19,7 +19,6 @@ export interface Task {
 export interface Running {
   /** The process that answers; none for rules of the kernel's. */
   child: ChildProcess | undefined;
-  queues: number;
   stop(): Promise<void>;
 }
 
@@ -42,17 +41,20 @@ async function xtables(node: Namespace, ...rules: readonly string[]): Promise<Ru
   );
   for (const family of ['iptables', 'ip6tables'])
     await node.run(`${family}-restore`, ['-w'], input);
-  return { child: undefined, queues: 0, stop: () => Promise.resolve() };
+  return RULES;
 }
+
+/** Of rules of the kernel's alone. */
+const RULES: Running = { child: undefined, stop: () => Promise.resolve() };
 
 const INVALID = '-i eth0 -m conntrack --ctstate INVALID -j DROP';
 
-const noRule: Contender = {
+export const noRule: Contender = {
   name: 'no rule',
-  start: () => Promise.resolve({ child: undefined, queues: 0, stop: () => Promise.resolve() }),
+  start: () => Promise.resolve(RULES),
 };
 
-const kernelMatch: Contender = {
+export const kernelMatch: Contender = {
   name: 'kernel: -m cluster',
   start: (node, task) =>
     xtables(
@@ -85,7 +87,7 @@ const nftJhash: Contender = {
         '',
       ].join('\n'),
     );
-    return { child: undefined, queues: 0, stop: () => Promise.resolve() };
+    return RULES;
   },
 };
 
@@ -100,7 +102,7 @@ const queued = (
     const { processors = PROCESSOR.contender } = task;
     const child = await startPinned(node, processors, line(task));
     await xtables(node, ...(tracking ? [INVALID] : []), '-i eth0 -j NFQUEUE --queue-num 0');
-    return { child, queues: 1, stop: () => stop(child) };
+    return { child, stop: () => stop(child) };
   },
 });
 
@@ -116,10 +118,10 @@ const exampleLine = (task: Task): string[] => [
   ...(task.backlog === true ? [BACKLOG.queueLength, BACKLOG.receiveBuffer] : []),
 ];
 
-const exampleLoop = queued('C: libnetfilter_queue loop', exampleLine);
+export const exampleLoop = queued('C: libnetfilter_queue loop', exampleLine);
 
 /** Where the kernel tracks no connection, as beside the engine that is stateless. */
-const statelessLoop = queued('C: loop, stateless', exampleLine, false);
+export const statelessLoop = queued('C: loop, stateless', exampleLine, false);
 
 export const peer = (name: string): Contender =>
   queued(`npm: ${name}`, (task) => [
@@ -164,7 +166,7 @@ export const engine = (
         : []),
       ...flags,
     ]);
-    return { child, queues, stop: () => stop(child) };
+    return { child, stop: () => stop(child) };
   },
 });
 
@@ -224,5 +226,3 @@ export function contenders(report: Report): Contender[] {
     statelessOffloaded,
   ];
 }
-
-export { exampleLoop, kernelMatch, noRule, statelessLoop };

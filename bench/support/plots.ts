@@ -9,17 +9,17 @@ import { grouped, median, type Result } from './results.js';
 echarts.use([BarChart, LineChart, ScatterChart]);
 echarts.use([GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
-/** Writes one SVG of bars for each bench and metric. Returns the files' names. */
-export function bars(results: readonly Result[], directory: string): string[] {
+/** Writes one SVG of bars for each bench and metric. */
+export function bars(results: readonly Result[], directory: string): void {
   const groups = grouped(results, ({ bench, metric, unit }) => `${bench} ${metric} (${unit})`);
-  return [...groups].map(([title, group]) => {
+  for (const [title, group] of groups) {
     const contenders = [...new Set(group.map(({ contender }) => contender))].reverse();
     const conditions = [...new Set(group.map(({ condition }) => condition))];
     const value = (contender: string, condition: string): number | null => {
       const found = group.find((r) => r.contender === contender && r.condition === condition);
       return found === undefined ? null : median(found.values);
     };
-    return write(directory, title, 120 + 22 * contenders.length * conditions.length, {
+    write(directory, title, 120 + 22 * contenders.length * conditions.length, {
       yAxis: { type: 'category', data: contenders },
       xAxis: { type: 'value' },
       series: conditions.map((condition) => ({
@@ -29,7 +29,7 @@ export function bars(results: readonly Result[], directory: string): string[] {
         data: contenders.map((contender) => value(contender, condition)),
       })),
     });
-  });
+  }
 }
 
 interface Point {
@@ -45,14 +45,14 @@ export function curve(
   axes: { x: string; y: string },
   line: readonly Point[],
   others: readonly Point[],
-): string {
+): void {
   const series = (type: 'line' | 'scatter', points: readonly Point[]): object => ({
     type,
     symbolSize: 7,
     label: { show: true, position: 'right', formatter: ({ name }: { name: string }) => name },
     data: points.map(({ name, x, y }) => ({ name, value: [x, y] })),
   });
-  return write(directory, title, 420, {
+  write(directory, title, 420, {
     xAxis: { type: 'value', name: axes.x, nameLocation: 'middle', nameGap: 28 },
     yAxis: { type: 'value', name: axes.y },
     series: [series('line', line), series('scatter', others)],
@@ -62,7 +62,7 @@ export function curve(
 const label = ({ value }: { value: unknown }): string =>
   typeof value === 'number' ? value.toPrecision(3) : '';
 
-function write(directory: string, title: string, height: number, option: object): string {
+function write(directory: string, title: string, height: number, option: object): void {
   const size = { width: 900, height };
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, ...size });
   chart.setOption({
@@ -86,5 +86,4 @@ function write(directory: string, title: string, height: number, option: object)
     .replaceAll(/^-|-$/g, '')}.svg`;
   writeFileSync(path.join(directory, file), `${chart.renderToSVGString()}\n`);
   chart.dispose();
-  return file;
 }
