@@ -3,9 +3,8 @@ import { Control } from '../control/client.js';
 import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
-import { NfqClusterError } from '../errors.js';
 import type { ResolvedInterface } from '../options.js';
-import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
+import { complain, print } from './failure.js';
 import { checkOptions } from './options.js';
 
 /** Which engine is meant, and how to answer. */
@@ -23,7 +22,6 @@ export interface OwnFlags extends ControlFlags {
 /** `nfq-cluster status`: a running engine's configuration, ownership and counts. */
 export async function status(flags: ControlFlags): Promise<void> {
   const answer = await controlOf(flags).status();
-  endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(answer)}\n` : asText(answer));
 }
 
@@ -34,15 +32,8 @@ export async function own(change: string | undefined, flags: OwnFlags): Promise<
   const answer =
     change === undefined
       ? await control.status()
-      : await control.own(change, validFor === undefined ? {} : { validFor }).catch(wrongUse);
-  endOnBrokenOutput();
+      : await control.own(change, validFor === undefined ? {} : { validFor });
   await print(flags.json === true ? `${JSON.stringify(answer)}\n` : `${owned(answer)}\n`);
-}
-
-/** What is no change at all, or not of this engine's numbers, is wrong use. */
-function wrongUse(error: unknown): never {
-  if (!(error instanceof NfqClusterError) || error.code !== 'ERR_INVALID_OPTION') throw error;
-  throw new CommandError(error.message, 2);
 }
 
 /**

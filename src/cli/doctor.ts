@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
-import { endOnBrokenOutput, print } from './failure.js';
+import { print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
 import { optionsOf } from './setup.js';
 
@@ -19,7 +19,6 @@ export function addDoctor(top: Command): void {
 }
 
 async function look(flags: DoctorFlags): Promise<void> {
-  endOnBrokenOutput();
   const { json, netns, ...setup } = flags;
   const diagnosis =
     Object.keys(setup).length === 0

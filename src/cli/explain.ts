@@ -2,7 +2,7 @@ import { findConnection } from '../conntrack.js';
 import { printed } from '../errors.js';
 import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
 import { resolveOptions } from '../options.js';
-import { CommandError, endOnBrokenOutput, print } from './failure.js';
+import { CommandError, print } from './failure.js';
 import { hasherOf } from './hash.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
@@ -61,7 +61,6 @@ export async function explain(flags: ExplainFlags): Promise<void> {
     node: classic ? bucket + 1 : null,
     local: owned === undefined ? null : owned.includes(bucket),
   };
-  endOnBrokenOutput();
   await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
 }
 

@@ -1,7 +1,7 @@
 import { exportRules, ofStatus, type Exportable, type ExportFormat } from '../export/index.js';
 import { resolveOptions } from '../options.js';
 import { controlOf, type ControlFlags } from './control.js';
-import { endOnBrokenOutput, print } from './failure.js';
+import { print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 
@@ -21,7 +21,6 @@ export async function exportConfiguration(flags: ExportCommandFlags): Promise<vo
     ipv4: ipv4 === true,
     ...(address === undefined ? {} : { address }),
   });
-  endOnBrokenOutput();
   await print(text);
 }
 

@@ -15,11 +15,13 @@ export class CommandError extends Error {
 export function report(error: unknown): number {
   // Commander has already said it. Help and version are no failure.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof CommandError || error instanceof NfqClusterError) {
+  if (error instanceof CommandError) {
     complain(error.message);
-    return error instanceof CommandError ? error.exitCode : 1;
+    return error.exitCode;
   }
-  throw error;
+  if (!(error instanceof NfqClusterError)) throw error;
+  complain(error.message);
+  return error.code === 'ERR_INVALID_OPTION' ? 2 : 1;
 }
 
 export const complain = (message: string): void => {
@@ -34,20 +36,22 @@ export function print(text: string): Promise<void> {
 }
 
 /**
- * What to do when standard output cannot be written.
+ * What to do when standard output cannot be written, in the place of what was to be done before.
  * @param gone nobody reads it any more: `| head` has seen enough, or the terminal is gone
  * @param failed anything else, such as a full disk
  */
 export function onBrokenOutput(gone: () => void, failed: (reason: string) => void): void {
-  process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-    if (code === 'EPIPE' || code === 'EIO') gone();
-    else failed(message);
-  });
+  process.stdout
+    .removeAllListeners('error')
+    .on('error', ({ code, message }: NodeJS.ErrnoException) => {
+      if (code === 'EPIPE' || code === 'EIO') gone();
+      else failed(message);
+    });
   // A complaint that nobody reads is no reason to end in the middle of something.
   process.stderr.on('error', () => undefined);
 }
 
-/** For a command that is nothing but its output: end quietly, or with the reason. */
+/** End quietly, or with the reason: output comes last, when all else is done. */
 export function endOnBrokenOutput(): void {
   onBrokenOutput(
     () => process.exit(0),

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Hasher, type HasherOptions } from '../hash.js';
 import { printed } from '../errors.js';
-import { CommandError, endOnBrokenOutput, print } from './failure.js';
+import { CommandError, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
 import { bucketOfLine, expectedOf } from './packet.js';
@@ -15,7 +15,6 @@ const LONGEST_LINE = 1000;
  */
 export async function hash(flags: Flags): Promise<void> {
   const { hasher, classic } = hasherOf(flags, toOptions(flags));
-  endOnBrokenOutput();
   await hashLines(process.stdin, hasher, classic);
 }
 

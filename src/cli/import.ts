@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { importRules, type Note } from '../import/index.js';
-import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
+import { CommandError, complain, print } from './failure.js';
 
 /**
  * `nfq-cluster import`: rules from files or standard input; the equal options on standard output, and what
@@ -8,7 +8,6 @@ import { CommandError, complain, endOnBrokenOutput, print } from './failure.js';
  */
 export async function importFiles(files: readonly string[], flags: { json?: true }): Promise<void> {
   const { configurations, notes } = importRules(read(files));
-  endOnBrokenOutput();
   if (flags.json === true) {
     await print(`${JSON.stringify({ configurations, notes })}\n`);
   } else {

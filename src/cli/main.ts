@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-import { report } from './failure.js';
+import { endOnBrokenOutput, report } from './failure.js';
 
+endOnBrokenOutput();
 try {
   // Here, so that an addon that cannot be loaded is told as every other failure.
   const { main } = await import('./program.js');

@@ -16,6 +16,12 @@ const LAST_WORDS_MS = 1000;
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
+ * The same signal again within this time is the same request: of Ctrl-C the terminal tells all its programs, and
+ * npx passes it on besides.
+ */
+const ECHO_MS = 500;
+
+/**
  * `nfq-cluster run`: decides packets until SIGINT, SIGTERM or SIGHUP, or until nobody reads its output any
  * more. Then it removes its rules and returns.
  */
@@ -49,6 +55,7 @@ function endThoughUnread(): void {
 function stopRequest(): Promise<void> {
   return new Promise((resolve) => {
     let asked = false;
+    let first = { signal: '', at: 0 };
     const ask = (): void => {
       asked = true;
       resolve();
@@ -57,12 +64,15 @@ function stopRequest(): Promise<void> {
     onBrokenOutput(ask, () => undefined);
     for (const [signal, number] of Object.entries(SIGNALS)) {
       process.on(signal, () => {
+        const at = performance.now();
+        if (signal === first.signal && at - first.at < ECHO_MS) return;
         if (asked) {
           complain(
             `${signal} again: ends at once; rules may still stand, and then drop. The next run of the same name replaces them`,
           );
           process.exit(128 + number);
         }
+        first = { signal, at };
         ask();
       });
     }

@@ -1,7 +1,7 @@
 /* `run` from start to end: stopped, killed, started again; what it tells, and what stays of it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { Hasher } from '../../src/index.js';
@@ -204,6 +204,20 @@ describe('run', { skip }, () => {
     } finally {
       closeSync(output);
     }
+    assert.equal(await stateOf(lab.node), before);
+  });
+
+  test('takes a signal that comes twice, as from the terminal and from npx, for one', async () => {
+    await using lab = await wire();
+    const before = await stateOf(lab.node);
+    const run = await start(lab.node);
+    run.child.kill('SIGINT');
+    // Else the kernel takes both for one.
+    const pending = (): string =>
+      /^ShdPnd:\s*(\w+)$/m.exec(readFileSync(`/proc/${run.child.pid!}/status`, 'utf8'))![1]!;
+    await waitFor('the first has come', () => Number(`0x${pending()}`) === 0);
+    run.child.kill('SIGINT');
+    assert.equal((await run.outcome).status, 0);
     assert.equal(await stateOf(lab.node), before);
   });
 

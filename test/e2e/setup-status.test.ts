@@ -111,7 +111,19 @@ describe('status --setup', { skip }, () => {
   });
 });
 
+/** Starts a program with both outputs to one who reads neither. */
+const UNREAD = ['sh', '-c', '{ "$@"; echo $? >&3; } 3>&2 2>&1 | true', 'sh'];
+
 describe('plan and apply', { skip }, () => {
+  test('do their work though nobody reads what they say', async () => {
+    await using at = await wire();
+    for (const command of ['plan', 'apply']) {
+      const { stderr } = await nfqCluster(at, [command, ...SETUP], UNREAD);
+      assert.equal(stderr, '0\n', command);
+    }
+    assert.deepEqual(await states(at), WHOLE);
+  });
+
   test('print the plan as JSON: the same before, with what was in place after', async () => {
     await using at = await wire();
     const before = await stateOf(at.node);

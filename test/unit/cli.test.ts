@@ -232,7 +232,16 @@ describe('nfq-cluster', () => {
       assert.match(stdout, new RegExp(`^ {2}${command} `, 'm'));
   });
 
+  it('ends quietly when nobody reads its help', () => {
+    const line = '{ "$0" "$1" run --help; echo $? >&2; } | true';
+    const { stderr } = spawnSync('sh', ['-c', line, process.execPath, MAIN], { encoding: 'utf8' });
+    assert.equal(stderr, '0\n');
+  });
+
   it('refuses wrong use with status 2', () => {
+    wrongUse('revert --name Q0', /for name but received "Q0"/);
+    wrongUse('doctor --netns a/b', /for netns but received "a\/b"/);
+    wrongUse(`explain --src 10.0.0.1 --dst x ${TWO}`, /address for dst but received "x"/);
     wrongUse('', /^Usage: nfq-cluster /);
     wrongUse('walk', /^nfq-cluster: unknown command 'walk'/);
     wrongUse(
