@@ -7,7 +7,7 @@ import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exe
 import { readFacts, readSysctls } from '../setup/facts.js';
 import { chooseMechanism, hasJhash } from '../setup/probe.js';
 import { rulesName } from '../setup/ruleset.js';
-import { installedVariants, procNet } from '../setup/traces.js';
+import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
 import { readListeners } from './listeners.js';
@@ -147,6 +147,8 @@ async function readXtables(netns: string | undefined): Promise<SavedRules[]> {
     for (const table of tables) {
       const args = table === '' ? [] : ['-t', table];
       const { status, stdout } = await run(`${variant.program}-save`, args, { netns });
+      const unread = incompatibleTable(stdout);
+      if (unread !== undefined) throw incompatible(variant.program, `${variant.family} ${unread}`);
       if (status === 0) saved.push({ ...variant, text: stdout });
       else throw new NfqClusterError('ERR_RULES', `${variant.program}-save ended with ${status}`);
     }

@@ -66,7 +66,8 @@ export async function findProgram(name: string): Promise<string | undefined> {
 /**
  * Runs a program to its end, inside a network namespace if one is named.
  * @returns its outcome, whatever its exit status
- * @throws NfqClusterError `ERR_NO_TOOL`, `ERR_NO_NETNS`, `ERR_PRIVILEGE` when the namespace may not be entered
+ * @throws NfqClusterError `ERR_NO_TOOL`, `ERR_NO_NETNS`, `ERR_PRIVILEGE` when the namespace may not be entered,
+ *   `ERR_SYSTEM` when it cannot be started or is killed
  */
 export async function run(
   program: string,
@@ -99,7 +100,26 @@ export async function runOrThrow(
 ): Promise<Outcome> {
   const outcome = await run(program, args, options);
   if (outcome.status === 0) return outcome;
-  throw isRefused(outcome)
+  throw failure(purpose, program, outcome);
+}
+
+/**
+ * What nft lists of what another process may remove at this moment; then it is nothing.
+ * @throws NfqClusterError what `runOrThrow` throws
+ */
+export async function listed(
+  what: readonly string[],
+  netns: string | undefined,
+  flags: readonly string[] = [],
+): Promise<string> {
+  const outcome = await run('nft', [...flags, 'list', ...what], { netns });
+  if (outcome.status === 0) return outcome.stdout;
+  if (outcome.stderr.includes('No such file or directory')) return '';
+  throw failure(`list the ${what.join(' ')}`, 'nft', outcome);
+}
+
+const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
+  isRefused(outcome)
     ? new NfqClusterError(
         'ERR_PRIVILEGE',
         `Not permitted to ${purpose}: ${said(program, outcome)}`,
@@ -108,7 +128,6 @@ export async function runOrThrow(
         },
       )
     : new NfqClusterError('ERR_RULES', `Failed to ${purpose}: ${said(program, outcome)}`);
-}
 
 /** Whether a program failed for want of privilege. */
 export const isRefused = (outcome: Outcome): boolean =>
@@ -162,7 +181,7 @@ async function spawned(path: string, args: readonly string[], input: string): Pr
     const cause = error as NodeJS.ErrnoException;
     throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
       ...(cause.errno === undefined ? {} : { errno: Math.abs(cause.errno) }),
-      syscall: cause.syscall ?? 'spawn',
+      ...(cause.syscall === undefined ? {} : { syscall: cause.syscall }),
       cause,
     });
   }
@@ -172,14 +191,20 @@ function outcomeOf(path: string, args: readonly string[], input: string): Promis
   return new Promise((resolve, reject) => {
     // Messages are read for their meaning, so they must not be translated.
     const env = { ...process.env, LC_ALL: 'C' };
-    const child: ChildProcess = spawn(path, args, { stdio: 'pipe', env });
+    // In a session of its own: Ctrl-C is for this process to act on, and not to cut a step short.
+    const options = { stdio: 'pipe', env, detached: true } as const;
+    const child: ChildProcess = spawn(path, args, options);
     child.on('error', reject);
     let stdout = '';
     let stderr = '';
     // Where the process can have no more files there are no streams, and the error comes after this.
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.on('close', (code) => resolve({ status: code ?? 128, stdout, stderr }));
+    child.on('close', (status, signal) => {
+      // What was cut off is no answer.
+      if (status === null) reject(new Error(`it was killed by ${signal}`));
+      else resolve({ status, stdout, stderr });
+    });
     // A program that ends without reading its input tells why by its status.
     child.stdin?.on('error', () => {}).end(input);
   });

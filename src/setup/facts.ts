@@ -1,5 +1,5 @@
 import { fromText, type Change, type InterfaceFacts, type SystemFacts } from './changes.js';
-import { run, runOrThrow } from './exec.js';
+import { listed, run, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
 import { readTraces, type Traces } from './traces.js';
 
@@ -57,9 +57,7 @@ async function readOthers(
   const others: Change[] = [];
   for (const [table, chains] of Object.entries(setups)) {
     if (table === name || chains?.includes(UNDO) !== true) continue;
-    // It may be removed at this moment, and then holds nothing.
-    const { stdout } = await run('nft', ['list', 'chain', 'inet', table, UNDO], { netns });
-    others.push(...parseJournal(stdout));
+    others.push(...parseJournal(await listed(['chain', 'inet', table, UNDO], netns)));
   }
   return others;
 }

@@ -159,7 +159,7 @@ async function installed(
     await take(steps, netns);
     if (renewing) await renew(options, installing.owning);
   } catch (error) {
-    if (isClean(facts.traces)) await uninstall(rulesName(options), netns).catch(() => {});
+    if (isClean(facts.traces)) await takeBack(options, error);
     else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
       await putBack(former, facts.traces, error);
     throw error;
@@ -172,6 +172,19 @@ async function renew(options: ResolvedOptions, owning: Owning | undefined): Prom
   await forgetBuckets(options);
   if (owning !== undefined && options.offload.length > 0)
     await setOwned(options, tableName(options), owning);
+}
+
+/** Takes back what was made where nothing was; throws where it cannot. */
+async function takeBack({ name, netns }: ResolvedOptions, error: unknown): Promise<void> {
+  try {
+    await uninstall(rulesName({ name }), netns);
+  } catch (reason) {
+    throw besides(
+      error,
+      `What was made could not be taken back: ${(reason as Error).message}`,
+      `Run "nfq-cluster revert --name ${name}"`,
+    );
+  }
 }
 
 /** Makes again the setup in whose place another was to come; throws where it cannot. */
@@ -187,16 +200,18 @@ async function putBack(
     const { run } = parseMarkers(nftChains);
     await take(installation(former, mechanism, facts, run?.id), former.netns);
   } catch (reason) {
-    if (!(error instanceof NfqClusterError)) throw error;
-    throw new NfqClusterError(
-      error.code,
-      `${error.message}. What stood before could not be put back: ${(reason as Error).message}`,
-      {
-        remedy: 'What stands now is a part of both ("nfq-cluster status --setup"): apply one again',
-        cause: error,
-      },
+    throw besides(
+      error,
+      `What stood before could not be put back: ${(reason as Error).message}`,
+      'What stands now is a part of both ("nfq-cluster status --setup"): apply one again',
     );
   }
+}
+
+/** An error, and what failed when it was made up for. */
+function besides(error: unknown, more: string, remedy: string): unknown {
+  if (!(error instanceof NfqClusterError)) return error;
+  return new NfqClusterError(error.code, `${error.message}. ${more}`, { remedy, cause: error });
 }
 
 /**

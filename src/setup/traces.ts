@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { findProgram, run, runOrThrow } from './exec.js';
+import { NfqClusterError } from '../errors.js';
+import { findProgram, listed, run, runOrThrow } from './exec.js';
 
 export type Family = 'ip' | 'ip6';
 
@@ -51,7 +52,7 @@ export async function readTraces(name: string, netns: string | undefined): Promi
   const tables = stdout.split('\n');
   const chains = new Map<string, string[]>();
   for (const [, table] of stdout.matchAll(/^table inet (nfq-cluster-\S+)$/gm)) {
-    chains.set(table!, await readChains(table!, netns));
+    chains.set(table!, await readChains(['inet', table!], netns));
   }
   const xtables: XtablesTraces[] = [];
   for (const variant of await installedVariants())
@@ -115,9 +116,11 @@ export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chai
 export const parseChains = (text: string): string[] =>
   [...text.matchAll(/^\tchain (\S+) \{$/gm)].map((match) => match[1]!);
 
-async function readChains(table: string, netns: string | undefined): Promise<string[]> {
-  // Another engine may remove its table at this moment.
-  return parseChains((await run('nft', ['-t', 'list', 'table', 'inet', table], { netns })).stdout);
+async function readChains(
+  table: readonly [family: string, name: string],
+  netns: string | undefined,
+): Promise<string[]> {
+  return parseChains(await listed(['table', ...table], netns, ['-t']));
 }
 
 async function readXtables(
@@ -127,9 +130,22 @@ async function readXtables(
 ): Promise<XtablesTraces> {
   const absent = { ...variant, chain: false, jumps: 0 };
   if (variant.legacy && !(await hasLegacyMangle(variant.family, netns))) return absent;
-  const saved = await run(`${variant.program}-save`, ['-t', 'mangle'], { netns });
-  return saved.status === 0 ? { ...variant, ...parseSave(saved.stdout, name) } : absent;
+  const { program, family, legacy } = variant;
+  const saved = await run(`${program}-save`, ['-t', 'mangle'], { netns });
+  if (saved.status === 0 && incompatibleTable(saved.stdout) === undefined)
+    return { ...variant, ...parseSave(saved.stdout, name) };
+  if (legacy || !(await readChains([family, 'mangle'], netns)).includes(name)) return absent;
+  throw incompatible(program, `${family} mangle`);
 }
+
+/** The table that is not in what iptables-nft printed, since it has what nft alone can say. */
+export const incompatibleTable = (saved: string): string | undefined =>
+  /^# Table `(.*)' is incompatible/m.exec(saved)?.[1];
+
+export const incompatible = (program: string, table: string): NfqClusterError =>
+  new NfqClusterError('ERR_RULES', `${program}-save does not print the table ${table}`, {
+    remedy: `Move what nft alone can say ("nft list table ${table}") to a table of another name`,
+  });
 
 /** Plain iptables says which it is; before 1.8 there was but one. */
 async function isLegacy(program: string): Promise<boolean> {

@@ -29,7 +29,10 @@ async function lock(path: string): Promise<() => void> {
     () => false,
   );
   if (flock === undefined || !exists) return () => undefined;
-  const holder: ChildProcess = spawn(flock, [path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const holder: ChildProcess = spawn(flock, [path, 'cat'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    detached: true,
+  });
   // Where the process can have no more files there are no streams, and the error comes after this.
   holder.stdin?.on('error', () => undefined).write('?');
   const waiting = new AbortController();

@@ -1,7 +1,7 @@
 /* `run` from start to end: stopped, killed, started again; what it tells, and what stays of it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { Hasher } from '../../src/index.js';
@@ -218,6 +218,28 @@ describe('run', { skip }, () => {
     await waitFor('the first has come', () => Number(`0x${pending()}`) === 0);
     run.child.kill('SIGINT');
     assert.equal((await run.outcome).status, 0);
+    assert.equal(await stateOf(lab.node), before);
+  });
+
+  test('removes its rules although Ctrl-C comes to its programs, too', async () => {
+    await using lab = await wire();
+    await using folder = await openFolder();
+    const before = await stateOf(lab.node);
+    const nft = path.join(folder.path, 'nft');
+    // While nft runs, all in the foreground get the signal, as from a terminal: once.
+    const script = `#!/bin/sh
+      PATH="\${PATH#*:}"
+      mv "$0.due" "$0.done" 2>/dev/null && kill -INT -$PPID
+      exec nft "$@"`;
+    writeFileSync(nft, script, { mode: 0o755 });
+    const wrapper = ['setsid', 'env', `PATH=${folder.path}:${process.env['PATH']!}`];
+    const run = cli(['run', ...FLAGS], { namespace: lab.node, wrapper });
+    await run.event('ready');
+    writeFileSync(`${nft}.due`, '');
+    run.child.kill('SIGINT');
+    const { status, stderr } = await run.outcome;
+    assert.equal(status, 0, stderr);
+    assert.ok(existsSync(`${nft}.done`));
     assert.equal(await stateOf(lab.node), before);
   });
 

@@ -4,7 +4,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { apply, doctor, open, status, type Rules } from '../../src/index.js';
+import { apply, doctor, open, revert, status, type Rules } from '../../src/index.js';
 import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
 import { install } from '../../src/setup/index.js';
@@ -22,25 +22,29 @@ const SHARED = {
   hashSeed: 1,
 };
 
-/** Runs nfq-cluster with a configuration, and a program that fails where a shell pattern fits its arguments and input. */
+/**
+ * Runs nfq-cluster, with a configuration if one is given, and a program that fails where a shell pattern fits its
+ * arguments and input; how, the shell is told.
+ */
 async function failing(
   { node }: Wire,
-  [program, pattern]: [program: string, pattern: string],
+  [program, pattern, how = 'exit 1']: [program: string, pattern: string, how?: string],
   command: readonly string[],
-  config: object,
+  config?: object,
 ): Promise<Outcome> {
   await using folder = await openFolder();
   const real = (await findProgram(program))!;
   const script = `#!/bin/sh
     input=; case "$*" in *-f\\ -) input=$(cat; echo .); input=\${input%.};; esac
-    case "$* $input" in ${pattern}) echo injected >&2; exit 1;; esac
+    case "$* $input" in ${pattern}) echo injected >&2; ${how};; esac
     printf %s "$input" | ${real} "$@"`;
   await writeFile(path.join(folder.path, program), script);
   await chmod(path.join(folder.path, program), 0o755);
   const file = path.join(folder.path, 'config.json');
-  await writeFile(file, JSON.stringify(config));
+  await writeFile(file, JSON.stringify(config ?? {}));
   const env = { PATH: `${folder.path}:${process.env['PATH']!}` };
-  return await cli([...command, '--config', file], { namespace: node, env }).outcome;
+  const line = config === undefined ? command : [...command, '--config', file];
+  return await cli(line, { namespace: node, env }).outcome;
 }
 
 describe('where a step fails', { skip }, () => {
@@ -66,6 +70,60 @@ describe('where a step fails', { skip }, () => {
     const { stderr } = await failing(at, ['ip', '"address add"*'], ['apply'], config);
     assert.match(stderr, /add 10\.1\.0\.10\/24 to eth0: ip: injected/);
     assert.equal(await stateOf(at.node), before);
+  });
+
+  test('what cannot be taken back either is said', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const failures = '"address add"*|"maddress del"*';
+    const config = { ...SHARED, localNode: 1 };
+    const { stderr } = await failing(at, ['ip', failures], ['apply'], config);
+    assert.match(stderr, /taken back: .*eth0 take frames for .*"nfq-cluster revert --name q0"$/m);
+    await revert({ netns: at.node.path });
+    assert.equal(await stateOf(at.node), before);
+  });
+});
+
+describe('revert takes nothing for gone', { skip }, () => {
+  for (const [what, ...failure] of [
+    ['that nft fails to list', 'nft', '"-t list table inet"*'],
+    ['when the program that lists it is killed', 'nft', '"-t list table inet"*', 'kill -KILL $$'],
+    ['when a kernel parameter was not read to the end', 'grep', '*', 'kill -KILL $$'],
+  ] as const) {
+    test(what, async () => {
+      await using at = await wire();
+      const before = await stateOf(at.node);
+      await apply(clusterOptions(at.node));
+      const standing = await stateOf(at.node);
+      const { status: exit } = await failing(at, [...failure], ['revert']);
+      assert.equal(exit, 1);
+      assert.equal(await stateOf(at.node), standing);
+      await revert({ netns: at.node.path });
+      assert.equal(await stateOf(at.node), before);
+    });
+  }
+
+  test('in a table that iptables-nft does not print', async (t) => {
+    if ((await findProgram('iptables-nft-restore')) === undefined) {
+      t.skip('needs iptables-nft');
+      return;
+    }
+    await using at = await wire();
+    await apply(clusterOptions(at.node, { rules: 'xtables' }));
+    const foreign =
+      'add counter ip mangle c; add chain ip mangle c; add rule ip mangle c counter name c';
+    await at.node.run('nft', [foreign]);
+    const standing = await stateOf(at.node);
+    await assert.rejects(revert({ netns: at.node.path }), {
+      code: 'ERR_RULES',
+      message: /iptables-nft-save does not print the table ip mangle/,
+    });
+    assert.equal(await stateOf(at.node), standing);
+    const { findings } = await doctor(undefined, { netns: at.node.path });
+    assert.equal(findings.find(({ check }) => check === 'iptables rules')!.level, 'skipped');
+    await at.node.run('nft', ['flush chain ip mangle c']);
+    await revert({ netns: at.node.path });
+    assert.equal((await status({ netns: at.node.path })).rules, false);
   });
 });
 
