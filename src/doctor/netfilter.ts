@@ -1,6 +1,13 @@
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, warning, type Finding } from './finding.js';
-import { dropsBefore, judgeMark, judgeQueueing, untracks, type OtherRule } from './other-rules.js';
+import {
+  dropsBefore,
+  judgeMark,
+  judgeQueueing,
+  policyDrops,
+  untracks,
+  type OtherRule,
+} from './other-rules.js';
 import { isOurs } from './subjects.js';
 
 /** An object of `nft -j list ruleset`, as far as it is read here. */
@@ -62,11 +69,7 @@ function judge(
     ),
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
-      .map((chain) =>
-        warning('nft rules', `The policy of ${named(chain)} drops before the decision`, {
-          remedy: 'Let it accept what is for the cluster',
-        }),
-      ),
+      .map((chain) => policyDrops('nft rules', named(chain))),
     ...hooked('ingress').flatMap((chain) => judgeIngress(subject, chain, rules)),
     ...objects.flatMap(({ flowtable }) => judgeFlowtable(subject, flowtable)),
   ];
@@ -98,9 +101,17 @@ const targets = (expr: unknown): string[] =>
 function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Finding[] {
   const queue = rule.expr.flatMap((expr) => (expr['queue'] as QueueStatement | undefined) ?? [])[0];
   if (queue === undefined) return [];
+  const numbers = queueNumbers(queue);
+  if (numbers === undefined) {
+    return [
+      warning('queue users', `A rule in ${asOther(rule).place} chooses its queue by a map`, {
+        remedy: 'See that none of it is ours',
+      }),
+    ];
+  }
   const bypass = [queue.flags ?? []].flat().includes('bypass');
   const queueing = {
-    numbers: queueNumbers(queue),
+    numbers,
     bypass: bypass ? 'queues with bypass' : undefined,
     within: rule.table,
   };
@@ -108,12 +119,18 @@ function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Fi
 }
 
 interface QueueStatement {
-  num?: number | { range: [number, number] };
+  /** A number, a range, a hash or another expression that counts up to `mod`; or a map. */
+  num?: number | Readonly<Record<string, unknown>>;
   flags?: string | string[];
 }
 
-const queueNumbers = ({ num = 0 }: QueueStatement): [number, number] =>
-  typeof num === 'number' ? [num, num] : num.range;
+/** First and last; undefined where a rule does not say it. */
+function queueNumbers({ num = 0 }: QueueStatement): [number, number] | undefined {
+  if (typeof num === 'number') return [num, num];
+  if (num['range'] !== undefined) return num['range'] as [number, number];
+  const { mod, offset = 0 } = Object.values(num)[0] as { mod?: number; offset?: number };
+  return mod === undefined ? undefined : [offset, offset + mod - 1];
+}
 
 function judgeRule(
   subject: Subject,

@@ -63,6 +63,11 @@ export const dropsBefore = (
 ): Finding =>
   warning(check, `A rule in ${place} drops before the decision`, { command: deletion }, netns);
 
+export const policyDrops = (check: string, place: string): Finding =>
+  warning(check, `The policy of ${place} drops before the decision`, {
+    remedy: 'Let it accept what is for the cluster',
+  });
+
 /**
  * Of a rule that sets `value` and writes all of `mask`: before our rules, which take what is set for theirs, or
  * behind them, where it may overwrite what says that a packet is owned.

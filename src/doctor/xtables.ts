@@ -3,7 +3,14 @@ import type { Command } from '../setup/exec.js';
 import type { XtablesVariant } from '../setup/traces.js';
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, type Finding } from './finding.js';
-import { dropsBefore, judgeMark, judgeQueueing, untracks, type OtherRule } from './other-rules.js';
+import {
+  dropsBefore,
+  judgeMark,
+  judgeQueueing,
+  policyDrops,
+  untracks,
+  type OtherRule,
+} from './other-rules.js';
 import { isOurs } from './subjects.js';
 
 /** What one `iptables-save` printed. */
@@ -28,6 +35,7 @@ export const checkXtables = ({ subjects, xtables, netns }: DoctorFacts): Finding
       const rules = saved.flatMap((one) => parse(one).toReversed());
       const findings = [
         ...rules.flatMap((rule) => judgeMatch(rule, netns)),
+        ...(all.length === 0 ? [] : saved.flatMap(judgePolicy)),
         ...all.flatMap((subject) => rules.flatMap((rule) => judge(subject, rule, rules, netns))),
       ];
       return findings.length > 0
@@ -62,6 +70,11 @@ function judgeMatch(rule: Rule, netns: string | undefined): Finding[] {
       netns,
     ),
   ];
+}
+
+function judgePolicy({ program, text }: SavedRules): Finding[] {
+  if (!/^\*raw\n(:.*\n)*:PREROUTING DROP /m.test(text)) return [];
+  return [policyDrops('iptables rules', `${program}, table raw, PREROUTING`)];
 }
 
 function judge(
@@ -111,10 +124,10 @@ function judgeOrder(
   netns: string | undefined,
 ): Finding[] {
   const verdict = target(rule) ?? '';
-  if (rule.chain !== 'PREROUTING' || isOurs(verdict)) return [];
-  if (rule.table === 'raw' && verdict === 'DROP') {
+  if (rule.table === 'raw' && verdict === 'DROP' && entered(rule, all).has(rule.chain)) {
     return [dropsBefore('iptables rules', asOther(rule), netns)];
   }
+  if (rule.chain !== 'PREROUTING' || isOurs(verdict)) return [];
   const jump = jumpTo(name, rule, all);
   if (jump === undefined || rule.number > jump.number || rule.table !== 'mangle') return [];
   return [
@@ -125,6 +138,19 @@ function judgeOrder(
       netns,
     ),
   ];
+}
+
+/** The chains of a rule's table that packets come to from PREROUTING. */
+function entered({ program, table }: Rule, all: readonly Rule[]): ReadonlySet<string> {
+  const chains = new Set(['PREROUTING']);
+  // What is added on the way is looked at, too.
+  for (const chain of chains) {
+    for (const rule of all) {
+      if (rule.program === program && rule.table === table && rule.chain === chain)
+        chains.add(target(rule) ?? chain);
+    }
+  }
+  return chains;
 }
 
 const jumpTo = (name: string, { program }: Rule, all: readonly Rule[]): Rule | undefined =>

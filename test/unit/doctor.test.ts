@@ -215,6 +215,12 @@ describe('doctor, of rules of nft', () => {
     assert.deepEqual(queues({ num: 1 }), ['error queue users']);
     assert.deepEqual(queues({ num: { range: [1, 4] } }), ['error queue users']);
     assert.deepEqual(queues({ num: 2 }), []);
+    const counted = { mode: 'inc', mod: 4 };
+    assert.deepEqual(queues({ num: { numgen: { ...counted, offset: 1 } } }), ['error queue users']);
+    assert.deepEqual(queues({ num: { numgen: { ...counted, offset: 2 } } }), []);
+    assert.deepEqual(queues({ num: { symhash: { mod: 2 } } }), ['error queue users']);
+    const key = { payload: { protocol: 'tcp', field: 'dport' } };
+    assert.deepEqual(queues({ num: { map: { key, data: '@m' } } }), ['warning queue users']);
     assert.deepEqual(queues({ num: 0, flags: 'bypass' }), ['error bypass']);
     assert.deepEqual(queues({ num: 0, flags: ['fanout', 'bypass'] }, 'nfq-cluster-q0'), [
       'error bypass',
@@ -288,6 +294,17 @@ describe('doctor, of rules of iptables', () => {
       'error notrack',
     ]);
     assert.deepEqual(ofXtables('*raw', '-A OUTPUT -j NOTRACK'), []);
+  });
+
+  it('finds what drops in raw: a rule, also behind a jump, and the policy', () => {
+    const drop = ['-A x -j DROP', '-A y -j x'];
+    assert.deepEqual(named(ofXtables('*raw', ...drop, '-A PREROUTING -j y')), [
+      'warning iptables rules',
+    ]);
+    assert.deepEqual(ofXtables('*raw', ...drop, '-A OUTPUT -j y', '-A y -j y'), []);
+    const chains = [':OUTPUT ACCEPT [0:0]', ':PREROUTING DROP [0:0]'];
+    assert.deepEqual(named(ofXtables('*raw', ...chains)), ['warning iptables rules']);
+    assert.deepEqual(ofXtables('*raw', ':PREROUTING ACCEPT [0:0]', '*nat', ...chains), []);
   });
 
   it('deletes the last rule of a chain first, as numbers change behind one that is gone', () => {
