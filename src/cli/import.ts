@@ -12,6 +12,10 @@ export async function importFiles(files: readonly string[], flags: { json?: true
     await print(`${JSON.stringify({ configurations, notes })}\n`);
   } else {
     for (const note of notes) complain(spoken(note));
+    if (configurations.length > 1)
+      complain(
+        `${configurations.length} configurations: each is for a run of its own, with --config a file of its own`,
+      );
     for (const options of configurations) await print(`${JSON.stringify(options, undefined, 2)}\n`);
   }
   if (notes.some(({ kind }) => kind === 'refused')) process.exitCode = 1;

@@ -156,6 +156,17 @@ describe('a full disk', () => {
   });
 });
 
+describe('nfq-cluster import', () => {
+  it('says where one file is not for one run', () => {
+    const ofNodes = (on: string, nodes: number): string =>
+      `-A PREROUTING -i ${on} -m cluster --cluster-total-nodes ${nodes} --cluster-local-node 1 --cluster-hash-seed 1 -j ACCEPT\n`;
+    const several = /2 configurations: each is for a run of its own/;
+    const drop = '-A PREROUTING -j DROP\n';
+    assert.match(cli('import', ofNodes('eth1', 2) + ofNodes('eth2', 3) + drop).stderr, several);
+    assert.doesNotMatch(cli('import', ofNodes('eth1', 2) + drop).stderr, several);
+  });
+});
+
 describe('nfq-cluster explain', () => {
   it('shows every step', () => {
     assert.deepEqual(
