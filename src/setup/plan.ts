@@ -12,9 +12,10 @@ import {
 } from './changes.js';
 import type { Command } from './exec.js';
 import type { Facts } from './facts.js';
-import { isMarker, markersOf, UNDO } from './markers.js';
+import { isMadeOf, isMarker, markersOf, parseMarkers, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
+import { KNOWN, knowsConnections } from './offload.js';
 import { NOTHING, type Owning } from './owned.js';
 import { optionsLines } from './remembered.js';
 import { toUndo, undoing } from './removal.js';
@@ -141,8 +142,9 @@ function rules(
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, run);
   const indexes = indexesOf(options, facts);
+  const owned = owning ?? ownedByNow(options, traces);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning, indexes }),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning: owned, indexes }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...optionsLines(options).map((line) => `${line}\n`),
@@ -164,6 +166,10 @@ function rules(
     })),
   ];
 }
+
+/** By other options the sets of what is owned mean other packets; by the same they are the engine's, as they are. */
+const ownedByNow = (options: ResolvedOptions, { nftChains }: Traces): Owning | undefined =>
+  nftChains === undefined || isMadeOf(options, parseMarkers(nftChains)) ? undefined : NOTHING;
 
 const open = (options: ResolvedOptions, { kind }: Mechanism, indexes: readonly number[]): Step => ({
   ...nft('open the nft rules', nftTable(options, kind, 'queue', { indexes })),
@@ -233,6 +239,7 @@ function obsoleteChains(
   const obsolete = nftChains.filter((chain) => {
     if (isMarker(chain)) return !markers.includes(chain);
     if (chain === TARGET_CHAIN) return kind !== 'nft-compat';
+    if (chain === KNOWN) return !knowsConnections(options);
     return isBaseChain(chain) && !wanted.includes(chain);
   });
   // A base chain stays, empty: with it the kernel would drop what any queue holds.

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { apply, open, plan, revert, status, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
+import { resolveOptions } from '../../src/options.js';
+import { install } from '../../src/setup/index.js';
+import { chooseMechanism } from '../../src/setup/probe.js';
 import { asScript } from '../../src/setup/script.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
@@ -97,6 +100,29 @@ describe('a setup', { skip }, () => {
     assert.doesNotMatch(replaced, /10\.1\.0\.10|fd01::10|03:00:00:00:00:02/);
     await revert(where(at.node));
     assert.equal(await stateOf(at.node), before);
+  });
+
+  test('leaves nothing of what it offloaded to one in its place', async () => {
+    await using at = await wire();
+    const options = (more: Partial<Options>): Options =>
+      clusterOptions(at.node, { offload: ['flows'], name: 'q0', ...more });
+    const first = resolveOptions(options({}));
+    const owning = { owned: [0], remaining: () => Infinity };
+    await install(first, await chooseMechanism(first), { standing: true, owning });
+    const owned = (): Promise<string> =>
+      at.node.run('nft', ['list', 'set', 'inet', 'nfq-cluster-q0', 'owned-marks']);
+    assert.match(await owned(), /elements/);
+    await apply(options({}));
+    assert.match(await owned(), /elements/);
+
+    // Bucket 0 of four is another node's.
+    await apply(options({ totalNodes: 4, localNode: 2 }), { replace: true });
+    assert.doesNotMatch(await owned(), /elements/);
+
+    const without = options({ offload: [] });
+    await apply(without, { replace: true });
+    const { steps } = await status({}, without);
+    assert.deepEqual([...new Set(steps!.map(({ state }) => state))], ['in place']);
   });
 
   test('as a script is the same as applied', async () => {
