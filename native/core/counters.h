@@ -77,6 +77,10 @@ class Counters {
   void add(Counter counter, std::uint64_t by = 1) noexcept { add(index(counter), by); }
   void set(Counter counter, std::uint64_t to) noexcept { at(index(counter)).store(to, kRelaxed); }
 
+  [[nodiscard]] std::uint64_t get(Counter counter) noexcept {
+    return at(index(counter)).load(kRelaxed);
+  }
+
   void decided(const Decision& decision) noexcept {
     add(Counter::kReceived);
     switch (decision.outcome) {

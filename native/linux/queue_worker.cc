@@ -1,5 +1,6 @@
 #include "queue_worker.h"
 
+#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -19,6 +20,9 @@ void block_all_signals() noexcept {
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
+
+/** However many packets cannot be read. */
+constexpr std::uint64_t kFindEveryNs = 1'000'000'000;
 
 }  // namespace
 
@@ -203,6 +207,17 @@ void QueueWorker::decide_all(int datagrams) {
     }
   }
   answer(received_at);
+  if (counters_.get(Counter::kMalformed) != malformed_) find_interfaces(received_at);
+}
+
+void QueueWorker::find_interfaces(std::uint64_t now) {
+  if (now < find_no_sooner_) return;
+  find_no_sooner_ = now + kFindEveryNs;
+  malformed_ = counters_.get(Counter::kMalformed);
+  for (std::size_t i = 0; i < config_.interfaces.size(); ++i) {
+    const unsigned index = ::if_nametoindex(config_.interfaces[i].name.c_str());
+    if (index != 0) config_.decision.interfaces[i].ifindex = index;
+  }
 }
 
 std::optional<std::uint32_t> QueueWorker::last_id() {

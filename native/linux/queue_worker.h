@@ -93,6 +93,8 @@ class QueueWorker {
   /** The socket that stop() wakes, if any. */
   void set_waiting(QueueSocket* socket);
   void decide_all(int datagrams);
+  /** An interface that was made anew has another index: what came in by it was malformed. */
+  void find_interfaces(std::uint64_t now);
   void take(const Message& message, std::uint64_t now);
   void take_packet(const Packet& packet, std::uint64_t now);
   void decide_held(std::uint64_t now);
@@ -119,6 +121,8 @@ class QueueWorker {
   /** Packets from the first on whose connection must be looked up: all of a batch in one call. */
   std::array<Packet, DecidedBatch::kCapacity> held_{};
   std::size_t held_count_ = 0;
+  std::uint64_t malformed_ = 0;       ///< when the interfaces were found last
+  std::uint64_t find_no_sooner_ = 0;  ///< at a time of now_ns()
   static constexpr std::uint64_t kNever = UINT64_MAX;
   std::atomic<std::uint64_t> stop_at_{kNever};
   std::mutex waiting_mutex_;

@@ -134,3 +134,20 @@ describe('a fault', { skip }, () => {
     assert.equal(await stateOf(at.node), before);
   });
 });
+
+test('an interface that is removed and made again is found again', { skip }, async () => {
+  await using at = await lab();
+  await using engine = await open({ ...OPTIONS, rules: 'auto', netns: at.node.path });
+  await send(at);
+  await waitFor('they pass', async () => (await counted(at, 'passed')) === FRAMES.length);
+
+  await at.node.ip('link delete eth0');
+  await at.sender.veth('eth0', at.node, 'eth0');
+  await at.sender.ip('link set eth0 up');
+  await at.node.ip(`link set eth0 address ${NODE.mac} up`, `address add ${NODE.ipv4}/24 dev eth0`);
+  await waitFor('more pass', async () => {
+    await send(at);
+    return (await counted(at, 'passed')) > FRAMES.length;
+  });
+  assert.ok(engine.stats().malformed > 0);
+});
