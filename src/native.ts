@@ -168,10 +168,16 @@ function load(): Binding {
     throw new NfqClusterError('ERR_ADDON', 'The native addon of nfq-cluster cannot be loaded', {
       expected: `an addon built for ${process.platform} ${process.arch}`,
       found: cause instanceof Error ? cause.message.split('\n', 1)[0]! : String(cause),
-      remedy: 'Build it with "npm rebuild nfq-cluster", or in a checkout with "npm run build"',
+      remedy: remedyFor(cause),
       cause,
     });
   }
+}
+
+function remedyFor(cause: unknown): string {
+  return (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
+    ? 'Start Node.js without --no-addons, and with --allow-addons where it has --permission'
+    : 'Build it with "npm rebuild nfq-cluster", or in a checkout with "npm run build"; leave the package out of bundles';
 }
 
 interface NativeFault extends Error {

@@ -83,21 +83,37 @@ describe('an error of the addon', () => {
   });
 });
 
-test('an addon that is missing is ERR_ADDON, with what to do', () => {
+function addonError(flags: readonly string[], env: Record<string, string>): NfqClusterError {
   const script = `import('./src/index.ts').catch((error) =>
     console.log(JSON.stringify({ ...error, message: error.message })))`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '-e', script], {
-    cwd: path.resolve(import.meta.dirname, '../..'),
-    env: { ...process.env, NFQ_CLUSTER_PREBUILD: '/nonexistent' },
-    encoding: 'utf8',
-  });
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    [...flags, '--import', 'tsx', '-e', script],
+    {
+      cwd: path.resolve(import.meta.dirname, '../..'),
+      env: { ...process.env, ...env },
+      encoding: 'utf8',
+    },
+  );
   assert.equal(stderr, '');
-  const { code, expected, found, remedy, message } = JSON.parse(stdout) as NfqClusterError;
+  return JSON.parse(stdout) as NfqClusterError;
+}
+
+test('an addon that is missing is ERR_ADDON, with what to do', () => {
+  const { code, expected, found, remedy, message } = addonError([], {
+    NFQ_CLUSTER_PREBUILD: '/nonexistent',
+  });
   assert.equal(code, 'ERR_ADDON');
   assert.equal(expected, `an addon built for ${process.platform} ${process.arch}`);
   assert.match(found!, /^No native build was found/);
   assert.match(remedy!, /npm rebuild nfq-cluster/);
   assert.equal(message, `The native addon of nfq-cluster cannot be loaded. ${remedy}`);
+});
+
+test('where Node.js loads no addons, that is what to change', () => {
+  const { code, remedy } = addonError(['--no-addons'], {});
+  assert.equal(code, 'ERR_ADDON');
+  assert.match(remedy!, /--no-addons.*--allow-addons/);
 });
 
 test('a printed value stands as in source, and never throws', () => {
