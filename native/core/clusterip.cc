@@ -1,11 +1,11 @@
 #include "clusterip.h"
 
-#include <linux/icmp.h>
 #include <linux/in.h>
 
 #include <cstring>
 
 #include "byte_order.h"
+#include "icmp.h"
 
 namespace nfqc {
 namespace {
@@ -59,15 +59,7 @@ Ipv4Ends parse_ipv4_ends(const unsigned char* packet, std::size_t length) noexce
 bool is_icmp_error(const unsigned char* packet, std::size_t length) noexcept {
   const std::size_t header = header_length(packet, length);
   if (header == 0 || packet[9] != IPPROTO_ICMP || is_later_fragment(packet)) return false;
-  if (length <= header) return false;
-  switch (packet[header]) {
-    case ICMP_DEST_UNREACH:
-    case ICMP_SOURCE_QUENCH:
-    case ICMP_REDIRECT:
-    case ICMP_TIME_EXCEEDED:
-    case ICMP_PARAMETERPROB: return true;
-    default: return false;
-  }
+  return length > header && is_icmp_error(packet[header]);
 }
 
 Ipv4Ends parse_icmp_error(const unsigned char* packet, std::size_t length) noexcept {

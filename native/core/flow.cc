@@ -12,6 +12,7 @@
 
 #include "attributes.h"
 #include "byte_order.h"
+#include "icmp.h"
 
 namespace nfqc {
 namespace {
@@ -91,15 +92,7 @@ bool is_icmp(const Tuple& tuple) noexcept {
 }
 
 bool is_error(bool ipv6, std::uint8_t type) noexcept {
-  if (ipv6) return (type & ICMPV6_INFOMSG_MASK) == 0;
-  switch (type) {
-    case ICMP_DEST_UNREACH:
-    case ICMP_SOURCE_QUENCH:
-    case ICMP_REDIRECT:
-    case ICMP_TIME_EXCEEDED:
-    case ICMP_PARAMETERPROB: return true;
-    default: return false;
-  }
+  return ipv6 ? (type & ICMPV6_INFOMSG_MASK) == 0 : is_icmp_error(type);
 }
 
 /** The key that PPTP's version of GRE has: the call of who receives it. Others have none. */
