@@ -13,7 +13,7 @@ import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
-import { NOTHING, setOwned, type Owning } from './owned.js';
+import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
@@ -150,7 +150,8 @@ async function installed(
   const facts = await found(options, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
   const renewing = givesOtherBuckets(options, facts.traces);
-  const owning = renewing ? NOTHING : installing.owning;
+  // By the plan nothing is owned in the place of other options; nor shall it be before their buckets are forgotten.
+  const owning = renewing ? undefined : installing.owning;
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
