@@ -48,13 +48,8 @@ export const keepsBucket = ({ conntrack, offload }: ResolvedConntrack): boolean 
  * Whether what helpers announce must be heard. Not where connmarks keep buckets: the connection that a helper
  * awaits inherits its master's.
  */
-export const hearsExpectations = (options: Followed): boolean =>
+export const hearsExpectations = (options: ResolvedConntrack & { helpers: boolean }): boolean =>
   options.helpers && !keepsBucket(options);
-
-/** Whether connections that leave are given their bucket, too, so that none is without it that has a helper. */
-export const marksLeaving = (options: Followed): boolean => options.helpers && keepsBucket(options);
-
-type Followed = ResolvedConntrack & { helpers: boolean };
 
 /** Why the packet's own header alone gives the key; undefined if its connection does. */
 function statelessness({ policy, interfaces }: Surroundings): string | undefined {

@@ -9,6 +9,7 @@ import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
+import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
 import { howLong, resolveOwnership, type OwnershipInput } from './ownership.js';
@@ -144,9 +145,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         ...scheduling(options),
         keepsBucket: keepsBucket(options),
         hearsExpectations: hearsExpectations(options),
+        marksForRules: marksForRules(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },
-      options.owned,
+      // By rules of other options, which may still stand, connections get other buckets.
+      keepsBucket(options) ? [] : options.owned,
       options.validFor,
       // What a listener throws would come to nothing within a call of the addon's.
       (error) => queueMicrotask(() => this.#tell(fromNative(error) as NfqClusterError)),
@@ -181,6 +184,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.#rules = await install(this.options, mechanism, { owning });
     // By now the timeouts may be late.
     if (this.#offloads && owning.remaining() !== Infinity) await this.#rules.setOwned(owning);
+    if (keepsBucket(this.options)) await this.#adopt(owning.owned, owning.remaining());
   }
 
   #inOrder<T>(change: () => Promise<T>): Promise<T> {
@@ -235,7 +239,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** @param kept whether the time of what is wanted counts from its turn, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = this.#native.now();
-    if (!this.#offloads) {
+    if (!keepsBucket(this.options) && !this.#offloads) {
       this.#requireOpen();
       const { owned, validFor } = wanted();
       return this.#adopt(owned, validFor);
@@ -246,7 +250,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       const { owned, validFor } = wanted();
       const remaining = (): number => Math.max(0, since + validFor - this.#native.now());
       const before = { owned: this.#owned, remaining: () => this.#native.remaining() };
-      await this.#rules?.setOwned({ owned, remaining }, before);
+      if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, before);
       await this.#adopt(owned, remaining());
     });
   }

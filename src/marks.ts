@@ -57,6 +57,16 @@ export const ourBits = ({ action, marks }: Pick<ResolvedOptions, 'action' | 'mar
   marks.bucket |
   (action === 'mark' ? marks.owned.mask : 0);
 
+/**
+ * Whether rules behind the queue go by the bits that the engine leaves in `multicast` and `bucket`: the user's own, and those
+ * of CLUSTERIP. Other installed rules have done all ahead of it.
+ */
+export const marksForRules = ({
+  rules,
+  policy,
+}: Pick<ResolvedOptions, 'rules' | 'policy'>): boolean =>
+  rules === 'none' || policy === 'clusterip';
+
 /** The lowest of a mask's bits. */
 export const lowestBit = (mask: number): number => (mask & -mask) >>> 0;
 

@@ -94,6 +94,8 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'rea
   keepsBucket: boolean;
   /** Whether connections that helpers await are told by their announcements. */
   hearsExpectations: boolean;
+  /** Whether rules behind the queue go by `marks.multicast` and `marks.bucket`; else packets lose them. */
+  marksForRules: boolean;
   /** The nft table whose counters tell what the kernel decided by itself; '' if it decides nothing. */
   table: string;
 }

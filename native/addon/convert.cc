@@ -104,6 +104,7 @@ MarkBits to_mark_bits(const Napi::Object& object, Action action, std::uint32_t p
   if (pass_verdict == NF_REPEAT) bits.decided = u32(marks, "decided");
   bits.bucket_mask = u32(marks, "bucket");
   bits.direct = u32(marks, "direct");
+  bits.for_rules = boolean(object, "marksForRules");
   return bits;
 }
 

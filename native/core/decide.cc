@@ -96,13 +96,13 @@ void conclude(const DecisionConfig& config, const Packet& packet, bool owned, bo
   }
   std::uint32_t mark = packet.mark & ~(bits.owned_mask | bits.bucket_mask | bits.direct);
   if (owned) mark |= bits.owned_value & bits.owned_mask;
-  if (!fixed) mark &= ~bits.multicast;
-  if (bits.bucket_mask != 0 && decision.bucket != kNoBucket) {
+  decision.fixup = fixed && (mark & bits.multicast) != 0;
+  if (!decision.fixup || !bits.for_rules) mark &= ~bits.multicast;
+  if (bits.for_rules && bits.bucket_mask != 0 && decision.bucket != kNoBucket) {
     mark |= (decision.bucket + 1) << std::countr_zero(bits.bucket_mask) & bits.bucket_mask;
   }
   decision.verdict = config.pass_verdict;
   decision.mark = mark | bits.decided;
-  decision.fixup = (mark & bits.multicast) != 0;
 }
 
 }  // namespace

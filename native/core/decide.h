@@ -41,6 +41,7 @@ struct MarkBits {
   std::uint32_t multicast = 0;    ///< in: came in a multicast frame; out: set pkt_type to HOST
   std::uint32_t decided = 0;      ///< 0 unless packets are reinjected by NF_REPEAT
   std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: not said
+  bool for_rules = false;         ///< rules behind the queue go by these two; else none goes out
   bool bucket_in = false;         ///< the rules bring the bucket in the same bits, if they know it
   std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key
 };

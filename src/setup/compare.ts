@@ -3,7 +3,7 @@ import { findProgram, isRefused, run } from './exec.js';
 import type { Facts } from './facts.js';
 import { rulesOf } from './plan.js';
 import type { Mechanism } from './ruleset.js';
-import { rulesName, TARGET_CHAIN } from './ruleset.js';
+import { INNER_CHAINS, rulesName, TARGET_CHAIN } from './ruleset.js';
 import { inTrial } from './trial.js';
 
 /**
@@ -82,17 +82,21 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
 }
 
 /**
- * The base chains that have rules: empty ones, and those without a hook, decide nothing. An interface's index is
+ * The chains that have rules: empty ones, and those that only remember, decide nothing. An interface's index is
  * another one's elsewhere, or nobody's; the rules behind it say the name.
  */
 export const filledChains = (text: string): string =>
   text
     .replace(/\biif (?:"[^"]*"|\d+)/g, 'iif _')
     .split(/^(?=\tchain )/m)
-    .filter((part) => /^\tchain (known \{\n|.*\n\t\ttype .*\n)\t\t\S/.test(part))
+    .filter((part) => FILLED.test(part))
     .map((chain) => chain.replace(/^\}$/m, '').trimEnd())
     .sort()
     .join('\n');
+
+const FILLED = new RegExp(
+  `^\\tchain ((${INNER_CHAINS.join('|')}) \\{\\n|.*\\n\\t\\ttype .*\\n)\\t\\t\\S`,
+);
 
 const rulesWith = (text: string, name: string): string =>
   text

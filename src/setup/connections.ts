@@ -1,14 +1,11 @@
-import { keepsBucket, marksLeaving } from '../conntrack-options.js';
+import { keepsBucket } from '../conntrack-options.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { keyFields, markBitByHash, markByHash } from './hashing.js';
 import { hex, join } from './words.js';
 
-/*
- * What the rules tell the engine of a packet's connection before the queue, and keep for the connection's
- * later packets behind it.
- */
+/* What the rules tell the engine of a packet's connection, and keep in the connmark for its later packets. */
 
 type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack' | 'offload'>;
 
@@ -34,27 +31,20 @@ export function directRules(options: Options): string[] {
   ];
 }
 
-/**
- * Rules behind the queue: the bucket as a whole, so that no other packet can see a part of it, but bit by bit where
- * somebody else has set the connmark. A related connection inherits its master's.
- */
-export const keptRules = (options: Options): string[] =>
-  !keepsBucket(options)
-    ? []
-    : [
-        `ct mark 0 ct mark set meta mark & ${hex(options.marks.bucket)}`,
-        ...bucketBits(options).map(
-          (bit) => `meta mark & ${hex(bit)} == ${hex(bit)} ct mark set ct mark | ${hex(bit)}`,
-        ),
-      ];
+/** The chain that gives a connection its bucket. */
+export const BUCKET = 'bucket';
+
+/** The rule before the queue that has packets pass it, whose connection has none. */
+export const toBucket = (options: Options): string[] =>
+  keepsBucket(options) ? [`ct mark & ${hex(options.marks.bucket)} == 0 jump ${BUCKET}`] : [];
 
 /**
- * Rules for what leaves by our interfaces and has no bucket, before its source is translated: its connection may
- * have entered by none of them, and what a helper awaits of it may. Where somebody else has set the connmark it is
- * done bit by bit, of new connections alone: no other packet can see a part of the bucket.
+ * Its rules, for what enters and for what leaves by our interfaces, there before its source is translated: a connection may
+ * have entered by none of them, and what a helper awaits of it may. A related connection inherits its master's. Where somebody
+ * else has set the connmark it is done bit by bit, of new connections alone: no other packet can see a part of the bucket.
  */
-export const leavingRules = (options: ResolvedOptions): string[] =>
-  !marksLeaving(options)
+export const bucketRules = (options: ResolvedOptions): string[] =>
+  !keepsBucket(options)
     ? []
     : [
         ...keyFields(options).map((key) =>

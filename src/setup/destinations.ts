@@ -1,4 +1,4 @@
-import type { ResolvedInterface } from '../options.js';
+import type { ResolvedInterface, ResolvedOptions } from '../options.js';
 import { ofFamily } from './neighbours.js';
 
 type Interfaces = readonly ResolvedInterface[];
@@ -19,10 +19,14 @@ export const elsewhere = (interfaces: Interfaces): string[] =>
     }),
   );
 
-/**
- * Rules that make the cluster's unicast packets ones for this host, by the packet itself and not by its
- * mark: also those that were never queued.
- */
+/** The chain for packets in multicast frames. */
+export const FOR_HOST = 'for-host';
+
+/** The rule that has them pass it. */
+export const toForHost = ({ policy }: Pick<ResolvedOptions, 'policy'>): string[] =>
+  policy === 'clusterip' ? [] : [`meta pkttype multicast jump ${FOR_HOST}`];
+
+/** Its rules that make the cluster's unicast packets ones for this host. */
 export function unicastForHost(interfaces: Interfaces): string[] {
   const wide = interfaces.filter((entry) => !isNarrow(entry));
   const everywhere = wide.length === interfaces.length;
@@ -44,6 +48,6 @@ export function unicastForHost(interfaces: Interfaces): string[] {
 const isNarrow = ({ destinations }: ResolvedInterface): boolean => destinations === 'addresses';
 
 const forHost = (entering: string, match: string): string =>
-  `${entering}meta pkttype multicast ${match} meta pkttype set host`;
+  `${entering}${match} meta pkttype set host`;
 
 const anyOf = (items: readonly string[]): string => `{ ${items.join(', ')} }`;

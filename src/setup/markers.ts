@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
-import { directRules, leavingRules, needsConntrack } from './connections.js';
+import { bucketRules, directRules, needsConntrack } from './connections.js';
 import { knownAddresses, knownConnections } from './offload.js';
 
 /*
@@ -63,7 +63,7 @@ export function digest(options: ResolvedOptions): string {
   const whatever = { owned: '', foreign: '' };
   const known = [...knownConnections(options), ...knownAddresses(options, whatever)];
   const connections = needsConntrack(options) && directRules(options);
-  const leaving = leavingRules(options);
+  const given = bucketRules(options);
   const clusterip = isClusterip(options);
   const setup = JSON.stringify({
     interfaces,
@@ -73,7 +73,7 @@ export function digest(options: ResolvedOptions): string {
     marks,
     connections,
     known,
-    leaving,
+    given,
     clusterip,
   });
   return createHash('sha256').update(setup).digest('hex').slice(0, 12);

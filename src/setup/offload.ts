@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../options.js';
+import { toForHost } from './destinations.js';
 import { bucketOf, keyFields, markByHash } from './hashing.js';
 import {
   ENDING_MARKS,
@@ -62,16 +63,17 @@ function leading(
   options: ResolvedOptions,
   outcomes: Outcomes,
 ): { byIndex: string[]; byName: string[] } {
-  if (!knowsConnections(options)) return { byIndex: [], byName: [] };
+  const fixed = toForHost(options);
+  if (!knowsConnections(options)) return { byIndex: [], byName: fixed };
   const [lasting, ending] = ofOwned(options, outcomes);
   const foreignNew = ofForeignNew(options, outcomes);
   if (outcomes.owned !== UNCHANGED) {
-    return { byIndex: [], byName: [lasting, ...foreignNew, ending] };
+    return { byIndex: [], byName: [...fixed, lasting, ...foreignNew, ending] };
   }
   // What is foreign shall not be looked up among what ends.
   return foreignNew.length === 0
-    ? { byIndex: [lasting, ending], byName: [] }
-    : { byIndex: [lasting], byName: [...foreignNew, ending] };
+    ? { byIndex: [...fixed, lasting, ending], byName: fixed }
+    : { byIndex: [...fixed, lasting], byName: [...foreignNew, ...fixed, ending] };
 }
 
 const ofForeignNew = (options: ResolvedOptions, outcomes: Outcomes): string[] =>

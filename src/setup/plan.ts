@@ -15,16 +15,15 @@ import type { Facts } from './facts.js';
 import { isMadeOf, isMarker, markersOf, parseMarkers, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
-import { KNOWN, knowsConnections } from './offload.js';
 import { NOTHING, type Owning } from './owned.js';
 import { optionsLines } from './remembered.js';
 import { toUndo, undoing } from './removal.js';
 import {
-  baseChains,
+  chainsOf,
+  hasRules,
   isBaseChain,
   nftTable,
   rulesName,
-  TARGET_CHAIN,
   xtablesChain,
   xtablesRemoval,
   type Mechanism,
@@ -235,12 +234,10 @@ function obsoleteChains(
   { nftChains = [] }: Traces,
 ): string[] {
   const name = rulesName(options);
-  const wanted = baseChains(options, kind);
+  const wanted = chainsOf(options, kind);
   const obsolete = nftChains.filter((chain) => {
     if (isMarker(chain)) return !markers.includes(chain);
-    if (chain === TARGET_CHAIN) return kind !== 'nft-compat';
-    if (chain === KNOWN) return !knowsConnections(options);
-    return isBaseChain(chain) && !wanted.includes(chain);
+    return hasRules(chain) && !wanted.includes(chain);
   });
   // A base chain stays, empty: with it the kernel would drop what any queue holds.
   const deleted = obsolete.filter((chain) => !isBaseChain(chain));

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { marksLeaving } from '../conntrack-options.js';
+import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import { native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
@@ -37,8 +37,7 @@ const baseOf = (options: ResolvedOptions): string[] =>
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
   const base = baseOf(options);
   await checkNft(base, options.netns);
-  if (options.offload.includes('sources') || marksLeaving(options))
-    await requireJhash(options.netns);
+  if (options.offload.length > 0 || keepsBucket(options)) await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
   const queue = await run('nft', ['--check', '-f', '-'], {
@@ -60,8 +59,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
 async function requireJhash(netns: string | undefined): Promise<void> {
   if (await takesJhash(netns)) return;
   throw new NfqClusterError('ERR_RULES', 'nft of this kernel has no jhash', {
-    remedy:
-      "Use a kernel with CONFIG_NFT_HASH, or neither offload 'sources' nor, where connmarks keep buckets, helpers",
+    remedy: "Use a kernel with CONFIG_NFT_HASH, or neither offload nor conntrack 'mark'",
   });
 }
 

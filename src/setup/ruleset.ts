@@ -1,10 +1,10 @@
-import { keepsBucket, marksLeaving } from '../conntrack-options.js';
+import { keepsBucket } from '../conntrack-options.js';
 import { invalidOption } from '../errors.js';
 import { ourBits } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
-import { directRules, keptRules, leavingRules, needsConntrack } from './connections.js';
-import { elsewhere, unicastForHost } from './destinations.js';
+import { BUCKET, bucketRules, directRules, needsConntrack, toBucket } from './connections.js';
+import { elsewhere, FOR_HOST, toForHost, unicastForHost } from './destinations.js';
 import {
   firstRules,
   KNOWN,
@@ -68,18 +68,27 @@ export const CHAIN_PRIORITY = {
 /** The chain that holds nothing but NFQUEUE, which the text of the table cannot say. */
 export const TARGET_CHAIN = 'nfqueue';
 
+/** The chains without a hook that hold rules in every way to queue. */
+export const INNER_CHAINS: readonly string[] = [FOR_HOST, BUCKET, KNOWN];
+
 /** The name of the nft table and of the xtables chain; xtables allows 28 characters. */
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
   `nfq-cluster-${options.name}`;
 
-/** The base chains of the nft table. */
-export const baseChains = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
+/** The chains with rules, each of them: those with a hook, and those that they go to. */
+export const chainsOf = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
+  ...(kind === 'nft-compat' ? [TARGET_CHAIN] : []),
+  ...innerChains(options, kind).map(({ name }) => name),
   CHAINS[kind].before.name,
-  CHAINS[kind].after.name,
-  ...(marksLeaving(options) ? [LEAVING.name] : []),
+  ...(isClusterip(options) ? [CHAINS[kind].after.name] : []),
+  ...(keepsBucket(options) ? [LEAVING.name] : []),
 ];
 
-/** Whether a chain of our nft table has a hook, be it another mechanism's. */
+/** Whether a chain of our nft table has rules, be they another mechanism's or of other options. */
+export const hasRules = (chain: string): boolean =>
+  chain === TARGET_CHAIN || INNER_CHAINS.includes(chain) || isBaseChain(chain);
+
+/** Whether such a chain has a hook. */
 export const isBaseChain = (chain: string): boolean =>
   chain === LEAVING.name ||
   Object.values(CHAINS).some(({ before, after }) => before.name === chain || after.name === chain);
@@ -103,21 +112,18 @@ export function nftTable(
   const { before, after } = CHAINS[kind];
   const filled = [
     { ...before, hook: 'prerouting', rules: beforeRules(options, kind, phase, indexes) },
-    { ...after, hook: 'prerouting', rules: afterRules(options) },
+    ...(isClusterip(options) ? [{ ...after, hook: 'prerouting', rules: afterRules(options) }] : []),
     ...leavingChain(options),
   ];
-  const known = knownRules(options, outcomes(options, kind));
   return lines([
     `add table ${table}`,
     ...offloadObjects(options, table),
     ...(owning === undefined ? [] : ownershipLines(options, table, owning)),
-    ...(known.length === 0
-      ? []
-      : [
-          `add chain ${table} ${KNOWN}`,
-          `flush chain ${table} ${KNOWN}`,
-          ...known.map((rule) => `add rule ${table} ${KNOWN} ${rule}`),
-        ]),
+    ...innerChains(options, kind).flatMap(({ name, rules }) => [
+      `add chain ${table} ${name}`,
+      `flush chain ${table} ${name}`,
+      ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
+    ]),
     ...(kind === 'nft-compat' ? [`add chain ${table} ${TARGET_CHAIN}`] : []),
     // Else it is not emptied: what it queues shall not be dropped while the table is made anew.
     ...(kind === 'nft-compat' && phase === 'closed'
@@ -147,7 +153,7 @@ function ownershipLines(options: ResolvedOptions, table: string, owning: Owning)
 export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boolean): string {
   const chain = rulesName(options);
   const target = xtablesTarget(options, phase);
-  const { decided, multicast } = options.marks;
+  const { decided } = options.marks;
   const undecided = `-m mark ! --mark ${hex(decided)}/${hex(decided)}`;
   return lines([
     '*mangle',
@@ -156,7 +162,7 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
     ...names(options).flatMap((name) => [
       ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
       // A decided packet comes by again, and the user's next rule shall see no bit of ours but what is needed.
-      `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(isClusterip(options) ? decided : decided | multicast)}`,
+      `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(decided)}`,
     ]),
     'COMMIT',
   ]);
@@ -168,13 +174,38 @@ export function xtablesRemoval(name: string, jumps: number): string {
   return lines(['*mangle', ...unlinked, `-F ${name}`, `-X ${name}`, 'COMMIT']);
 }
 
+/** The chains without a hook, but for that which queues. */
+function innerChains(
+  options: ResolvedOptions,
+  kind: Mechanism['kind'],
+): { name: string; rules: string[] }[] {
+  return [
+    { name: FOR_HOST, rules: forHostRules(options) },
+    { name: BUCKET, rules: bucketRules(options) },
+    { name: KNOWN, rules: knownRules(options, outcomes(options, kind, true)) },
+  ].filter(({ rules }) => rules.length > 0);
+}
+
+/** For packets in multicast frames; those of the target CLUSTERIP are fixed behind the queue, by what became of them. */
+const forHostRules = (options: ResolvedOptions): string[] =>
+  isClusterip(options)
+    ? []
+    : [otherInterfaces(options), ...unicastForHost(options.interfaces), ...notedForEngine(options)];
+
+/** The engine counts them; what the kernel decides by itself leaves as it came. */
+function notedForEngine({ marks, offload, conntrack }: ResolvedOptions): string[] {
+  if (offload.length > 0 && conntrack === 'off') return [];
+  const queued = offload.length === 0 ? '' : `ct mark & ${hex(marks.bucket)} == 0`;
+  return [join('meta pkttype host', queued, setMark(~0, marks.multicast))];
+}
+
 function beforeRules(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
   phase: Phase,
   indexes: readonly number[],
 ): string[] {
-  const { owned, multicast } = options.marks;
+  const { owned } = options.marks;
   const marking = options.action === 'mark';
   // What shall not be queued leaves here; xtables' rule must be told so.
   const decided = kind === 'xtables' ? options.marks.decided : 0;
@@ -183,7 +214,7 @@ function beforeRules(
   const rules = [
     ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
     otherInterfaces(options),
-    ...(phase === 'queue' ? namedRules(options, outcomes(options, kind)) : []),
+    ...(phase === 'queue' ? namedRules(options, outcomes(options, kind)) : toForHost(options)),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
     ...(phase === 'queue' ? knownConnections(options) : []),
@@ -194,23 +225,26 @@ function beforeRules(
     ].map((match) => join(match, passing)),
     ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
   ];
-  const all = phase === 'queue' ? knownAddresses(options, outcomes(options, kind)) : [];
-  if (all.length > 0) return [...rules, ...all];
-  rules.push(
-    setMark(keep, 0),
-    join(
-      isClusterip(options) ? 'meta pkttype { broadcast, multicast }' : 'meta pkttype multicast',
-      setMark(~0, multicast),
-    ),
-    ...directRules(options),
-  );
-  if (phase === 'queue') rules.push(...queueing(options, kind));
-  if (phase === 'closed' && !marking) rules.push('drop');
-  return rules;
+  if (phase === 'closed') return [...rules, marking ? setMark(keep, 0) : 'drop'];
+  const all = knownAddresses(options, outcomes(options, kind));
+  return [...rules, ...(all.length > 0 ? all : queueing(options, kind))];
 }
 
-/** What ends the chain before the queue; xtables queues behind it. */
-function queueing(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
+/** What ends the chain before the queue: what the engine is told, and that it is asked. */
+const queueing = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
+  ...(isClusterip(options)
+    ? [
+        setMark(~ourBits(options), 0),
+        join('meta pkttype { broadcast, multicast }', setMark(~0, options.marks.multicast)),
+      ]
+    : [setMark(~ourBits(options) | options.marks.multicast, 0)]),
+  ...toBucket(options),
+  ...directRules(options),
+  ...toQueue(options, kind),
+];
+
+/** By xtables nothing: its chain is behind. */
+function toQueue(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
   switch (kind) {
     case 'nft':
       // The older spelling, which every nft takes; the newer one is `queue flags fanout to`.
@@ -229,39 +263,31 @@ function queueing(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
 const withoutConnection = (marking: boolean, mark: string): string =>
   marking ? join('ct state invalid,untracked', mark, 'return') : 'ct state invalid,untracked drop';
 
-function afterRules(options: ResolvedOptions): string[] {
-  const { multicast, decided, bucket, direct } = options.marks;
-  const clear = setMark(~(multicast | decided | bucket | direct), 0);
-  return [
-    // Most that the kernel has decided by itself is done with here.
-    ...(options.offload.length === 0
-      ? []
-      : [`meta pkttype != multicast meta mark & ${hex(ourBits(options))} == 0 return`]),
-    otherInterfaces(options),
-    ...(isClusterip(options) ? afterClusterip(options) : unicastForHost(options.interfaces)),
-    // What has a bucket keeps it; and by then these bits of the mark need not be the engine's.
-    ...(keepsBucket(options) ? [join(`ct mark & ${hex(bucket)} != 0`, clear, 'return')] : []),
-    ...keptRules(options),
-    clear,
-  ];
-}
+/** Behind the queue, under policy `clusterip` alone: elsewhere nothing is left to be done there. */
+const afterRules = (options: ResolvedOptions): string[] => [
+  otherInterfaces(options),
+  ...afterClusterip(options),
+  setMark(~ourBits({ ...options, action: 'drop' }), 0),
+];
 
 function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: string[] })[] {
-  if (!marksLeaving(options)) return [];
+  if (!keepsBucket(options)) return [];
   // Most that leaves has a bucket since it entered.
   const hasBucket = `ct mark & ${hex(options.marks.bucket)} != 0 return`;
-  const first = [hasBucket, otherInterfaces(options, 'oifname')];
-  return [{ ...LEAVING, rules: [...first, ...leavingRules(options)] }];
+  const rules = [hasBucket, otherInterfaces(options, 'oifname'), `jump ${BUCKET}`];
+  return [{ ...LEAVING, rules }];
 }
 
-/** How packets that the kernel decides by itself leave the chain before the queue. */
-function outcomes(options: ResolvedOptions, kind: Mechanism['kind']): Outcomes {
+/**
+ * How packets that the kernel decides by itself leave the chain before the queue.
+ * @param noted whether they may carry a note for the engine
+ */
+function outcomes(options: ResolvedOptions, kind: Mechanism['kind'], noted = false): Outcomes {
   const { marks, action } = options;
   const decided = kind === 'xtables' ? marks.decided : 0;
   const pass = (set: number): string => join(setMark(~ourBits(options), decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };
-  // Bits of ours in the mark are somebody else's, and cleared behind the queue.
-  return { owned: decided === 0 ? UNCHANGED : pass(0), foreign: 'drop' };
+  return { owned: decided !== 0 || noted ? pass(0) : UNCHANGED, foreign: 'drop' };
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */

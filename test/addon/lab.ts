@@ -31,6 +31,7 @@ export function nativeConfig(netns = '', queue = 0): NativeEngineConfig {
     realtimeRequired: false,
     keepsBucket: false,
     hearsExpectations: true,
+    marksForRules: true,
     table: '',
   };
   return { ...resolveOptions(quiet('anything', queue)), ...ours, netns };

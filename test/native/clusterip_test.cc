@@ -298,6 +298,7 @@ TEST(Clusterip, NamesTheNodeInTheMark) {
   config.action = Action::kMark;
   for (const std::uint32_t mask : {0x0000'03ffU, 0x03ff'0000U, 0xffc0'0000U}) {
     config.marks.bucket_mask = mask;
+    config.marks.for_rules = true;
     for (std::uint32_t port = 0; port < 3000; ++port) {
       const Bytes bytes = ipv4("10.0.0.1", "10.0.0.100", IPPROTO_UDP, ports(port, 2));
       for (const Ownership& ownership : {everything(), Ownership{}}) {

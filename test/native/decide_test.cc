@@ -26,6 +26,7 @@ DecisionConfig config_for(Action action, std::uint32_t pass_verdict) {
   config.action = action;
   config.pass_verdict = pass_verdict;
   config.marks.multicast = kMulticast;
+  config.marks.for_rules = true;
   if (action == Action::kMark) {
     config.marks.owned_value = kOwnedValue;
     config.marks.owned_mask = kOwnedMask;
@@ -81,7 +82,7 @@ void expect_lawful(const DecisionConfig& config, const Packet& packet, bool owne
   const bool fixed = (packet.mark & kMulticast) != 0 && !multicast;
   EXPECT_EQ(decision.verdict, config.pass_verdict);
   EXPECT_EQ(decision.fixup, fixed);
-  EXPECT_EQ(decision.mark & kMulticast, fixed ? kMulticast : 0);
+  EXPECT_EQ(decision.mark & kMulticast, fixed && bits.for_rules ? kMulticast : 0);
   if (config.action == Action::kMark) {
     EXPECT_EQ(decision.mark & kOwnedMask, owned ? kOwnedValue : 0);
   }
@@ -119,14 +120,17 @@ TEST(Decide, IsLawfulForEveryActionOwnershipDestinationMarkAndVerdict) {
   std::mt19937 random(1);
   for (const Action action : {Action::kDrop, Action::kMark}) {
     for (const std::uint32_t pass : {std::uint32_t{NF_ACCEPT}, std::uint32_t{NF_REPEAT}}) {
-      const DecisionConfig config = config_for(action, pass);
-      for (const Way& way : kWays) {
-        for (const bool owned : {true, false}) {
-          for (const std::uint32_t mark : {0U, ~0U, kMulticast, kOwnedMask, kDecided, 0x10000U}) {
-            decide_and_expect(config, way, owned, mark);
-          }
-          for (int i = 0; i < 200; ++i) {
-            decide_and_expect(config, way, owned, static_cast<std::uint32_t>(random()));
+      for (const bool for_rules : {true, false}) {
+        DecisionConfig config = config_for(action, pass);
+        config.marks.for_rules = for_rules;
+        for (const Way& way : kWays) {
+          for (const bool owned : {true, false}) {
+            for (const std::uint32_t mark : {0U, ~0U, kMulticast, kOwnedMask, kDecided, 0x10000U}) {
+              decide_and_expect(config, way, owned, mark);
+            }
+            for (int i = 0; i < 200; ++i) {
+              decide_and_expect(config, way, owned, static_cast<std::uint32_t>(random()));
+            }
           }
         }
       }
@@ -282,12 +286,14 @@ TEST(DecideByConnection, ABucketBeyondTheLastIsNone) {
   EXPECT_EQ(decide(config, owning_all_but(8), kNow, arrival.packet).outcome, Outcome::kUnknown);
 }
 
-TEST(DecideByConnection, ThePassingPacketCarriesItsBucketAndNoDirectBit) {
-  const DecisionConfig config = following();
+TEST(DecideByConnection, ThePassingPacketCarriesNoBitThatWasForTheEngine) {
+  DecisionConfig config = following();
   const std::uint32_t bucket = config.hashing.bucket(key("10.0.0.1"));
   const Arrival arrival("10.0.0.1", "192.0.2.1", 0x2000'0000 | 0x400);
   const Decision decision = decide(config, owning(bucket), kNow, arrival.packet);
   EXPECT_EQ(decision.mark, (bucket + 1) << 16 | 0x400 | kOwnedValue);
+  config.marks.for_rules = false;
+  EXPECT_EQ(decide(config, owning(bucket), kNow, arrival.packet).mark, 0x400U | kOwnedValue);
 }
 
 TEST(DecideByConnection, AnUnknownOneIsForeignButNotMalformed) {

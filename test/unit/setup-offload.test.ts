@@ -23,6 +23,7 @@ const rulesOf = (text: string, chain: string): string[] =>
 
 const OWNED = 'ct mark & 0x3ff0000 @owned-marks counter name offloaded-owned';
 const ENDING = 'ct mark & 0x3ff0000 @ending-marks counter name offloaded-owned';
+const FIXED = 'meta pkttype multicast jump for-host';
 const FOREIGN = 'counter name offloaded-foreign';
 
 describe('the rules of offload', () => {
@@ -31,10 +32,11 @@ describe('the rules of offload', () => {
     const rules = rulesOf(text, 'before-queue');
     const bucket = 'mod 2 seed 0x1 offset 1 << 16 goto known';
     const foreign = `mod 2 seed 0x1 @foreign-buckets ${FOREIGN} drop`;
-    assert.deepEqual(rules.slice(0, 7), [
+    assert.deepEqual(rules.slice(0, 8), [
       'iifname != "eth1" return',
       `ip protocol != igmp ct state new jhash ip saddr ${foreign}`,
       `ct state new jhash ip6 saddr ${foreign}`,
+      FIXED,
       `${ENDING} return`,
       `ip protocol != igmp ct state new ct mark 0 ct mark set jhash ip saddr ${bucket}`,
       `ct state new ct mark 0 ct mark set jhash ip6 saddr ${bucket}`,
@@ -42,8 +44,8 @@ describe('the rules of offload', () => {
     ]);
     assert.equal(rules.at(-1), 'queue num 0');
     assert.deepEqual(rulesOf(text, 'known'), [
-      `${OWNED} return`,
-      `${ENDING} return`,
+      `${OWNED} meta mark set meta mark & 0x1c00ffff return`,
+      `${ENDING} meta mark set meta mark & 0x1c00ffff return`,
       `${FOREIGN} drop`,
     ]);
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /before-queue .*jhash/);
@@ -62,19 +64,17 @@ describe('the rules of offload', () => {
     });
     const rules = rulesOf(nftTable(given, 'nft', 'queue'), 'before-queue');
     assert.equal(
-      rules[5],
+      rules[6],
       'meta nfproto ipv6 ct state new ct mark 0 ct mark set jhash @nh,64,32 mod 7 seed 0x1 offset 1 << 1 goto known',
     );
   });
 
-  test('give what leaves its bucket, for a helper’s connection to inherit, where connmarks keep it', () => {
-    const of = (more: Partial<Options>, phase: Phase = 'queue') =>
-      rulesOf(nftTable(options({ interfaces: ['a', 'b'], ...more }), 'nft', phase), 'leaving');
+  test('give connections their bucket, ahead of the queue and where they leave, where connmarks keep it', () => {
+    const of = (more: Partial<Options>, phase: Phase = 'queue', chain = 'bucket') =>
+      rulesOf(nftTable(options({ interfaces: ['a', 'b'], ...more }), 'nft', phase), chain);
     const direct = 'ct direction original ct state new,established ct status & expected == 0';
     const bucket = 'mod 2 seed 0x1 offset 1 << 16';
     const all = [
-      'ct mark & 0x3ff0000 != 0 return',
-      'oifname != { "a", "b" } return',
       `ip protocol != igmp ${direct} ct mark 0 ct mark set jhash ip saddr ${bucket} return`,
       `${direct} ct mark 0 ct mark set jhash ip6 saddr ${bucket} return`,
       ...[
@@ -94,7 +94,20 @@ describe('the rules of offload', () => {
     ] as const) {
       assert.deepEqual(of(more), all);
       assert.deepEqual(of(more, 'closed'), all);
-      assert.deepEqual(of({ ...more, helpers: false }), []);
+      assert.deepEqual(of({ ...more, helpers: false }), all);
+      for (const phase of ['queue', 'closed'] as const)
+        assert.deepEqual(of(more, phase, 'leaving'), [
+          'ct mark & 0x3ff0000 != 0 return',
+          'oifname != { "a", "b" } return',
+          'jump bucket',
+        ]);
+      const before = of(more, 'queue', 'before-queue');
+      const given = before.indexOf('ct mark & 0x3ff0000 == 0 jump bucket');
+      const cleared = before.findIndex((rule) => /^ct state invalid/.test(rule));
+      const told = before.findIndex((rule) =>
+        rule.endsWith('meta mark set meta mark | 0x20000000'),
+      );
+      assert.ok(cleared < given && given < told && cleared !== -1);
     }
     assert.deepEqual(of({ offload: [], conntrack: 'netlink' }), []);
     assert.deepEqual(of({ offload: ['sources'], conntrack: 'off' }), []);
@@ -115,18 +128,22 @@ describe('the rules of offload', () => {
       rulesOf(
         nftTable(options(more), kind, phase, { indexes: [3, 7] }),
         `before-${kind === 'nft' ? 'queue' : 'mangle'}`,
-      ).slice(0, 5);
+      ).slice(0, 7);
     const names = 'iifname != "eth1" return';
     assert.deepEqual(first({}, 'nft'), [
-      ...[3, 7].flatMap((index) => [OWNED, ENDING].map((rule) => `iif ${index} ${rule} return`)),
+      ...[3, 7].flatMap((index) => [
+        `iif ${index} ${FIXED}`,
+        ...[OWNED, ENDING].map((rule) => `iif ${index} ${rule} return`),
+      ]),
       names,
     ]);
     const named = (mark: string) => [
       names,
+      FIXED,
       ...[OWNED, ENDING].map((rule) => `${rule} meta mark set meta mark & ${mark} return`),
     ];
-    assert.deepEqual(first({}, 'xtables').slice(0, 3), named('0x1c00ffff | 0x80000000'));
-    assert.deepEqual(first({ action: 'mark' }, 'nft').slice(0, 3), named('0x1c000000 | 0xffff'));
+    assert.deepEqual(first({}, 'xtables').slice(0, 4), named('0x1c00ffff | 0x80000000'));
+    assert.deepEqual(first({ action: 'mark' }, 'nft').slice(0, 4), named('0x1c000000 | 0xffff'));
     assert.equal(first({}, 'nft', 'closed')[0], names);
     assert.doesNotMatch(first({}, 'nft', 'closed').join(), /@/);
     assert.doesNotMatch(first({ offload: [] }, 'nft').join(), /@/);
@@ -144,14 +161,16 @@ describe('the rules of offload', () => {
       `ct state new jhash ip6 saddr ${foreign}`,
     ];
     const names = 'iifname != "eth1" return';
-    assert.deepEqual(rules().slice(0, 5), [
+    assert.deepEqual(rules().slice(0, 7), [
+      `iif 3 ${FIXED}`,
       `iif 3 ${OWNED} return`,
       names,
       ...both,
+      FIXED,
       `${ENDING} return`,
     ]);
     const xtables = rules({}, 'xtables');
-    assert.deepEqual([xtables[0], ...xtables.slice(2, 4)], [names, ...both]);
+    assert.deepEqual(xtables.slice(0, 2).concat(xtables.slice(3, 5)), [names, FIXED, ...both]);
     const shared = {
       addresses: ['10.0.0.9/24'],
       mac: '01:00:5e:00:00:09',
@@ -179,18 +198,16 @@ describe('the rules of offload', () => {
     }
   });
 
-  test('keep the bucket behind the queue, once, whatever the mark says later', () => {
-    const rules = rulesOf(nftTable(options(), 'nft', 'queue'), 'after-queue');
-    const first = rules.findIndex((rule) => rule.includes('ct mark set'));
+  test('note for the engine what it counts, and nothing in what the kernel decides', () => {
+    const note = (more: Partial<Options>): string =>
+      rulesOf(nftTable(options(more), 'nft', 'queue'), 'for-host').at(-1)!;
+    const noted = 'meta mark set meta mark | 0x40000000';
+    assert.equal(note({}), `meta pkttype host ct mark & 0x3ff0000 == 0 ${noted}`);
+    assert.equal(note({ offload: [] }), `meta pkttype host ${noted}`);
     assert.equal(
-      rules[first - 1],
-      'ct mark & 0x3ff0000 != 0 meta mark set meta mark & 0x1c00ffff return',
+      note({ offload: ['sources'], conntrack: 'off' }),
+      'ip6 daddr != ff00::/8 meta pkttype set host',
     );
-    assert.deepEqual(rules.slice(first, first + 3), [
-      'ct mark 0 ct mark set meta mark & 0x3ff0000',
-      'meta mark & 0x10000 == 0x10000 ct mark set ct mark | 0x10000',
-      'meta mark & 0x20000 == 0x20000 ct mark set ct mark | 0x20000',
-    ]);
   });
 
   test('decide by addresses alone where no connection is followed, behind what is nobody’s to drop', () => {

@@ -66,21 +66,21 @@ describe('the nft table', () => {
     assert.equal(
       nftTable(options({ queues: [2, 0, 1], interfaces: ['eth1', 'br0.5'] }), 'nft', 'queue'),
       `add table inet nfq-cluster-q0
+add chain inet nfq-cluster-q0 for-host
+flush chain inet nfq-cluster-q0 for-host
+add rule inet nfq-cluster-q0 for-host iifname != { "eth1", "br0.5" } return
+add rule inet nfq-cluster-q0 for-host ip daddr != 224.0.0.0/4 meta pkttype set host
+add rule inet nfq-cluster-q0 for-host ip6 daddr != ff00::/8 meta pkttype set host
+add rule inet nfq-cluster-q0 for-host meta pkttype host meta mark set meta mark | 0x40000000
 add chain inet nfq-cluster-q0 before-queue { type filter hook prerouting priority -152; policy accept; }
 flush chain inet nfq-cluster-q0 before-queue
 add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
+add rule inet nfq-cluster-q0 before-queue meta pkttype multicast jump for-host
 add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ip protocol igmp meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
-add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x3fffffff
-add rule inet nfq-cluster-q0 before-queue meta pkttype multicast meta mark set meta mark | 0x40000000
+add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x7fffffff
 add rule inet nfq-cluster-q0 before-queue queue num 0-2
-add chain inet nfq-cluster-q0 after-queue { type filter hook prerouting priority -151; policy accept; }
-flush chain inet nfq-cluster-q0 after-queue
-add rule inet nfq-cluster-q0 after-queue iifname != { "eth1", "br0.5" } return
-add rule inet nfq-cluster-q0 after-queue meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host
-add rule inet nfq-cluster-q0 after-queue meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host
-add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
 `,
     );
   });
@@ -92,11 +92,11 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
       'queue',
     );
     assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
+      'meta pkttype multicast jump for-host',
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ip protocol igmp meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ct state invalid,untracked meta mark set meta mark & 0x3ffffffc return',
-      'meta mark set meta mark & 0x3ffffffc',
-      'meta pkttype multicast meta mark set meta mark | 0x40000000',
+      'meta mark set meta mark & 0x7ffffffc',
       'queue num 0',
     ]);
   });
@@ -137,20 +137,28 @@ add rule inet nfq-cluster-q0 after-queue meta mark set meta mark & 0x3fffffff
     const marks = { multicast: 0x1000_0000, decided: 0x2000_0000 };
     const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');
     assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
+      'meta pkttype multicast jump for-host',
       'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ip protocol igmp meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ct state invalid,untracked meta mark set meta mark & 0xcfff0000 | 0x20000000 return',
-      'meta mark set meta mark & 0xcfff0000',
-      'meta pkttype multicast meta mark set meta mark | 0x10000000',
+      'meta mark set meta mark & 0xdfff0000',
     ]);
-    assert.equal(rulesOf(text, 'after-mangle').at(-1), 'meta mark set meta mark & 0xcfffffff');
+  });
+
+  it('has a chain behind the queue by policy clusterip alone', () => {
+    const chains = (given: Partial<Options>): string[] =>
+      [...nftTable(options(given), 'nft', 'queue').matchAll(/^add chain \S+ \S+ (\S+)/gm)].map(
+        ([, chain]) => chain!,
+      );
+    assert.deepEqual(chains({}), ['for-host', 'before-queue']);
+    assert.deepEqual(chains({ policy: 'clusterip' }), ['before-queue', 'after-queue']);
   });
 
   it('drops once closed under action drop, and lets pass under action mark', () => {
     assert.equal(rulesOf(nftTable(options(), 'nft', 'closed'), 'before-queue').at(-1), 'drop');
     assert.equal(
       rulesOf(nftTable(options({ action: 'mark' }), 'nft', 'closed'), 'before-queue').at(-1),
-      'meta pkttype multicast meta mark set meta mark | 0x40000000',
+      'meta mark set meta mark & 0x3fff0000',
     );
   });
 });
@@ -163,9 +171,9 @@ describe('the xtables chain', () => {
 :nfq-cluster-q0 - [0:0]
 -I PREROUTING 1 -j nfq-cluster-q0
 -A nfq-cluster-q0 -i a -m mark ! --mark 0x80000000/0x80000000 -j NFQUEUE --queue-balance 0:1
--A nfq-cluster-q0 -i a -j MARK --set-xmark 0x0/0xc0000000
+-A nfq-cluster-q0 -i a -j MARK --set-xmark 0x0/0x80000000
 -A nfq-cluster-q0 -i b -m mark ! --mark 0x80000000/0x80000000 -j NFQUEUE --queue-balance 0:1
--A nfq-cluster-q0 -i b -j MARK --set-xmark 0x0/0xc0000000
+-A nfq-cluster-q0 -i b -j MARK --set-xmark 0x0/0x80000000
 COMMIT
 `,
     );
