@@ -6,13 +6,14 @@ import type { Wire } from '../test/support/wire.js';
 import {
   contenders,
   engine,
+  exampleLoop,
   kernelMatch,
   noRule,
   offloaded,
   stateless,
   statelessOffloaded,
+  statelessLoop,
   withoutHelpers,
-  withoutHelpersOffloaded,
   type Contender,
   type Running,
   type Task,
@@ -49,6 +50,7 @@ type Condition = Omit<Load, 'seconds'>;
 
 const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
 const FIXED: Condition = { ...BASE, rate: FIXED_RATE };
+const BATCHES: Condition = { ...FIXED, xdp: true };
 const FLOOD: Condition = { ...BASE, xdp: true };
 const ONE_SOURCE: Condition = { ...BASE, sources: 1 };
 const MILLION_SOURCES: Condition = { ...BASE, sources: 1_000_000 };
@@ -66,7 +68,7 @@ const title = ({ family, size, sources, ...pace }: Condition): string =>
   `${size} B, IPv${family}, ${sources} sources, ${paceOf(pace)}`;
 
 function paceOf({ rate, xdp }: Pick<Condition, 'rate' | 'xdp'>): string {
-  if (rate !== 0) return `${rate}/s`;
+  if (rate !== 0) return `${rate}/s${xdp === true ? ', in batches of 64' : ''}`;
   return xdp === true ? 'flood' : 'as fast as possible';
 }
 
@@ -74,6 +76,7 @@ function paceOf({ rate, xdp }: Pick<Condition, 'rate' | 'xdp'>): string {
 export const CONDITION = {
   base: title(BASE),
   fixed: title(FIXED),
+  batches: title(BATCHES),
   flood: title(FLOOD),
   oneSource: title(ONE_SOURCE),
   millionSources: title(MILLION_SOURCES),
@@ -109,6 +112,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
       return throughput(report, contender, { ...condition, seconds: settings.seconds });
     });
   }
+  await inBatches(report, settings);
   await belowTheKernel(report, settings);
   await established(report, settings);
   if (!settings.quick) await scale(report, settings);
@@ -249,6 +253,16 @@ const processorTimeOf = ({ child }: Running): number =>
 
 const memoryOf = ({ child }: Running): number => residentMemory(child!.pid!) / 1e6;
 
+/** What comes from a network card comes in batches; then a thread wakes less often. */
+async function inBatches(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  if (!(await canFlood(report))) return;
+  const all = [exampleLoop, statelessLoop, engine(''), withoutHelpers, stateless];
+  await alternate(all, rounds, (contender, round) => {
+    report.progress(`${CONDITION.batches}: round ${round + 1}, ${contender.name}`);
+    return throughput(report, contender, { ...BATCHES, seconds });
+  });
+}
+
 /**
  * The engine at 0.9 of what the kernel's own match carried in this run. Made by XDP, if it can: beside the work of
  * the queue, one processor has not the time for a packet socket.
@@ -275,7 +289,6 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
     engine(''),
     offloaded('flows'),
     offloaded('sources'),
-    ...withoutHelpersOffloaded,
     statelessOffloaded,
   ];
   const loads: [condition: string, load: Condition][] = [

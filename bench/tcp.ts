@@ -8,7 +8,6 @@ import {
   noRule,
   offloaded,
   statelessOffloaded,
-  withoutHelpersOffloaded,
   type Contender,
 } from './support/contenders.js';
 import { stop } from './support/process.js';
@@ -26,7 +25,6 @@ export async function run(report: Report, settings: Settings): Promise<void> {
     engine(''),
     offloaded('flows'),
     offloaded('sources'),
-    ...withoutHelpersOffloaded.slice(0, 1),
     statelessOffloaded,
   ];
   // They differ by more than what is looked for: three times as many, of a third.

@@ -62,8 +62,8 @@ export interface MarkOptions {
    */
   owned?: MaskedMark;
   /**
-   * One bit. Before the queue: the frame was link-layer multicast. After it: and the destination is
-   * unicast, so that pkt_type is to become HOST.
+   * One bit. Before the queue: the frame was link-layer multicast. After it, where `rules` is `none` or the policy
+   * `clusterip`: so that pkt_type is to become HOST. Other rules have set it before.
    * @default 0x40000000
    */
   multicast?: number;
@@ -79,9 +79,8 @@ export interface MarkOptions {
    */
   direct?: number;
   /**
-   * Adjacent bits. The packet's bucket plus 1 (CLUSTERIP's node number): after the queue, for a rule to
-   * store in the same bits of the connmark; before it, what the connmark holds. Only with policy
-   * `clusterip`, conntrack `mark` and offload.
+   * Adjacent bits. With conntrack `mark` and offload: where rules keep a connection's bucket plus 1 in its connmark, and tell
+   * the engine of it. With policy `clusterip`: where the engine tells rules behind the queue a packet's node.
    * @default 0x03ff0000
    */
   bucket?: number;
@@ -177,7 +176,7 @@ export interface Options {
   /**
    * `auto`: install rules, and remove them on close, by the first of these that the kernel has. `nft`:
    * nft's `queue` statement. `nft-compat`: NFQUEUE of xtables in nft's own chain. `xtables`: NFQUEUE by
-   * iptables and ip6tables, which has a packet pass three hooks, not two. `none`: the rules are the user's
+   * iptables and ip6tables, which has a packet pass two hooks, not one. `none`: the rules are the user's
    * own affair.
    * @default 'none'
    */

@@ -174,13 +174,8 @@ export const engine = (
 export const offloaded = (what: 'flows' | 'sources'): Contender =>
   engine(`offload ${what}`, ['--offload', what]);
 
-const WITHOUT_HELPERS = '--without-helpers';
-
-/** Where no helper follows connections, alone and with offload. */
-export const withoutHelpers = engine('without helpers', [WITHOUT_HELPERS]);
-export const withoutHelpersOffloaded = (['flows', 'sources'] as const).map((what) =>
-  engine(`without helpers, offload ${what}`, [WITHOUT_HELPERS, '--offload', what]),
-);
+/** Where no helper follows connections; with offload nobody listens to helpers anyway. */
+export const withoutHelpers = engine('without helpers', ['--without-helpers']);
 
 const STATELESS = ['--conntrack', 'off'];
 

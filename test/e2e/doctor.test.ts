@@ -180,10 +180,7 @@ describe('doctor', { skip }, () => {
 
   test('sees that a rule of ours was flushed, and that apply mends it', async () => {
     await using at = await doctorLab();
-    await at.node.run('sh', [
-      '-ec',
-      'for chain in $(nft list table inet nfq-cluster-q0 | sed -n "s/.*chain \\(after-[a-z]*\\) .*/\\1/p"); do nft flush chain inet nfq-cluster-q0 $chain; done',
-    ]);
+    await at.node.run('nft', ['flush chain inet nfq-cluster-q0 for-host']);
     const { status, errors } = await diagnosis(at);
     assert.equal(status, 1);
     assert.deepEqual(

@@ -21,7 +21,7 @@ const ARRIVALS = `table inet seen {
     type filter hook prerouting priority 100
     meta l4proto udp meta pkttype host counter name host
     meta l4proto udp meta mark 0xffff counter name marked
-    meta l4proto udp meta mark 0x1 counter name user
+    meta l4proto udp meta mark & 0x1c00ffff == 0x1 counter name user
     meta l4proto udp meta mark & 0xffff0000 == 0 counter name passed
   }
 }`;

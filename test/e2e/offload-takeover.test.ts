@@ -12,33 +12,39 @@ const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;
 const OTHER = { ...HASHING, hashSeed: 8 };
 const SOURCES = range(4000).map((index) => source(6, index));
 
-test('no connection keeps a bucket that a killed engine’s rules gave it', { skip }, async () => {
-  await using lab = await gateway();
-  const options: Options = {
-    ...HASHING,
-    ownership: { nodes: [1, 2] },
-    interfaces: ['outside', 'inside'],
-    netns: lab.gateway.path,
-    offload: ['sources'],
-    rules: 'auto',
-  };
-  {
-    await using _killed = await engineProcess(options);
-  }
-  const link = await lab.gateway.run('ip', ['link', 'show', 'outside']);
-  const ethDst = /link\/ether (\S+)/.exec(link)![1]!;
-  const frames = SOURCES.map((src) => udp({ src, dst: SERVER[6], ethDst }));
-  const sending = inject(lab.client, 'eth0', frames, { rate: 2000 });
-  await using _engine = await open({ ...options, ...OTHER });
-  await sending;
-  const hasher = new Hasher(OTHER);
-  let kept = 0;
-  for (const src of SOURCES) {
-    const tuple = { src, dst: SERVER[6], protocol: 17, sport: 1024, dport: 9 };
-    const mark = (await findConnection(tuple, lab.gateway.path))?.mark ?? 0;
-    if (mark === 0) continue;
-    assert.equal(mark >>> 16, hasher.node(src), src);
-    kept += 1;
-  }
-  assert.ok(kept > 0);
-});
+for (const offload of ['sources', 'flows'] as const) {
+  test(
+    `by offload ${offload} no connection keeps a bucket that a killed engine’s rules gave it`,
+    { skip },
+    async () => {
+      await using lab = await gateway();
+      const options: Options = {
+        ...HASHING,
+        ownership: { nodes: [1, 2] },
+        interfaces: ['outside', 'inside'],
+        netns: lab.gateway.path,
+        offload: [offload],
+        rules: 'auto',
+      };
+      {
+        await using _killed = await engineProcess(options);
+      }
+      const link = await lab.gateway.run('ip', ['link', 'show', 'outside']);
+      const ethDst = /link\/ether (\S+)/.exec(link)![1]!;
+      const frames = SOURCES.map((src) => udp({ src, dst: SERVER[6], ethDst }));
+      const sending = inject(lab.client, 'eth0', frames, { rate: 2000 });
+      await using _engine = await open({ ...options, ...OTHER });
+      await sending;
+      const hasher = new Hasher(OTHER);
+      let kept = 0;
+      for (const src of SOURCES) {
+        const tuple = { src, dst: SERVER[6], protocol: 17, sport: 1024, dport: 9 };
+        const mark = (await findConnection(tuple, lab.gateway.path))?.mark ?? 0;
+        if (mark === 0) continue;
+        assert.equal(mark >>> 16, hasher.node(src), src);
+        kept += 1;
+      }
+      assert.ok(kept > 0);
+    },
+  );
+}

@@ -48,7 +48,7 @@ for (const [title, mechanism] of mechanisms) {
       await install(options(at), mechanism);
       const first = await rules(at);
       const hooks = await baseChains(at);
-      assert.ok(hooks.length >= 2);
+      assert.ok(hooks.length >= 1);
       const installed = await install(options(at), mechanism);
       assert.equal(await rules(at), first);
       // To delete a base chain would drop every packet held for any queue of the namespace.
