@@ -1,6 +1,7 @@
 import { EventEmitter, setMaxListeners } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
-import { isInteger } from './checks.js';
+import { z } from 'zod';
+import { check, isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
 import { changed, keepsDeadline } from './control/change.js';
 import { controlPath } from './control/path.js';
@@ -143,12 +144,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         ...options,
         netns: options.netns === undefined ? '' : netnsPath(options.netns),
         ...scheduling(options),
-        keepsBucket: keepsBucket(options),
         hearsExpectations: hearsExpectations(options),
         marksForRules: marksForRules(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },
-      // By rules of other options, which may still stand, connections get other buckets.
+      // Not before the buckets of other options are forgotten, by which rules that still stand may mark what they queue.
       keepsBucket(options) ? [] : options.owned,
       options.validFor,
       // What a listener throws would come to nothing within a call of the addon's.
@@ -302,12 +302,14 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
   }
 
-  close({ deadline = CLOSE_DEADLINE_MS }: { deadline?: number } = {}): Promise<void> {
-    if (typeof deadline !== 'number' || !(deadline >= 0)) {
-      return Promise.reject(invalidOption('deadline', 'milliseconds, 0 or more', deadline));
+  close(how: { deadline?: number } = {}): Promise<void> {
+    try {
+      const { deadline = CLOSE_DEADLINE_MS } = parse(howToClose, how, 'the argument');
+      this.#closing ??= this.#close(deadline);
+      return this.#closing;
+    } catch (error) {
+      return Promise.reject(error as NfqClusterError);
     }
-    this.#closing ??= this.#close(deadline);
-    return this.#closing;
   }
 
   async #close(deadline: number): Promise<void> {
@@ -354,6 +356,16 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }, LOSS_CHECK_MS).unref();
   }
 }
+
+const howToClose = z.strictObject(
+  {
+    deadline: check<number>(
+      'milliseconds, 0 or more',
+      (value) => typeof value === 'number' && value >= 0,
+    ).optional(),
+  },
+  'an object with deadline',
+);
 
 /** By `auto`, what gathers need not be first. */
 function scheduling({

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { z } from 'zod';
-import { integer } from './checks.js';
+import { integer, isInteger } from './checks.js';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
 import { hashingSchema, resolveHashing, type HashMode, type Policy } from './options.js';
@@ -140,14 +140,15 @@ export class Hasher {
    * @returns one number for each bucket
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
-  countIpv4(first = 0, count = 2 ** 32 - first): Float64Array {
+  countIpv4(first = 0, count?: number): Float64Array {
     if (!Number.isInteger(first) || first < 0 || first >= 2 ** 32) {
       throw invalidOption('first', 'an IPv4 address as a 32-bit number', first);
     }
-    if (!Number.isInteger(count) || count < 0 || first + count > 2 ** 32) {
-      throw invalidOption('count', `an integer from 0 to ${2 ** 32 - first}`, count);
+    const most = 2 ** 32 - first;
+    if (count !== undefined && !isInteger(count, 0, most)) {
+      throw invalidOption('count', `an integer from 0 to ${most}`, count);
     }
-    return this.#native.countIpv4(first, count);
+    return this.#native.countIpv4(first, count ?? most);
   }
 
   #hash(packet: Address | PacketFields): number {

@@ -90,8 +90,6 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'rea
   realtime: number;
   /** Whether to refuse where the process may not have it. */
   realtimeRequired: boolean;
-  /** Whether the rules keep the bucket in the connmark, where an earlier engine's are then cleared. */
-  keepsBucket: boolean;
   /** Whether connections that helpers await are told by their announcements. */
   hearsExpectations: boolean;
   /** Whether rules behind the queue go by `marks.multicast` and `marks.bucket`; else packets lose them. */

@@ -166,8 +166,6 @@ EngineConfig to_engine_config(const Napi::Object& object) {
   config.worker.conntrack = to_conntrack_choice(text(object, "conntrack"));
   config.worker.netns = text(object, "netns");
   config.worker.table = text(object, "table");
-  if (boolean(object, "keepsBucket"))
-    config.worker.connmarks = config.worker.decision.marks.bucket_mask;
   config.worker.queue_length = u32(object, "queueLength");
   config.worker.receive_buffer = u32(object, "receiveBuffer");
   config.worker.gather_us = u32(object, "gather");

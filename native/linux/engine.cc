@@ -21,10 +21,7 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
   try {
     for (std::size_t i = 0; i < config_.queues.size(); ++i) {
       WorkerConfig worker = config_.worker;
-      if (i != 0) { /* what concerns all queues is the first one's to do */
-        worker.table.clear();
-        worker.connmarks = 0;
-      }
+      if (i != 0) worker.table.clear(); /* what concerns all queues is the first one's to do */
       workers_.push_back(std::make_unique<QueueWorker>(
           worker, config_.queues[i], table_, table_.reader(i), counters_->thread(i), on_fault));
       workers_.back()->started().get();

@@ -127,7 +127,6 @@ void QueueWorker::set_up() {
                                                        interface.field};
   }
   socket_.emplace(QueueSocketConfig{queue_, config_.queue_length, config_.receive_buffer});
-  if (config_.connmarks != 0) clear_connmarks(config_.connmarks);
   if (!config_.table.empty()) rules_.emplace(config_.table);
   follow_connections();
   status_.emplace();

@@ -38,9 +38,8 @@ struct WorkerConfig {
                             ///< and its connections
   std::vector<NamedInterface> interfaces;
   ConntrackChoice conntrack = ConntrackChoice::kOff;
-  std::string netns;            ///< a path, or empty
-  std::string table;            ///< an nft table with counters of offloaded packets, or empty
-  std::uint32_t connmarks = 0;  ///< bits to clear in the connmarks of all flows before the start
+  std::string netns;  ///< a path, or empty
+  std::string table;  ///< an nft table with counters of offloaded packets, or empty
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket

@@ -1,7 +1,7 @@
 import net from 'node:net';
 import { z } from 'zod';
 import { matching, namespace, setupName } from '../checks.js';
-import { NfqClusterError } from '../errors.js';
+import { invalidOption, NfqClusterError } from '../errors.js';
 import { howLong } from '../ownership.js';
 import { parse } from '../parse.js';
 import { controlPath } from './path.js';
@@ -46,6 +46,7 @@ export class Control {
    * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, and what `Engine.own()` throws
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
+    if (typeof change !== 'string') throw invalidOption('change', 'a text', change);
     const { validFor } = parse(howLong, options, 'the second argument');
     const given = validFor === undefined ? {} : { validFor };
     return (await this.#ask({ command: 'own', change, ...given })) as Status;

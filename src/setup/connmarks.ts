@@ -1,15 +1,6 @@
-import { keepsBucket } from '../conntrack-options.js';
 import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
 import { netnsPath } from './exec.js';
-import { isMadeOf, parseMarkers } from './markers.js';
-import { isClean, type Traces } from './traces.js';
-
-/** Whether rules that stand, and are to be replaced, may give connections buckets by another hash. */
-export const givesOtherBuckets = (options: ResolvedOptions, traces: Traces): boolean =>
-  keepsBucket(options) &&
-  !isClean(traces) &&
-  !isMadeOf(options, parseMarkers(traces.nftChains ?? []));
 
 /**
  * Clears the buckets in the connmarks of all connections.

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { keepsBucket } from '../conntrack-options.js';
 import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { bucketRules, directRules, needsConntrack } from './connections.js';
@@ -18,6 +19,7 @@ export const OPTIONS = 'options';
 const QUEUES = 'queues-';
 const STANDING = 'standing-';
 const RUN = 'run-';
+const CONNMARK = 'connmark-';
 
 /** What is remembered of a setup. */
 export interface Markers {
@@ -25,6 +27,8 @@ export interface Markers {
   queues: readonly [number, number] | undefined;
   /** A digest of the options, where the setup is to stand until it is reverted. */
   standing: string | undefined;
+  /** Bits of the connmark that its rules set, and a digest of what they tell. */
+  connmark: { bits: number; told: string } | undefined;
   /** The same where the setup goes with an engine, and which of its name's engines that is. */
   run: { digest: string; id: string } | undefined;
 }
@@ -35,20 +39,24 @@ export function markersOf(options: ResolvedOptions, run: string | undefined): st
   return [
     `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
     run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`,
+    ...connmarkOf(options).map(({ bits, told }) => `${CONNMARK}${bits.toString(16)}-${told}`),
   ];
 }
 
 export const isMarker = (chain: string): boolean =>
-  [QUEUES, STANDING, RUN].some((prefix) => chain.startsWith(prefix));
+  [QUEUES, STANDING, RUN, CONNMARK].some((prefix) => chain.startsWith(prefix));
 
 export function parseMarkers(chains: readonly string[]): Markers {
   const behind = (prefix: string): string | undefined =>
     chains.find((chain) => chain.startsWith(prefix))?.slice(prefix.length);
   const [first, last] = behind(QUEUES)?.split('-').map(Number) ?? [];
   const [made, id] = behind(RUN)?.split('-') ?? [];
+  const [bits, told] = behind(CONNMARK)?.split('-') ?? [];
   return {
     queues: first === undefined || last === undefined ? undefined : [first, last],
     standing: behind(STANDING),
+    connmark:
+      bits === undefined || told === undefined ? undefined : { bits: parseInt(bits, 16), told },
     run: made === undefined || id === undefined ? undefined : { digest: made, id },
   };
 }
@@ -76,5 +84,15 @@ export function digest(options: ResolvedOptions): string {
     given,
     clusterip,
   });
-  return createHash('sha256').update(setup).digest('hex').slice(0, 12);
+  return short(setup);
 }
+
+/** What the rules set of connmarks: a bucket's bits by their hash, or by policy `clusterip` the whole of it. */
+export function connmarkOf(options: ResolvedOptions): { bits: number; told: string }[] {
+  if (isClusterip(options)) return [{ bits: 0xffff_ffff, told: 'node' }];
+  if (!keepsBucket(options)) return [];
+  return [{ bits: options.marks.bucket, told: short(bucketRules(options).join()) }];
+}
+
+const short = (text: string): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 12);

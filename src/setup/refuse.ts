@@ -3,8 +3,10 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
-import { isMadeOf, parseMarkers } from './markers.js';
+import { connmarkOf, isMadeOf, parseMarkers, type Markers } from './markers.js';
 import { rulesName } from './ruleset.js';
+import type { Traces } from './traces.js';
+import { hex } from './words.js';
 
 /** @throws NfqClusterError `ERR_NO_INTERFACE` */
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
@@ -20,19 +22,40 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
 }
 
 /** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
-export function checkQueues({ name: own, queues }: ResolvedOptions, { traces }: Facts): void {
-  for (const [table, chains = []] of Object.entries(traces.setups)) {
-    const other = parseMarkers(chains).queues;
-    if (table === rulesName({ name: own }) || other === undefined) continue;
+export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {
+  const { queues } = options;
+  for (const { name, queues: other } of otherSetups(options, traces)) {
+    if (other === undefined) continue;
     const [first, last] = other;
     if (queues.at(-1)! < first || queues[0]! > last) continue;
-    const name = table.slice(rulesName({ name: '' }).length);
     throw conflict(
       `The setup ${name} uses queues ${first} to ${last}, and ${queues[0]!} to ${queues.at(-1)!} are to be used`,
       `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
 }
+
+/** @throws NfqClusterError `ERR_CONFLICT` where another setup's rules tell something else by the same bits of connmarks */
+export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): void {
+  const [own] = connmarkOf(options);
+  if (own === undefined) return;
+  for (const { name, connmark: other } of otherSetups(options, traces)) {
+    if (other === undefined || (own.bits & other.bits) === 0) continue;
+    if (own.bits === other.bits && own.told === other.told) continue;
+    throw conflict(
+      `The setup ${name} keeps something else in bits ${hex(other.bits)} of connmarks, and ${hex(own.bits)} are to be used`,
+      `Give one of them other marks.bucket, or revert it ("nfq-cluster revert --name ${name}")`,
+    );
+  }
+}
+
+const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { name: string })[] =>
+  Object.entries(setups)
+    .filter(([table]) => table !== rulesName(own))
+    .map(([table, chains = []]) => ({
+      name: table.slice(rulesName({ name: '' }).length),
+      ...parseMarkers(chains),
+    }));
 
 /**
  * Whether a setup of this name may be made in the place of what is there: of options that lead to the same;

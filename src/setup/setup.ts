@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isInPlace, sysctlsOf, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
-import { forgetBuckets, givesOtherBuckets } from './connmarks.js';
+import { forgetBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, isMadeOf, parseMarkers } from './markers.js';
@@ -11,7 +12,7 @@ import { closing, installation } from './plan.js';
 import { untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
-import { checkInterfaces, checkName, checkQueues } from './refuse.js';
+import { checkConnmarks, checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
 import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
@@ -99,6 +100,7 @@ async function readable(options: ResolvedOptions): Promise<Facts> {
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
   checkInterfaces(options, facts);
   checkQueues(options, facts);
+  checkConnmarks(options, facts);
   return facts;
 }
 
@@ -149,8 +151,8 @@ async function installed(
   const { netns } = options;
   const facts = await found(options, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
-  const renewing = givesOtherBuckets(options, facts.traces);
   // By the plan nothing is owned in the place of other options; nor shall it be before their buckets are forgotten.
+  const renewing = keepsBucket(options) && installing.owning !== undefined;
   const owning = renewing ? undefined : installing.owning;
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
   await checkPrograms(steps);
@@ -158,7 +160,7 @@ async function installed(
   const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
-    if (renewing) await renew(options, installing.owning);
+    if (renewing) await renew(options, installing.owning!);
   } catch (error) {
     if (isClean(facts.traces)) await takeBack(options, error);
     else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
@@ -168,11 +170,10 @@ async function installed(
   return { steps, fresh: isClean(facts.traces) };
 }
 
-/** Where rules hashed otherwise until a moment ago: only once their buckets are forgotten is anything owned. */
-async function renew(options: ResolvedOptions, owning: Owning | undefined): Promise<void> {
+/** For an engine that begins: rules may have hashed otherwise until a moment ago. */
+async function renew(options: ResolvedOptions, owning: Owning): Promise<void> {
   await forgetBuckets(options);
-  if (owning !== undefined && options.offload.length > 0)
-    await setOwned(options, tableName(options), owning);
+  if (options.offload.length > 0) await setOwned(options, tableName(options), owning);
 }
 
 /** Takes back what was made where nothing was; throws where it cannot. */

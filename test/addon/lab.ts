@@ -29,7 +29,6 @@ export function nativeConfig(netns = '', queue = 0): NativeEngineConfig {
   const ours = {
     realtime: 0,
     realtimeRequired: false,
-    keepsBucket: false,
     hearsExpectations: true,
     marksForRules: true,
     table: '',

@@ -177,6 +177,10 @@ test('open() with control, and Control: the same from programs', { skip }, async
     await assert.rejects(control.own('1-3', wrong), refused);
     await assert.rejects(engine.own('1-3', wrong), refused);
   }
+  for (const wrong of [10n, null, 5] as unknown as string[]) {
+    await assert.rejects(control.own(wrong), { code: 'ERR_INVALID_OPTION' });
+    await assert.rejects(engine.own(wrong), { code: 'ERR_INVALID_OPTION' });
+  }
   assert.equal(engine.ownership.validFor, 0);
   assert.equal((await control.own('1-3', { validFor: Infinity })).validFor, null);
   await assert.rejects(control.own('+5', { validFor: Infinity }), { code: 'ERR_INVALID_OPTION' });

@@ -70,6 +70,41 @@ describe('while an engine decides', { skip }, () => {
   });
 });
 
+test(
+  'one that means something else by the same bits of connmarks is refused',
+  { skip },
+  async () => {
+    await using at = await lab();
+    const first = options(at, { name: 'one', conntrack: 'mark' });
+    const second = options(at, {
+      name: 'two',
+      conntrack: 'mark',
+      interfaces: ['eth1'],
+      queues: [1],
+    });
+    const others: Partial<Options>[] = [
+      { hashSeed: 99 },
+      { policy: 'xt_cluster' },
+      { hashSeed: 99, marks: { bucket: 0x00ff_0000 } },
+      { policy: 'clusterip', conntrack: 'auto' },
+    ];
+    await using _one = await open(first);
+    const standing = await stateOf(at.node);
+    for (const more of others) {
+      const refused = {
+        code: 'ERR_CONFLICT',
+        message: /setup one keeps something else in bits 0x3ff0000/,
+      };
+      for (const change of [open, apply])
+        await assert.rejects(change({ ...second, ...more }), refused);
+      assert.equal(await stateOf(at.node), standing);
+    }
+    await (await open(second)).close();
+    await (await open({ ...second, hashSeed: 99, marks: { bucket: 0x1c00_0000 } })).close();
+    assert.equal(await stateOf(at.node), standing);
+  },
+);
+
 describe('a setup whose name another has by now', { skip }, () => {
   test('does not take that one back', async () => {
     await using at = await lab();

@@ -254,6 +254,8 @@ describe('counts of a range', () => {
       const expected = 'an IPv4 address as a 32-bit number';
       refuses(() => hasher.countIpv4(first, 1), { name: 'first', expected, value: first });
     }
+    for (const first of [5n, null] as unknown as number[])
+      assert.throws(() => hasher.countIpv4(first), { code: 'ERR_INVALID_OPTION' });
     for (const count of [-1, 0.5, 257, Infinity, '1' as unknown as number]) {
       const expected = 'an integer from 0 to 256';
       refuses(() => hasher.countIpv4(2 ** 32 - 256, count), {

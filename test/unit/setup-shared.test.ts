@@ -282,10 +282,13 @@ test('what is remembered is read again', () => {
   );
   const queues = [2, 5];
   assert.deepEqual(parseMarkers(['undo', 'queues-2-5', 'standing-abc']), {
-    ...{ queues, standing: 'abc', run: undefined },
+    ...{ queues, standing: 'abc', run: undefined, connmark: undefined },
   });
   assert.deepEqual(parseMarkers(['queues-2-5', 'run-abc-1f']), {
-    ...{ queues, standing: undefined, run: { digest: 'abc', id: '1f' } },
+    ...{ queues, standing: undefined, run: { digest: 'abc', id: '1f' }, connmark: undefined },
+  });
+  assert.deepEqual(parseMarkers(['connmark-3ff0000-abc']).connmark, {
+    ...{ bits: 0x03ff_0000, told: 'abc' },
   });
   assert.equal(digest(options({})), digest(options({}, { localNode: 2 })));
   assert.notEqual(digest(options({})), digest(options({}, { action: 'mark' })));
