@@ -308,7 +308,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       this.#closing ??= this.#close(deadline);
       return this.#closing;
     } catch (error) {
-      return Promise.reject(error as NfqClusterError);
+      return Promise.reject(error);
     }
   }
 
