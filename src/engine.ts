@@ -1,7 +1,7 @@
 import { EventEmitter, setMaxListeners } from 'node:events';
 import { setInterval as every } from 'node:timers/promises';
 import { z } from 'zod';
-import { check, isInteger } from './checks.js';
+import { isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
 import { changed, keepsDeadline } from './control/change.js';
 import { controlPath } from './control/path.js';
@@ -303,13 +303,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   close(how: { deadline?: number } = {}): Promise<void> {
-    try {
-      const { deadline = CLOSE_DEADLINE_MS } = parse(howToClose, how, 'the argument');
-      this.#closing ??= this.#close(deadline);
-      return this.#closing;
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    const { success, data } = howToClose.safeParse(how);
+    if (!success) return Promise.reject(invalidOption('the argument', HOW_TO_CLOSE, how));
+    this.#closing ??= this.#close(data.deadline ?? CLOSE_DEADLINE_MS);
+    return this.#closing;
   }
 
   async #close(deadline: number): Promise<void> {
@@ -357,15 +354,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 }
 
-const howToClose = z.strictObject(
-  {
-    deadline: check<number>(
-      'milliseconds, 0 or more',
-      (value) => typeof value === 'number' && value >= 0,
-    ).optional(),
-  },
-  'an object with deadline',
-);
+const HOW_TO_CLOSE = 'an object with deadline: milliseconds, 0 or more';
+
+const howToClose = z.strictObject({
+  deadline: z.custom<number>((value) => typeof value === 'number' && value >= 0).optional(),
+});
 
 /** By `auto`, what gathers need not be first. */
 function scheduling({

@@ -98,14 +98,18 @@ describe('close()', { skip }, () => {
   });
 });
 
-test('a change of what is offloaded that the kernel refuses changes nothing', { skip }, async () => {
-  await using node = await Namespace.create();
-  await using engine = await open(offloading(node, { localNode: 1 }));
-  await node.run('nft', ['delete table inet nfq-cluster-q0']);
-  await assert.rejects(engine.setOwnership({ nodes: [1, 2] }), { code: 'ERR_RULES' });
-  assert.deepEqual(engine.ownership.buckets, [0]);
-  await engine.close();
-});
+test(
+  'a change of what is offloaded that the kernel refuses changes nothing',
+  { skip },
+  async () => {
+    await using node = await Namespace.create();
+    await using engine = await open(offloading(node, { localNode: 1 }));
+    await node.run('nft', ['delete table inet nfq-cluster-q0']);
+    await assert.rejects(engine.setOwnership({ nodes: [1, 2] }), { code: 'ERR_RULES' });
+    assert.deepEqual(engine.ownership.buckets, [0]);
+    await engine.close();
+  },
+);
 
 describe('the deadline of what is offloaded', { skip }, () => {
   test('is kept by changes that wait for each other', async () => {
