@@ -19,11 +19,16 @@ const DIRECT = 'ct direction original ct state new,established ct status & expec
 export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'policy'>): boolean =>
   options.conntrack !== 'off' || isClusterip(options);
 
-/** Rules before the queue; the bits that they set are clear. */
+/** The chain that gives a connection its bucket. */
+export const BUCKET = 'bucket';
+
+/** Rules before the queue; the bits of the mark that they set are clear. */
 export function directRules(options: Options): string[] {
   const { direct } = options.marks;
+  const isDirect = `meta mark & ${hex(direct)} == ${hex(direct)}`;
   return [
     ...(direct === 0 ? [] : [join(DIRECT, `meta mark set meta mark | ${hex(direct)}`)]),
+    ...(keepsBucket(options) ? [join(isDirect, hasNoBucket(options), `jump ${BUCKET}`)] : []),
     // What is offloaded does not come here once its bucket is known.
     ...(options.offload.length > 0 ? [] : bucketBits(options)).map(
       (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,
@@ -31,25 +36,22 @@ export function directRules(options: Options): string[] {
   ];
 }
 
-/** The chain that gives a connection its bucket. */
-export const BUCKET = 'bucket';
+/** The rule by which packets that leave pass that chain: their connection may have entered by none of our interfaces. */
+export const whereItLeaves = `${DIRECT} jump ${BUCKET}`;
 
-/** The rule before the queue that has packets pass it, whose connection has none. */
-export const toBucket = (options: Options): string[] =>
-  keepsBucket(options) ? [`ct mark & ${hex(options.marks.bucket)} == 0 jump ${BUCKET}`] : [];
+/** Matches packets of connections that have none. */
+export const hasNoBucket = ({ marks }: Pick<Options, 'marks'>): string =>
+  `ct mark & ${hex(marks.bucket)} == 0`;
 
 /**
- * Its rules, for what enters and for what leaves by our interfaces, there before its source is translated: a connection may
- * have entered by none of them, and what a helper awaits of it may. A related connection inherits its master's. Where somebody
- * else has set the connmark it is done bit by bit, of new connections alone: no other packet can see a part of the bucket.
+ * The rules of that chain, before the source is translated; what a helper awaits of the connection inherits its bucket. Where
+ * somebody else has set the connmark it is done bit by bit, of new connections alone: no other packet can see a part of it.
  */
 export const bucketRules = (options: ResolvedOptions): string[] =>
   !keepsBucket(options)
     ? []
     : [
-        ...keyFields(options).map((key) =>
-          join(key.connected, DIRECT, markByHash(options, key), 'return'),
-        ),
+        ...keyFields(options).map((key) => join(key.connected, markByHash(options, key), 'return')),
         ...keyFields(options).flatMap((key) =>
           bucketBits(options).map((bit) =>
             join(key.connected, 'ct state new', markBitByHash(options, key, bit)),

@@ -3,7 +3,14 @@ import { invalidOption } from '../errors.js';
 import { ourBits } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
-import { BUCKET, bucketRules, directRules, needsConntrack, toBucket } from './connections.js';
+import {
+  BUCKET,
+  bucketRules,
+  directRules,
+  hasNoBucket,
+  needsConntrack,
+  whereItLeaves,
+} from './connections.js';
 import { elsewhere, FOR_HOST, toForHost, unicastForHost } from './destinations.js';
 import {
   firstRules,
@@ -195,7 +202,7 @@ const forHostRules = (options: ResolvedOptions): string[] =>
 /** The engine counts them; what the kernel decides by itself leaves as it came. */
 function notedForEngine({ marks, offload, conntrack }: ResolvedOptions): string[] {
   if (offload.length > 0 && conntrack === 'off') return [];
-  const queued = offload.length === 0 ? '' : `ct mark & ${hex(marks.bucket)} == 0`;
+  const queued = offload.length === 0 ? '' : hasNoBucket({ marks });
   return [join('meta pkttype host', queued, setMark(~0, marks.multicast))];
 }
 
@@ -238,7 +245,6 @@ const queueing = (options: ResolvedOptions, kind: Mechanism['kind']): string[] =
         join('meta pkttype { broadcast, multicast }', setMark(~0, options.marks.multicast)),
       ]
     : [setMark(~ourBits(options) | options.marks.multicast, 0)]),
-  ...toBucket(options),
   ...directRules(options),
   ...toQueue(options, kind),
 ];
@@ -274,7 +280,7 @@ function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: stri
   if (!keepsBucket(options)) return [];
   // Most that leaves has a bucket since it entered.
   const hasBucket = `ct mark & ${hex(options.marks.bucket)} != 0 return`;
-  const rules = [hasBucket, otherInterfaces(options, 'oifname'), `jump ${BUCKET}`];
+  const rules = [hasBucket, otherInterfaces(options, 'oifname'), whereItLeaves];
   return [{ ...LEAVING, rules }];
 }
 
