@@ -299,12 +299,14 @@ describe('a plan', () => {
 
   it('empties a chain that other options needed', () => {
     const left: Traces = { ...CLEAN, nftChains: ['before-queue', 'after-queue', 'leaving'] };
-    const lastOf = (more: Partial<Options>): string =>
+    const lastOf = (chain: string, more: Partial<Options>): string =>
       installation(options({ rules: 'auto', ...more }), NFT, left)[0]!
         .input!.split('\n')
-        .findLast((line) => line.includes('nfq-cluster-q0 leaving'))!;
-    assert.match(lastOf({}), /^flush/);
-    assert.match(lastOf({ conntrack: 'mark' }), /^add rule/);
+        .findLast((line) => line.includes(`nfq-cluster-q0 ${chain}`))!;
+    assert.match(lastOf('leaving', {}), /^flush/);
+    assert.match(lastOf('leaving', { conntrack: 'mark' }), /^add rule/);
+    assert.match(lastOf('after-queue', {}), /^flush/);
+    assert.match(lastOf('after-queue', { policy: 'clusterip' }), /^add rule/);
   });
 
   it('to close and to revert does nothing where nothing is', () => {
