@@ -148,7 +148,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         marksForRules: marksForRules(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },
-      // Not before the buckets of other options are forgotten, by which rules that still stand may mark what they queue.
+      // Not while connmarks hold buckets of other options, by which rules that still stand mark what they queue.
       keepsBucket(options) ? [] : options.owned,
       options.validFor,
       // What a listener throws would come to nothing within a call of the addon's.
@@ -166,9 +166,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       throw fromNative(error);
     });
     try {
-      await this.#listen();
       this.mechanism = mechanism;
-      if (mechanism !== undefined) await this.#inOrder(() => this.#install(mechanism));
+      // What the control socket asks for comes behind it.
+      await this.#inOrder(async () => {
+        await this.#listen();
+        if (mechanism !== undefined) await this.#install(mechanism);
+      });
     } catch (error) {
       await this.#control?.close();
       // While the queue is decided: what it holds is no reason to leave anything.

@@ -113,13 +113,15 @@ export interface NativeConnection {
   mark: number;
 }
 
+export interface NativeHashing {
+  policy: Policy;
+  hashMode: HashMode;
+  hashSeed: number;
+  buckets: number;
+}
+
 interface Binding {
-  NativeHasher: new (hashing: {
-    policy: Policy;
-    hashMode: HashMode;
-    hashSeed: number;
-    buckets: number;
-  }) => NativeHasher;
+  NativeHasher: new (hashing: NativeHashing) => NativeHasher;
   NativeEngine: new (
     config: NativeEngineConfig,
     owned: readonly number[],
@@ -133,10 +135,11 @@ interface Binding {
    */
   findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
   /**
-   * Clears these bits in the connmarks of all connections.
+   * Sets these bits, where a connection's connmark has any of them, to the connection's bucket plus 1.
    * @param netns a path, or ''
+   * @param mask adjacent bits
    */
-  clearConnmarks(netns: string, mask: number): Promise<void>;
+  renewConnmarks(netns: string, mask: number, hashing: NativeHashing): Promise<void>;
   /**
    * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
    * queue. `conntrack`: to put the flow into its messages. `target`: to have NFQUEUE in a chain of nft.

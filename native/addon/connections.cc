@@ -68,23 +68,24 @@ Napi::Value find(const Napi::CallbackInfo& info) {
       [found](Napi::Env env) { return to_object(env, *found); });
 }
 
-/** (netns, mask) */
-Napi::Value clear(const Napi::CallbackInfo& info) {
-  if (!info[0].IsString() || !info[1].IsNumber()) {
-    throw Napi::TypeError::New(info.Env(), "a namespace and a mask are required");
+/** (netns, mask, hashing) */
+Napi::Value renew(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString() || !info[1].IsNumber() || !info[2].IsObject()) {
+    throw Napi::TypeError::New(info.Env(), "a namespace, a mask and a hashing are required");
   }
   const std::string netns = info[0].As<Napi::String>();
   const std::uint32_t mask = info[1].As<Napi::Number>().Uint32Value();
+  const Hashing hashing = to_hashing(info[2].As<Napi::Object>());
+  const auto all = [mask, hashing] { renew_connmarks(mask, hashing); };
   return Task::run(
-      Napi::Object::New(info.Env()),
-      [netns, mask] { in_netns(netns, [mask] { clear_connmarks(mask); }); }, [](bool) {});
+      Napi::Object::New(info.Env()), [netns, all] { in_netns(netns, all); }, [](bool) {});
 }
 
 }  // namespace
 
 void register_connections(Napi::Env env, Napi::Object exports) {
   exports.Set("findConnection", Napi::Function::New(env, find, "findConnection"));
-  exports.Set("clearConnmarks", Napi::Function::New(env, clear, "clearConnmarks"));
+  exports.Set("renewConnmarks", Napi::Function::New(env, renew, "renewConnmarks"));
 }
 
 }  // namespace nfqc::addon

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -226,9 +227,18 @@ void list_all(std::uint16_t type, Take&& take) {
   }
 }
 
-/** Sends, if any of these bits is set in the connmark of a listed flow, the order to clear them. */
-void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t length,
-                    std::uint32_t mask) {
+/** The bits of `mask` that tell a flow's bucket; none where it has none: IGMP is every node's own. */
+std::uint32_t bucket_bits(const unsigned char* attributes, std::size_t length, std::uint32_t mask,
+                          const Hashing& hashing) {
+  Connection connection;
+  if (!parse_connection(attributes, length, connection)) return 0;
+  if (connection.original.protocol == IPPROTO_IGMP || connection.key().count == 0) return 0;
+  return (hashing.bucket(connection.key()) + 1) << std::countr_zero(mask) & mask;
+}
+
+/** Sends, if any of these bits is set in the connmark of a listed flow, the order to set them anew. */
+void renew_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t length,
+                    std::uint32_t mask, const Hashing& hashing) {
   Attribute original{};
   Attribute zone{};
   std::uint32_t mark = 0;
@@ -242,13 +252,15 @@ void clear_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t
     return true;
   });
   if ((mark & mask) == 0 || original.value == nullptr || original.length > 256) return;
+  const std::uint32_t renewed = bucket_bits(attributes, length - kHeaders, mask, hashing);
+  if ((mark & mask) == renewed) return;
   alignas(nlmsghdr) std::array<unsigned char, 512> order{};
   nlmsghdr* message =
       put_header(order.data(), message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW), 0,
                  listed[NLMSG_HDRLEN]);
   mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, original.length, original.value);
   if (zone.length == 2) mnl_attr_put(message, CTA_ZONE, zone.length, zone.value);
-  mnl_attr_put_u32(message, CTA_MARK, 0);
+  mnl_attr_put_u32(message, CTA_MARK, network_order(renewed));
   mnl_attr_put_u32(message, CTA_MARK_MASK, network_order(mask));
   if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0) {
     throw conntrack_fault("sendto", errno);
@@ -267,13 +279,13 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
            });
 }
 
-void clear_connmarks(std::uint32_t mask) {
+void renew_connmarks(std::uint32_t mask, const Hashing& hashing) {
   /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
   const MnlSocket orders = open_conntrack_socket();
   list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
            [&](const unsigned char* bytes, std::size_t length) {
              for_each_message(bytes, length, [&](const unsigned char* listed, std::size_t size) {
-               clear_connmark(orders.get(), listed, size, mask);
+               renew_connmark(orders.get(), listed, size, mask, hashing);
              });
            });
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../core/conntrack.h"
+#include "../core/key.h"
 #include "netlink_socket.h"
 
 namespace nfqc {
@@ -92,10 +93,11 @@ class ExpectationSocket {
 void list_expectations(const std::function<void(const Expectation&)>& each);
 
 /**
- * Clears these bits in the connmarks of all flows: the buckets of an earlier engine, perhaps by
- * another seed.
+ * Sets these bits, where a flow's connmark has any of them, to the flow's bucket plus 1: an earlier
+ * engine may have set them by another hash.
+ * @param mask adjacent bits, enough for the number of buckets
  * @throws Fault kPrivilege, kNoConntrack, kSystem
  */
-void clear_connmarks(std::uint32_t mask);
+void renew_connmarks(std::uint32_t mask, const Hashing& hashing);
 
 }  // namespace nfqc

@@ -45,7 +45,7 @@ export const hasNoBucket = ({ marks }: Pick<Options, 'marks'>): string =>
 
 /**
  * The rules of that chain, before the source is translated; what a helper awaits of the connection inherits its bucket. Where
- * somebody else has set the connmark it is done bit by bit, of new connections alone: no other packet can see a part of it.
+ * somebody else has set the connmark it is done bit by bit, of a connection's first packet alone: no other packet can see a part of it.
  */
 export const bucketRules = (options: ResolvedOptions): string[] =>
   !keepsBucket(options)
@@ -54,7 +54,7 @@ export const bucketRules = (options: ResolvedOptions): string[] =>
         ...keyFields(options).map((key) => join(key.connected, markByHash(options, key), 'return')),
         ...keyFields(options).flatMap((key) =>
           bucketBits(options).map((bit) =>
-            join(key.connected, 'ct state new', markBitByHash(options, key, bit)),
+            join(key.connected, 'ct status & confirmed == 0', markBitByHash(options, key, bit)),
           ),
         ),
       ];

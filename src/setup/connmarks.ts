@@ -3,12 +3,14 @@ import type { ResolvedOptions } from '../options.js';
 import { netnsPath } from './exec.js';
 
 /**
- * Clears the buckets in the connmarks of all connections.
+ * Sets the buckets that connmarks hold anew: an earlier engine's may be of another hash.
  * @throws NfqClusterError `ERR_NO_CONNTRACK`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_SYSTEM`
  */
-export async function forgetBuckets({ marks, netns }: ResolvedOptions): Promise<void> {
+export async function renewBuckets(options: ResolvedOptions): Promise<void> {
+  const { netns, marks } = options;
   try {
-    await native.clearConnmarks(netns === undefined ? '' : netnsPath(netns), marks.bucket);
+    const path = netns === undefined ? '' : netnsPath(netns);
+    await native.renewConnmarks(path, marks.bucket, options);
   } catch (error) {
     throw fromNative(error);
   }

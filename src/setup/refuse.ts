@@ -41,13 +41,16 @@ export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): voi
   if (own === undefined) return;
   for (const { name, connmark: other } of otherSetups(options, traces)) {
     if (other === undefined || (own.bits & other.bits) === 0) continue;
-    if (own.bits === other.bits && own.told === other.told) continue;
+    if (isSameBits(own, other)) continue;
     throw conflict(
       `The setup ${name} keeps something else in bits ${hex(other.bits)} of connmarks, and ${hex(own.bits)} are to be used`,
       `Give one of them other marks.bucket, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
 }
+
+const isSameBits = (one: Markers['connmark'], other: Markers['connmark']): boolean =>
+  one?.bits === other?.bits && one?.told === other?.told;
 
 const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { name: string })[] =>
   Object.entries(setups)
@@ -73,13 +76,14 @@ export async function checkName(
   const there = parseMarkers(traces.nftChains ?? []);
   const { standing, queues } = there;
   if (isMadeOf(options, there)) return;
-  if (standing !== undefined) {
-    if (replace) return;
+  if (standing !== undefined && !replace) {
     throw conflict(
       `A setup with the name ${name} and other options stands`,
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
+  // An engine believes the buckets that its rules give.
+  if (standing !== undefined && isSameBits(connmarkOf(options)[0], there.connmark)) return;
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);

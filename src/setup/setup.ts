@@ -4,7 +4,7 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isInPlace, sysctlsOf, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
-import { forgetBuckets } from './connmarks.js';
+import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, isMadeOf, parseMarkers } from './markers.js';
@@ -90,6 +90,7 @@ async function found(
   { standing = false, replace = false }: Installing,
 ): Promise<Facts> {
   const facts = await readable(options);
+  checkConnmarks(options, facts);
   // An engine listens before it installs.
   await checkName(options, facts, replace, standing ? [] : options.queues);
   return facts;
@@ -100,7 +101,6 @@ async function readable(options: ResolvedOptions): Promise<Facts> {
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
   checkInterfaces(options, facts);
   checkQueues(options, facts);
-  checkConnmarks(options, facts);
   return facts;
 }
 
@@ -151,7 +151,7 @@ async function installed(
   const { netns } = options;
   const facts = await found(options, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
-  // By the plan nothing is owned in the place of other options; nor shall it be before their buckets are forgotten.
+  // By the plan nothing is owned in the place of other options; nor shall it be while connmarks hold their buckets.
   const renewing = keepsBucket(options) && installing.owning !== undefined;
   const owning = renewing ? undefined : installing.owning;
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
@@ -172,7 +172,7 @@ async function installed(
 
 /** For an engine that begins: rules may have hashed otherwise until a moment ago. */
 async function renew(options: ResolvedOptions, owning: Owning): Promise<void> {
-  await forgetBuckets(options);
+  await renewBuckets(options);
   if (options.offload.length > 0) await setOwned(options, tableName(options), owning);
 }
 

@@ -12,10 +12,10 @@ describe('exports', () => {
     assert.deepEqual(Object.keys(native).sort(), [
       'NativeEngine',
       'NativeHasher',
-      'clearConnmarks',
       'findConnection',
       'layout',
       'probeQueue',
+      'renewConnmarks',
       'setQueueRule',
     ]);
   });

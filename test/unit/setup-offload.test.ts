@@ -78,8 +78,8 @@ describe('the rules of offload', () => {
       `ip protocol != igmp ct mark 0 ct mark set jhash ip saddr ${bucket} return`,
       `ct mark 0 ct mark set jhash ip6 saddr ${bucket} return`,
       ...[
-        'ip protocol != igmp ct state new jhash ip saddr',
-        'ct state new jhash ip6 saddr',
+        'ip protocol != igmp ct status & confirmed == 0 jhash ip saddr',
+        'ct status & confirmed == 0 jhash ip6 saddr',
       ].flatMap((hash) =>
         [1, 2].map(
           (bit) =>
