@@ -227,7 +227,8 @@ void list_all(std::uint16_t type, Take&& take) {
   }
 }
 
-/** The bits of `mask` that tell a flow's bucket; none where it has none: IGMP is every node's own. */
+/** The bits of `mask` that tell a flow's bucket; none where it has none: IGMP is every node's own.
+ */
 std::uint32_t bucket_bits(const unsigned char* attributes, std::size_t length, std::uint32_t mask,
                           const Hashing& hashing) {
   Connection connection;
@@ -236,7 +237,8 @@ std::uint32_t bucket_bits(const unsigned char* attributes, std::size_t length, s
   return (hashing.bucket(connection.key()) + 1) << std::countr_zero(mask) & mask;
 }
 
-/** Sends, if any of these bits is set in the connmark of a listed flow, the order to set them anew. */
+/** Sends, if any of these bits is set in the connmark of a listed flow, the order to set them anew.
+ */
 void renew_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t length,
                     std::uint32_t mask, const Hashing& hashing) {
   Attribute original{};

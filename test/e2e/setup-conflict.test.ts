@@ -105,6 +105,23 @@ test(
   },
 );
 
+test('rules that hash otherwise do not come under an engine that runs', { skip }, async () => {
+  for (const more of [{ conntrack: 'mark' }, { offload: ['flows'] }] as const) {
+    await using at = await lab();
+    const options7 = options(at, { ...more, hashSeed: 7 });
+    const options8 = { ...options7, hashSeed: 8 };
+    await apply(options7);
+    const engine = await open(options7);
+    const standing = await stateOf(at.node);
+    const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides/ };
+    await assert.rejects(apply(options8, { replace: true }), refused);
+    assert.equal(await stateOf(at.node), standing);
+    await engine.close();
+    await apply(options8, { replace: true });
+    await (await open(options8)).close();
+  }
+});
+
 describe('a setup whose name another has by now', { skip }, () => {
   test('does not take that one back', async () => {
     await using at = await lab();
