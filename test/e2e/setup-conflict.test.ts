@@ -111,7 +111,7 @@ test('rules that hash otherwise do not come under an engine that runs', { skip }
     const options7 = options(at, { ...more, hashSeed: 7 });
     const options8 = { ...options7, hashSeed: 8 };
     await apply(options7);
-    const engine = await open(options7);
+    await using engine = await open(options7);
     const standing = await stateOf(at.node);
     const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides/ };
     await assert.rejects(apply(options8, { replace: true }), refused);
