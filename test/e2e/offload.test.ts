@@ -203,10 +203,13 @@ describe('offload', { skip }, () => {
         ]);
         const talk = new Talk(lab);
         await talk.listen();
-        const tuple = { src: SOURCES[0]!, dst: SERVER[4], protocol: 17, sport: 4321, dport: PORT };
+        const other = { ...HASHING, hashSeed: 8 };
+        const [first, second] = [HASHING, other].map((hashing) => new Hasher(hashing));
+        const src = SOURCES.find((each) => first!.node(each) !== second!.node(each))!;
+        const tuple = { src, dst: SERVER[4], protocol: 17, sport: 4321, dport: PORT };
         const mark = async (): Promise<number> =>
           (await findConnection(tuple, lab.gateway.path))!.mark;
-        const node = new Hasher(HASHING).node(SOURCES[0]!);
+        const node = first!.node(src);
         {
           await using _engine = await open(optionsOn(lab, way));
           await talk.exchange();
@@ -218,9 +221,8 @@ describe('offload', { skip }, () => {
             new RegExp(`^connmark +holds bucket ${node - 1}$`, 'm'),
           );
         }
-        const other = { ...HASHING, hashSeed: 8 };
         await using engine = await open(optionsOn(lab, way, other));
-        const renewed = ((new Hasher(other).node(SOURCES[0]!) << 16) | 0x5) >>> 0;
+        const renewed = ((second!.node(src) << 16) | 0x5) >>> 0;
         assert.equal(await mark(), renewed);
         await talk.exchange();
         assert.equal(engine.stats().received, 0);
