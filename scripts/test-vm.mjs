@@ -23,6 +23,10 @@ const TESTS = [
   'test/e2e/offload.test.ts',
   'test/e2e/offload-sources.test.ts',
   'test/e2e/queue-fanout.test.ts',
+  'test/e2e/offload-takeover.test.ts',
+  'test/e2e/setup-conflict.test.ts',
+  'test/e2e/gateway-mark.test.ts',
+  'test/e2e/mark.test.ts',
 ];
 
 function prepareKernel() {

@@ -35,7 +35,7 @@ export class Control {
     this.#target = parse(targetSchema, target, 'the engine');
   }
 
-  /** @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE` */
+  /** @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, `ERR_NO_NETNS` */
   async status(): Promise<Status> {
     return (await this.#ask({ command: 'status' })) as Status;
   }
@@ -43,7 +43,7 @@ export class Control {
   /**
    * Changes what is owned, as `Engine.own()` does; when it resolves, the change is done.
    * @param options.validFor milliseconds, only for a change that replaces. Default Infinity
-   * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, and what `Engine.own()` throws
+   * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, and what `Engine.own()` throws
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
     if (typeof change !== 'string') throw invalidOption('change', 'a text', change);

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { NfqClusterError } from '../errors.js';
 import { netnsPath } from '../setup/exec.js';
 
 /** Where the control sockets of engines are, unless a path is given. */
@@ -8,12 +9,17 @@ export const CONTROL_DIRECTORY = '/run/nfq-cluster';
 /**
  * The default control socket of an engine, `NAME@INODE.sock`. The inode is that of its network namespace, as
  * `lsns` shows it: names of rules and numbers of queues count within a namespace, and so does this name.
+ * @throws NfqClusterError `ERR_NO_NETNS`
  */
 export async function controlPath(name: string, netns: string | undefined): Promise<string> {
   const file = netns === undefined ? '/proc/self/ns/net' : netnsPath(netns);
-  const inode = await stat(file).then(
-    ({ ino }) => `${ino}`,
-    () => 'none',
-  );
-  return path.join(CONTROL_DIRECTORY, `${name}@${inode}.sock`);
+  try {
+    const { ino } = await stat(file);
+    return path.join(CONTROL_DIRECTORY, `${name}@${ino}.sock`);
+  } catch (cause) {
+    throw new NfqClusterError('ERR_NO_NETNS', `No network namespace ${file}`, {
+      remedy: '"ip netns list" lists those that have a name',
+      cause,
+    });
+  }
 }

@@ -1,4 +1,4 @@
-import { NfqClusterError } from '../errors.js';
+import { invalidOption, NfqClusterError } from '../errors.js';
 import type { Status } from '../control/status.js';
 import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
 
@@ -15,20 +15,28 @@ export type Exportable = Pick<
   marks: Pick<ResolvedOptions['marks'], 'owned'>;
 };
 
-/** What a running engine says of itself, as what can be exported. */
-export const ofStatus = (status: Status): Exportable => ({
-  policy: status.policy,
-  ...(status.hashMode === null ? {} : { hashMode: status.hashMode }),
-  hashSeed: status.hashSeed,
-  buckets: status.buckets,
-  classic: status.nodes !== null,
-  owned: status.ownedBuckets,
-  validFor: status.validFor ?? Infinity,
-  interfaces: status.interfaces,
-  action: status.action,
-  conntrack: status.conntrack.source,
-  marks: { owned: status.ownedMark },
-});
+/**
+ * What a running engine says of itself, as what can be exported.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`
+ */
+export function ofStatus(status: Status): Exportable {
+  if ((status as Partial<Status> | null | undefined)?.ownedBuckets === undefined) {
+    throw invalidOption('status', 'what Control.status() gives', status);
+  }
+  return {
+    policy: status.policy,
+    ...(status.hashMode === null ? {} : { hashMode: status.hashMode }),
+    hashSeed: status.hashSeed,
+    buckets: status.buckets,
+    classic: status.nodes !== null,
+    owned: status.ownedBuckets,
+    validFor: status.validFor ?? Infinity,
+    interfaces: status.interfaces,
+    action: status.action,
+    conntrack: status.conntrack.source,
+    marks: { owned: status.ownedMark },
+  };
+}
 
 /**
  * Whether each packet is decided by its own header, as always where the destination is hashed: no rule may ask

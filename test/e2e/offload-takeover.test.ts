@@ -32,8 +32,12 @@ for (const offload of ['sources', 'flows'] as const) {
       const link = await lab.gateway.run('ip', ['link', 'show', 'outside']);
       const ethDst = /link\/ether (\S+)/.exec(link)![1]!;
       const frames = SOURCES.map((src) => udp({ src, dst: SERVER[6], ethDst }));
-      const sending = inject(lab.client, 'eth0', frames, { rate: 2000 });
-      await using _engine = await open({ ...options, ...OTHER });
+      let taken = false;
+      const send = async (): Promise<void> => {
+        while (!taken) await inject(lab.client, 'eth0', frames, { rate: 2000 });
+      };
+      const sending = send();
+      await using _engine = await open({ ...options, ...OTHER }).finally(() => (taken = true));
       await sending;
       const hasher = new Hasher(OTHER);
       let kept = 0;

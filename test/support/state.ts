@@ -17,17 +17,19 @@ export async function rulesOf(namespace: Namespace): Promise<string> {
 
 /**
  * All of a namespace that a setup may change, as text: its rules, addresses with their flags, MACs, joined
- * groups, routes and kernel parameters. Without timers and what the kernel numbers anew.
+ * groups, routes and kernel parameters. Without timers, what the kernel numbers anew, and the state of the wire, which
+ * it learns a moment later; conntrack is there throughout, as its parameters come with its module.
  */
 export async function stateOf(namespace: Namespace): Promise<string> {
   const script = `
+    modprobe -q nf_conntrack
     ip address show; ip maddress show; ip route show table all; ip -6 route show table all
     grep -sr '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh
     grep -s '' /proc/sys/net/netfilter/nf_conntrack_[!c]*
     true`;
   const text = await namespace.run('sh', ['-c', script]);
   const lasting = text
-    .replace(/ expires \S+/g, '')
+    .replace(/ expires \S+|NO-CARRIER,|,LOWER_UP| state \S+| linkdown/g, '')
     .replace(/^.*(stable_secret|nf_conntrack_(max|buckets|expect_max)).*\n/gm, '');
   return (await rulesOf(namespace)) + lasting;
 }

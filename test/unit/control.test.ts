@@ -164,7 +164,7 @@ describe('the control socket', () => {
     );
   });
 
-  it('is asked for by a name, a namespace or a path, and by nothing else', () => {
+  it('is asked for by a name, a namespace or a path, and by nothing else', async () => {
     const wrong: [unknown, RegExp][] = [
       [{ nmae: 'web' }, /Unknown option nmae\. Did you mean name\?/],
       [null, /an object with name, netns or path for the engine but received null/],
@@ -176,6 +176,7 @@ describe('the control socket', () => {
       const refused = { code: 'ERR_INVALID_OPTION', message };
       assert.throws(() => new Control(target as object), refused);
     }
+    await assert.rejects(new Control({ netns: 'absent' }).status(), code('ERR_NO_NETNS'));
   });
 
   it('is its process’s own, also in a worker of a cluster that has left it', async () => {

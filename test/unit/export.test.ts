@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { NfqClusterError } from '../../src/errors.js';
-import { exportRules, type Exportable, type ExportFormat } from '../../src/export/index.js';
+import type { Status } from '../../src/control/status.js';
+import {
+  exportRules,
+  ofStatus,
+  type Exportable,
+  type ExportFormat,
+} from '../../src/export/index.js';
 import { resolveOptions } from '../../src/options.js';
 
 const BASE: Exportable = resolveOptions({
@@ -162,6 +168,13 @@ meta clone-node-max=2
     for (const [from, flags, message] of wrong) {
       const refused = { code: 'ERR_INVALID_OPTION', message };
       assert.throws(() => exportRules(from as Exportable, 'nft', flags as object), refused);
+    }
+    for (const status of [null, {}]) {
+      const refused = {
+        code: 'ERR_INVALID_OPTION',
+        message: /Control\.status\(\) gives for status/,
+      };
+      assert.throws(() => ofStatus(status as Status), refused);
     }
   });
 });
