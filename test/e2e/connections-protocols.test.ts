@@ -12,7 +12,7 @@ import {
   type Class,
   type Gateway,
   type Judgement,
-} from '../support/gateway.js';
+} from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
 import {
   fragments,

@@ -16,7 +16,7 @@ import {
   SOURCES_OF_TRUTH,
   type Class,
   type Judgement,
-} from '../support/gateway.js';
+} from '../support/judged-gateway.js';
 import { cli, root } from '../support/processes.js';
 
 const PROGRAM = path.join(root, 'test/support/exchange.mjs');

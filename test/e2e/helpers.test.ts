@@ -18,7 +18,7 @@ import {
   source,
   SOURCES_OF_TRUTH,
   type Gateway,
-} from '../support/gateway.js';
+} from '../support/judged-gateway.js';
 import { root, waitFor } from '../support/processes.js';
 
 const TFTP = path.join(root, 'test/support/tftp.mjs');

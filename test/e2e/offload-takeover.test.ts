@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { range } from '../../src/buckets.js';
 import { findConnection, Hasher, open, type Options } from '../../src/index.js';
-import { gateway, SERVER, skip, source } from '../support/gateway.js';
+import { gateway, SERVER, skip, source } from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
 import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';

@@ -13,7 +13,7 @@ import {
   type Tuple,
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { gateway, SERVER, skip, source, type Gateway } from '../support/gateway.js';
+import { gateway, SERVER, skip, source, type Gateway } from '../support/judged-gateway.js';
 import {
   ask as askAll,
   facing,
