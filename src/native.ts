@@ -143,6 +143,7 @@ interface Binding {
   /**
    * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
    * queue. `conntrack`: to put the flow into its messages. `target`: to have NFQUEUE in a chain of nft.
+   * @throws where no thread can be started
    */
   probeQueue(): { bind: number; conntrack: number; target: number };
   /**

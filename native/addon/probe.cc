@@ -1,12 +1,21 @@
 #include "probe.h"
 
 #include "../linux/probe.h"
+#include "convert.h"
 
 namespace nfqc::addon {
 namespace {
 
+QueueProbe ask(Napi::Env env) {
+  try {
+    return probe_queue();
+  } catch (const std::system_error& error) {
+    throw to_error(env, no_thread(error));
+  }
+}
+
 Napi::Value probe(const Napi::CallbackInfo& info) {
-  const QueueProbe result = probe_queue();
+  const QueueProbe result = ask(info.Env());
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("bind", Napi::Number::New(info.Env(), result.bind));
   object.Set("conntrack", Napi::Number::New(info.Env(), result.conntrack));

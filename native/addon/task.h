@@ -43,7 +43,7 @@ class Task : public Napi::AsyncWorker {
     } catch (const Fault& fault) {
       fault_ = fault;
     } catch (const std::system_error& error) { /* of threads alone */
-      fault_ = Fault(FaultKind::kSystem, "clone", error.code().value(), "cannot start a thread");
+      fault_ = no_thread(error);
     }
     if (fault_) SetError(fault_->what());
   }

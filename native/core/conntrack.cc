@@ -94,12 +94,8 @@ bool parse_connection(const unsigned char* bytes, std::size_t length,
       for_each_attribute(bytes, length, [&connection](const Attribute& attribute) {
         switch (attribute.type) {
           case CTA_TUPLE_ORIG: return parse_tuple(attribute, connection.original);
-          case CTA_TUPLE_REPLY: return parse_tuple(attribute, connection.reply);
           case CTA_TUPLE_MASTER: return parse_tuple(attribute, connection.master);
-          case CTA_STATUS: return take_u32(attribute, connection.status);
           case CTA_MARK: return take_u32(attribute, connection.mark);
-          case CTA_ID: return take_u32(attribute, connection.id);
-          case CTA_ZONE: return take_u16(attribute, connection.zone);
           default: return true;
         }
       });

@@ -25,12 +25,8 @@ struct Tuple {
 
 struct Connection {
   Tuple original;
-  Tuple reply;
   Tuple master;  ///< the original direction of its master; not valid if it has none
-  std::uint32_t status = 0;
   std::uint32_t mark = 0;
-  std::uint32_t id = 0;
-  std::uint16_t zone = 0;
 
   /**
    * What the kernel's match hashes: the source of the original direction, of the master's if there
@@ -58,8 +54,8 @@ struct Expectation {
 };
 
 /**
- * Reads CTA_* attributes. False if one that is known has a wrong length or the original direction
- * is missing; unknown ones are skipped.
+ * Reads CTA_* attributes. False if one that is read has a wrong length or the original direction is
+ * missing; all others are skipped.
  */
 [[nodiscard]] bool parse_connection(const unsigned char* bytes, std::size_t length,
                                     Connection& connection) noexcept;

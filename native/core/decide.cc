@@ -33,24 +33,23 @@ Key queued_key(const Packet& packet) noexcept {
   return connection.key();
 }
 
-Reading read_addresses(const DecisionConfig& config, const Packet& packet, KeyField field,
-                       const Key& looked_up) noexcept {
-  const Addresses addresses = parse_addresses(packet);
-  if (!addresses.valid) return {};
-  Reading reading{.unicast = !addresses.destination_is_multicast};
+void read_addresses(const DecisionConfig& config, const Packet& packet, KeyField field,
+                    const Key& looked_up, Reading& reading) noexcept {
+  const Addresses addresses = find_addresses(packet);
+  if (!addresses.valid()) return;
+  reading.unicast = !addresses.destination_is_multicast();
   if (config.connections == Connections::kOff) {
-    reading.key = field == KeyField::kSource ? addresses.source : addresses.destination;
-    return reading;
+    reading.key = field == KeyField::kSource ? addresses.source_key() : addresses.destination_key();
+    return;
   }
   reading.bucket = marked_bucket(config, packet);
-  if (reading.bucket != kNoBucket) return reading;
+  if (reading.bucket != kNoBucket) return;
   if ((packet.mark & config.marks.direct) != 0) {
-    reading.key = addresses.source;
+    reading.key = addresses.source_key();
   } else {
     reading.key = config.connections == Connections::kQueue ? queued_key(packet) : looked_up;
   }
   reading.unknown = reading.key.count == 0;
-  return reading;
 }
 
 Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
@@ -67,16 +66,20 @@ Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
   return {.key = clusterip_key(config.hashing.mode, ends)};
 }
 
-/** Nothing is read where the interface is not ours. */
-Reading read(const DecisionConfig& config, const Packet& packet, const Key& looked_up) noexcept {
+/** Nothing is read where the interface is not ours. A reading that is returned would be copied,
+ * which stalls on what was just written. */
+void read(const DecisionConfig& config, const Packet& packet, const Key& looked_up,
+          Reading& reading) noexcept {
   for (std::uint32_t i = 0; i < config.interface_count; ++i) {
     const InterfaceKey& interface = config.interfaces[i];
     if (interface.ifindex != packet.ifindex_in) continue;
-    return config.hashing.policy == Policy::kClusterip
-               ? read_clusterip(config, packet, interface.field)
-               : read_addresses(config, packet, interface.field, looked_up);
+    if (config.hashing.policy == Policy::kClusterip) {
+      reading = read_clusterip(config, packet, interface.field);
+    } else {
+      read_addresses(config, packet, interface.field, looked_up, reading);
+    }
+    return;
   }
-  return {};
 }
 
 /** Whether the packet's frame, if it was not a unicast one, is from now on for this host. */
@@ -110,7 +113,8 @@ void conclude(const DecisionConfig& config, const Packet& packet, bool owned, bo
 Decision decide(const DecisionConfig& config, const Ownership& ownership, std::uint64_t now_ns,
                 const Packet& packet, const Key& looked_up) noexcept {
   Decision decision;
-  const Reading reading = read(config, packet, looked_up);
+  Reading reading;
+  read(config, packet, looked_up, reading);
   bool owned = reading.for_every_node;
   decision.bucket = reading.key.count != 0 ? config.hashing.bucket(reading.key) : reading.bucket;
   if (decision.bucket != kNoBucket) {

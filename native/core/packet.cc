@@ -1,6 +1,5 @@
 #include "packet.h"
 
-#include <linux/if_ether.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
@@ -74,24 +73,6 @@ Message parse_message(const unsigned char* bytes, std::size_t length) noexcept {
       [&message](const Attribute& attribute) { return take_attribute(message, attribute); });
   if (well_formed && whole && message.has_id) message.kind = MessageKind::kPacket;
   return message;
-}
-
-Addresses parse_addresses(const Packet& packet) noexcept {
-  Addresses addresses;
-  const unsigned char* header = packet.payload;
-  if (packet.hw_protocol == ETH_P_IP && packet.payload_length >= 20 && header[0] >> 4 == 4) {
-    addresses.valid = true;
-    addresses.source = Key::ipv4(header + 12);
-    addresses.destination = Key::ipv4(header + 16);
-    addresses.destination_is_multicast = header[16] >> 4 == 0xe;
-  } else if (packet.hw_protocol == ETH_P_IPV6 && packet.payload_length >= 40 &&
-             header[0] >> 4 == 6) {
-    addresses.valid = true;
-    addresses.source = Key::ipv6(header + 8);
-    addresses.destination = Key::ipv6(header + 24);
-    addresses.destination_is_multicast = header[24] == 0xff;
-  }
-  return addresses;
 }
 
 }  // namespace nfqc

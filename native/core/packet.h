@@ -1,5 +1,7 @@
 #pragma once
 
+#include <linux/if_ether.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -43,16 +45,39 @@ struct Message {
  */
 [[nodiscard]] Message parse_message(const unsigned char* bytes, std::size_t length) noexcept;
 
-/** The two addresses of a packet's own header. */
+/** Where the two addresses of a packet's own header lie in it. */
 struct Addresses {
-  bool valid = false;
-  bool destination_is_multicast = false;  ///< 224.0.0.0/4 or ff00::/8
-  Key source;
-  Key destination;
+  const unsigned char* source = nullptr;
+  const unsigned char* destination = nullptr;
+  std::uint8_t words = 0;  ///< of each: 1 for IPv4, 4 for IPv6, 0 if they cannot be read
+
+  [[nodiscard]] bool valid() const noexcept { return words != 0; }
+  [[nodiscard]] Key source_key() const noexcept { return key(source); }
+  [[nodiscard]] Key destination_key() const noexcept { return key(destination); }
+  /** 224.0.0.0/4 or ff00::/8 */
+  [[nodiscard]] bool destination_is_multicast() const noexcept {
+    return words == 1 ? destination[0] >> 4 == 0xe : destination[0] == 0xff;
+  }
+
+ private:
+  [[nodiscard]] Key key(const unsigned char* address) const noexcept {
+    return words == 1 ? Key::ipv4(address) : Key::ipv6(address);
+  }
 };
 
-/** Reads an IPv4 or IPv6 header; not valid if it is cut short, or is not what `hw_protocol` says.
+/**
+ * Finds them in an IPv4 or IPv6 header; not valid if it is cut short, or is not what `hw_protocol`
+ * says.
  */
-[[nodiscard]] Addresses parse_addresses(const Packet& packet) noexcept;
+[[nodiscard]] inline Addresses find_addresses(const Packet& packet) noexcept {
+  const unsigned char* header = packet.payload;
+  if (packet.hw_protocol == ETH_P_IP && packet.payload_length >= 20 && header[0] >> 4 == 4) {
+    return {header + 12, header + 16, 1};
+  }
+  if (packet.hw_protocol == ETH_P_IPV6 && packet.payload_length >= 40 && header[0] >> 4 == 6) {
+    return {header + 8, header + 24, 4};
+  }
+  return {};
+}
 
 }  // namespace nfqc

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 namespace nfqc {
 
@@ -32,5 +33,10 @@ class Fault : public std::runtime_error {
   const char* syscall_;
   int errno_;
 };
+
+/** For what std::thread throws. */
+[[nodiscard]] inline Fault no_thread(const std::system_error& error) {
+  return {FaultKind::kSystem, "clone", error.code().value(), "cannot start a thread"};
+}
 
 }  // namespace nfqc

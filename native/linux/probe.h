@@ -12,6 +12,7 @@ struct QueueProbe {
 /**
  * Asks by a queue that nothing is sent to, in a network namespace of its own; where that may not be
  * made, by a spare queue of the calling thread's namespace, given up at once.
+ * @throws std::system_error where no thread can be started
  */
 [[nodiscard]] QueueProbe probe_queue();
 

@@ -55,7 +55,7 @@ export interface DoctorFacts {
   /** The effective capabilities. */
   capabilities: Fact<bigint>;
   /** As errnos, 0 where the kernel agrees: to listen on a queue, and to put flows into its messages. */
-  probe: { bind: number; conntrack: number };
+  probe: Fact<{ bind: number; conntrack: number }>;
   mechanism: Fact<Mechanism>;
   /** Whether nft has the hash of a rule that `export --to nft` prints. */
   jhash: Fact<boolean>;

@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
-import { native } from '../native.js';
 import { resolveOptions, type ResolvedOptions } from '../options.js';
 import { sysctlsOf } from '../setup/changes.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
 import { readFacts, readSysctls } from '../setup/facts.js';
-import { chooseMechanism, hasJhash } from '../setup/probe.js';
+import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import { rulesName } from '../setup/ruleset.js';
 import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
 import type { Fact } from './finding.js';
@@ -38,7 +37,7 @@ export async function gather(
     netns: netns === undefined ? undefined : netnsPath(netns),
     programs: await readPrograms(netns),
     capabilities: await attempt(readCapabilities),
-    probe: native.probeQueue(),
+    probe: await attempt(probeQueue),
     mechanism,
     jhash: await attempt(() => hasJhash(netns)),
     system: await attempt(async () => ({

@@ -42,7 +42,10 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Finding[]
   });
 
 /** Whether the kernel queues packets to a process. */
-export function checkNfqueue({ probe: { bind } }: DoctorFacts): Finding[] {
+export const checkNfqueue = ({ probe }: DoctorFacts): Finding[] =>
+  given('NFQUEUE', probe, ({ bind }) => judgeNfqueue(bind));
+
+function judgeNfqueue(bind: number): Finding[] {
   const { EPERM, EACCES } = constants.errno;
   if (bind === 0) return [ok('NFQUEUE', 'The kernel queues packets to a process')];
   if (bind === EPERM || bind === EACCES) {
@@ -57,15 +60,19 @@ export function checkNfqueue({ probe: { bind } }: DoctorFacts): Finding[] {
 }
 
 /** Whether flows come with the packets. */
-export function checkConntrackGlue({ probe: { bind, conntrack } }: DoctorFacts): Finding[] {
-  const check = 'conntrack glue';
-  if (bind !== 0) return [skipped(check, 'Not known: no queue to ask by')];
-  if (conntrack === 0) return [ok(check, 'The kernel tells the flow of a queued packet')];
+export const checkConntrackGlue = ({ probe }: DoctorFacts): Finding[] =>
+  given(GLUE, probe, ({ bind, conntrack }) => judgeGlue(bind, conntrack));
+
+const GLUE = 'conntrack glue';
+
+function judgeGlue(bind: number, conntrack: number): Finding[] {
+  if (bind !== 0) return [skipped(GLUE, 'Not known: no queue to ask by')];
+  if (conntrack === 0) return [ok(GLUE, 'The kernel tells the flow of a queued packet')];
   if (conntrack !== constants.errno.EOPNOTSUPP) {
-    return [skipped(check, `Not known: the kernel answers errno ${conntrack}`)];
+    return [skipped(GLUE, `Not known: the kernel answers errno ${conntrack}`)];
   }
   return [
-    warning(check, 'The kernel does not tell the flow of a queued packet', {
+    warning(GLUE, 'The kernel does not tell the flow of a queued packet', {
       remedy:
         'Nothing, if ctnetlink may be asked instead; a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, saves these questions',
     }),

@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
-import { native } from '../native.js';
+import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../options.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
@@ -46,7 +46,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
   });
   if (queue.status === 0) return { kind: 'nft' };
   if (options.rules !== 'nft')
-    return native.probeQueue().target === 0 ? { kind: 'nft-compat' } : chooseXtables(options);
+    return probeQueue().target === 0 ? { kind: 'nft-compat' } : chooseXtables(options);
   throw new NfqClusterError(
     'ERR_NO_NFQUEUE',
     `This kernel has no queue statement for nft (NFT_QUEUE): ${said('nft', queue)}`,
@@ -89,8 +89,20 @@ async function checkNft(base: readonly string[], netns: string | undefined): Pro
   });
 }
 
+/**
+ * What the kernel says of queues, as errnos: see the addon's.
+ * @throws NfqClusterError `ERR_SYSTEM` where no thread can be started
+ */
+export function probeQueue(): ReturnType<typeof native.probeQueue> {
+  try {
+    return native.probeQueue();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
 function chooseCompat(): Mechanism {
-  const { target } = native.probeQueue();
+  const { target } = probeQueue();
   if (target === 0) return { kind: 'nft-compat' };
   throw target === constants.errno.EPERM
     ? new NfqClusterError('ERR_PRIVILEGE', 'Not permitted to ask what nft_compat can do', {

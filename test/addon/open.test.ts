@@ -119,7 +119,8 @@ describe('an engine that cannot be opened', { skip }, () => {
 
   test('since no thread can be started', async () => {
     const { stdout, stderr } = await child('threadless-child.ts', []);
-    assert.deepEqual([stdout, stderr], [`true ERR_SYSTEM ${constants.errno.EAGAIN} clone\n`, '']);
+    const told = `true ERR_SYSTEM ${constants.errno.EAGAIN} clone\nNot known: Cannot start a thread\n`;
+    assert.deepEqual([stdout, stderr], [told, '']);
   });
 
   test('since an option is wrong, before anything is done', async () => {

@@ -1,7 +1,8 @@
-/* For open.test.ts: a process that may start no more threads tries to open an engine, and prints the error. */
+/* For open.test.ts: a process that may start no more threads tries to open an engine, prints the error, and asks why. */
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../../src/errors.js';
+import { doctor } from '../../src/doctor/index.js';
 import { open } from '../../src/engine.js';
 import { quiet } from './lab.js';
 
@@ -16,3 +17,5 @@ try {
   const { code, errno, syscall } = error as NfqClusterError;
   console.log(error instanceof NfqClusterError, code, errno, syscall);
 }
+const { findings } = await doctor();
+console.log(findings.find(({ check }) => check === 'NFQUEUE')!.found);

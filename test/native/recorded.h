@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "core/attributes.h"
+#include "core/conntrack.h"
 #include "fixtures.h"
 
 /* Messages that real kernels sent, each with a comment that says what is in it. */
@@ -68,6 +71,20 @@ inline std::vector<Recorded> received(const std::string& file) {
     if (recorded.fields["dir"] == "rx") result.push_back(recorded);
   }
   return result;
+}
+
+/** The reply direction of a connection, read as if it were the original one. */
+inline Tuple reply_of(const unsigned char* attributes, std::size_t length) {
+  Connection connection;
+  for_each_attribute(attributes, length, [&connection](const Attribute& attribute) {
+    if (attribute.type != CTA_TUPLE_REPLY) return true;
+    Bytes only(attribute.value - NLA_HDRLEN, attribute.value + attribute.length);
+    const std::uint16_t type = NLA_F_NESTED | CTA_TUPLE_ORIG;
+    std::memcpy(only.data() + 2, &type, sizeof type);
+    EXPECT_TRUE(parse_connection(only.data(), only.size(), connection));
+    return true;
+  });
+  return connection.original;
 }
 
 }  // namespace nfqc::test

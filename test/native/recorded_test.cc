@@ -28,14 +28,14 @@ void expect_packet(const Recorded& recorded) {
   EXPECT_EQ(packet.payload_length, recorded.number("paylen"));
   EXPECT_EQ(packet.mark, recorded.number("mark"));
   EXPECT_EQ(packet.ifindex_in != 0, has_attribute(recorded, "IFINDEX_INDEV"));
-  const Addresses addresses = parse_addresses(packet);
-  ASSERT_EQ(addresses.valid, !recorded.source.empty());
-  if (!addresses.valid) return;
-  EXPECT_EQ(addresses.source.words, test::key(recorded.source).words);
-  EXPECT_EQ(addresses.destination.words, test::key(recorded.destination).words);
+  const Addresses addresses = find_addresses(packet);
+  ASSERT_EQ(addresses.valid(), !recorded.source.empty());
+  if (!addresses.valid()) return;
+  EXPECT_EQ(addresses.source_key().words, test::key(recorded.source).words);
+  EXPECT_EQ(addresses.destination_key().words, test::key(recorded.destination).words);
   const unsigned first = test::address(recorded.destination)[0];
   const bool v4 = packet.hw_protocol == ETH_P_IP;
-  EXPECT_EQ(addresses.destination_is_multicast, v4 ? first >= 224 && first < 240 : first == 255);
+  EXPECT_EQ(addresses.destination_is_multicast(), v4 ? first >= 224 && first < 240 : first == 255);
 }
 
 class RecordedMessages : public testing::TestWithParam<const char*> {};
