@@ -17,6 +17,7 @@ import { howLong, resolveOwnership, type OwnershipInput } from './ownership.js';
 import { parse } from './parse.js';
 import {
   chooseMechanism,
+  besides,
   install,
   reinjectOf,
   type Installed,
@@ -132,6 +133,9 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** The changes of what the kernel decides by itself, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
+  #started = false;
+  /** What ended a queue thread before anybody could listen for it. */
+  #early: NfqClusterError | undefined;
 
   constructor(options: ResolvedOptions) {
     super();
@@ -172,12 +176,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         await this.#listen();
         if (mechanism !== undefined) await this.#install(mechanism);
       });
+      if (this.#early !== undefined) throw this.#early;
+      this.#started = true;
     } catch (error) {
       await this.#control?.close();
       // While the queue is decided: what it holds is no reason to leave anything.
-      await this.#rules?.giveUp().catch(() => undefined);
+      const left = await this.#rules?.giveUp().then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
       await this.#native.close(0);
-      throw error;
+      throw left === undefined ? error : notRemoved(error, left, this.options);
     }
     this.#watchLoss();
   }
@@ -232,7 +241,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   #tell(fault: NfqClusterError): void {
-    if (!this.emit('fault', fault)) process.emitWarning(fault);
+    if (!this.#started) this.#early ??= fault;
+    else if (!this.emit('fault', fault)) process.emitWarning(fault);
   }
 
   #resolve(input: OwnershipInput): Owned {
@@ -356,6 +366,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }, LOSS_CHECK_MS).unref();
   }
 }
+
+const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>
+  besides(
+    error,
+    `The rules could not be removed: ${(reason as Error).message}`,
+    `Run "nfq-cluster revert --name ${name}"`,
+  );
 
 const HOW_TO_CLOSE = 'an object with deadline: milliseconds, 0 or more';
 

@@ -7,7 +7,7 @@ import { NfqClusterError, invalidOption } from '../errors.js';
 import { parse } from '../parse.js';
 import { LONGEST_REQUEST, requestSchema, type Answer, type Request } from './protocol.js';
 
-/** Milliseconds from connection to answer; who is slower is cut off. */
+/** Milliseconds for a client to send its request, and to take the answer; who is slower is cut off. */
 const PATIENCE = 5000;
 /** Connections that have not yet sent a whole request; one more cuts off the oldest. */
 const MOST_WAITING = 32;
@@ -101,6 +101,7 @@ export class ControlServer {
       const end = text.indexOf('\n');
       if (end < 0 && text.length <= LONGEST_REQUEST) return;
       socket.off('data', read).pause();
+      clearTimeout(cutOff);
       this.#waiting.delete(socket);
       this.#track(this.#answer(socket, end < 0 ? undefined : text.slice(0, end)));
     };
@@ -125,6 +126,8 @@ export class ControlServer {
     const answer = await this.#carryOut(line);
     if (socket.destroyed) return;
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    const cutOff = setTimeout(() => socket.destroy(), PATIENCE).unref();
+    void closed.then(() => clearTimeout(cutOff));
     socket.end(`${JSON.stringify(answer)}\n`, () => socket.destroy());
     await closed;
   }

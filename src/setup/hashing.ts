@@ -44,5 +44,8 @@ export function markBitByHash(options: ResolvedOptions, key: KeyField, bit: numb
 }
 
 /** Gives a connection its bucket, if its mark is 0: nft cannot set a part of a mark from an expression. */
-export const markByHash = (options: ResolvedOptions, key: KeyField): string =>
-  `ct mark 0 ct mark set ${bucketOf(options, key)} offset 1 << ${Math.log2(lowestBit(options.marks.bucket))}`;
+export function markByHash(options: ResolvedOptions, key: KeyField): string {
+  const shift = Math.log2(lowestBit(options.marks.bucket));
+  // The kernel refuses to shift by nothing.
+  return `ct mark 0 ct mark set ${bucketOf(options, key)} offset 1${shift === 0 ? '' : ` << ${shift}`}`;
+}

@@ -1,3 +1,3 @@
-export { install, type Installed } from './setup.js';
+export { besides, install, type Installed } from './setup.js';
 export { chooseMechanism, reinjectOf } from './probe.js';
 export type { Mechanism } from './ruleset.js';

@@ -4,6 +4,7 @@ import type { ResolvedOptions } from '../options.js';
 import { isClusterip } from './clusterip.js';
 import { bucketRules, directRules, needsConntrack } from './connections.js';
 import { knownAddresses, knownConnections } from './offload.js';
+import type { Traces } from './traces.js';
 
 /*
  * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
@@ -60,6 +61,10 @@ export function parseMarkers(chains: readonly string[]): Markers {
     run: made === undefined || id === undefined ? undefined : { digest: made, id },
   };
 }
+
+/** Whether a setup of this name is there; what ERR_HELD leaves is none. */
+export const hasSetup = ({ nftChains = [], xtables }: Traces): boolean =>
+  nftChains.some(isMarker) || xtables.some(({ chain }) => chain);
 
 /** Whether what is there was made of options that lead to the same setup. */
 export const isMadeOf = (options: ResolvedOptions, { standing, run }: Markers): boolean =>

@@ -60,6 +60,10 @@ export function installation(
   ];
 }
 
+/** The steps that leave a standing setup's rules without an engine: nothing is owned, and what it queues is dropped. */
+export const leaving = (options: ResolvedOptions, mechanism: Mechanism, facts: Facts): Step[] =>
+  rules(options, mechanism, facts, undefined, facts.journal, NOTHING);
+
 /** The rules of a setup that queues, as transactions that make them where there are none. */
 export function rulesOf(
   options: ResolvedOptions,

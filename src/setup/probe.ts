@@ -24,24 +24,17 @@ const nftChain = (...rules: string[]): string =>
 const FOR_HOST = 'meta pkttype multicast meta pkttype set host';
 
 /**
- * What both mechanisms need of nft. Where no connections are tracked, even to try a rule that asks for them
- * would add and remove hooks, and the kernel would drop what queues hold.
- */
-const baseOf = (options: ResolvedOptions): string[] =>
-  needsConntrack(options) ? [`ct state invalid ${FOR_HOST}`] : [FOR_HOST];
-
-/**
  * Asks the running kernel by what its packets can be queued, and changes nothing in the namespace.
  * @throws NfqClusterError `ERR_NO_NFQUEUE`, `ERR_NO_TOOL`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_RULES`
  */
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
-  const base = baseOf(options);
-  await checkNft(base, options.netns);
+  await checkNft(options.netns);
+  if (needsConntrack(options)) await requireCt();
   if (options.offload.length > 0 || keepsBucket(options)) await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
   const queue = await run('nft', ['--check', '-f', '-'], {
-    input: nftChain(...base, 'queue num 0'),
+    input: nftChain('queue num 0'),
     netns: options.netns,
   });
   if (queue.status === 0) return { kind: 'nft' };
@@ -51,7 +44,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
     'ERR_NO_NFQUEUE',
     `This kernel has no queue statement for nft (NFT_QUEUE): ${said('nft', queue)}`,
     {
-      remedy: "Set rules to 'auto', which then uses xtables' NFQUEUE",
+      remedy: "Set rules to 'auto', which then uses NFQUEUE",
     },
   );
 }
@@ -68,7 +61,7 @@ async function requireJhash(netns: string | undefined): Promise<void> {
  * @throws NfqClusterError what `chooseMechanism` throws
  */
 export async function hasJhash(netns: string | undefined): Promise<boolean> {
-  await checkNft([FOR_HOST], netns);
+  await checkNft(netns);
   return takesJhash(netns);
 }
 
@@ -82,10 +75,23 @@ export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
   mechanism.kind === 'xtables' ? 'repeat' : 'accept';
 
 /** Both mechanisms need nft, as only it can set a packet's pkt_type. */
-async function checkNft(base: readonly string[], netns: string | undefined): Promise<void> {
+async function checkNft(netns: string | undefined): Promise<void> {
   await runOrThrow('check a rule by nft', 'nft', ['--check', '-f', '-'], {
-    input: nftChain(...base),
+    input: nftChain(FOR_HOST),
     netns,
+  });
+}
+
+/*
+ * In a namespace of its own: where none tracks connections, even to try a rule that asks for them adds and removes
+ * hooks, and the kernel drops what queues hold.
+ */
+async function requireCt(): Promise<void> {
+  const nft = (await findProgram('nft')) ?? 'nft';
+  const tried = await inTrial(nft, ['--check', '-f', '-'], nftChain('ct state invalid drop'));
+  if (tried === undefined || tried.status === 0) return;
+  throw new NfqClusterError('ERR_RULES', `nft of this kernel has no ct: ${said('nft', tried)}`, {
+    remedy: "Use a kernel with CONFIG_NFT_CT, or set conntrack to 'off'",
   });
 }
 

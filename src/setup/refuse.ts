@@ -4,7 +4,7 @@ import type { ResolvedOptions } from '../options.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, isMadeOf, parseMarkers, type Markers } from './markers.js';
-import { rulesName } from './ruleset.js';
+import { rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
 import { hex } from './words.js';
 
@@ -61,13 +61,14 @@ const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { nam
     }));
 
 /**
- * Whether a setup of this name may be made in the place of what is there: of options that lead to the same;
- * of one that stands, if that was asked for; of an engine's, if that is gone.
+ * Whether a setup of this name may be made in the place of what is there: of one that is the same; of another
+ * that stands, if that was asked for; and never under an engine that decides: it believes its rules.
  * @param own queues that this process listens on
  * @throws NfqClusterError `ERR_CONFLICT`
  */
 export async function checkName(
   options: ResolvedOptions,
+  mechanism: Mechanism,
   { traces }: Facts,
   replace: boolean,
   own: readonly number[],
@@ -75,24 +76,27 @@ export async function checkName(
   const { name, netns } = options;
   const there = parseMarkers(traces.nftChains ?? []);
   const { standing, queues } = there;
-  if (isMadeOf(options, there)) return;
+  if (isMadeOf(options, there) && isMadeBy(mechanism, traces)) return;
+  const other = isMadeOf(options, there) ? 'rules of another kind' : 'other options';
   if (standing !== undefined && !replace) {
     throw conflict(
-      `A setup with the name ${name} and other options stands`,
+      `A setup with the name ${name} and ${other} stands`,
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
-  // An engine believes the buckets that its rules give.
-  if (standing !== undefined && isSameBits(connmarkOf(options)[0], there.connmark)) return;
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
   if (!listened.some((queue) => queue >= first && queue <= last && !own.includes(queue))) return;
   throw conflict(
-    `An engine with the name ${name} and other options decides what comes to queues ${first} to ${last}`,
+    `An engine with the name ${name} and ${other} decides what comes to queues ${first} to ${last}`,
     `Choose another name, or close it; where it is gone, "nfq-cluster revert --name ${name}"`,
   );
 }
+
+/** By xtables packets return to their hook, else not: under an engine that answers for the other they would circle. */
+const isMadeBy = ({ kind }: Mechanism, { xtables }: Traces): boolean =>
+  (kind === 'xtables') === xtables.some(({ chain }) => chain);
 
 const conflict = (summary: string, remedy: string): NfqClusterError =>
   new NfqClusterError('ERR_CONFLICT', summary, { remedy });

@@ -11,8 +11,9 @@ const LONGEST = 120;
 /** The options that make a setup, as lines of the table's transaction. */
 export function optionsLines(options: ResolvedOptions): string[] {
   const { interfaces, queues, policy, hashMode, strict, hashSeed, buckets, classic } = options;
-  const { action, marks, conntrack, helpers, offload, rules, name } = options;
-  const made = { interfaces, queues, policy, hashMode, strict, hashSeed, buckets, classic };
+  const { queueCpuFanout, action, marks, conntrack, helpers, offload, rules, name } = options;
+  const hashed = { policy, hashMode, strict, hashSeed, buckets, classic };
+  const made = { interfaces, queues, queueCpuFanout, ...hashed };
   const text = JSON.stringify({ ...made, action, marks, conntrack, helpers, offload, rules, name });
   const packed = deflateRawSync(text).toString('base64url');
   const chain = `inet ${rulesName(options)} ${OPTIONS}`;

@@ -7,14 +7,14 @@ import { rulesAreWanted } from './compare.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, isMadeOf, parseMarkers } from './markers.js';
-import { closing, installation } from './plan.js';
-import { untilNothingIsHeld } from './held.js';
+import { digest, hasSetup, isMadeOf, parseMarkers } from './markers.js';
+import { closing, installation, leaving } from './plan.js';
+import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkConnmarks, checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
-import { setOwned, type Owning } from './owned.js';
+import { NOTHING, setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
@@ -80,19 +80,20 @@ export async function planned(
   mechanism: Mechanism,
   installing: Installing = {},
 ): Promise<Step[]> {
-  const facts = await found(options, installing);
+  const facts = await found(options, mechanism, installing);
   return installation(options, mechanism, facts, undefined);
 }
 
 /** What is there; refuses before anything is changed. */
 async function found(
   options: ResolvedOptions,
+  mechanism: Mechanism,
   { standing = false, replace = false }: Installing,
 ): Promise<Facts> {
   const facts = await readable(options);
   checkConnmarks(options, facts);
   // An engine listens before it installs.
-  await checkName(options, facts, replace, standing ? [] : options.queues);
+  await checkName(options, mechanism, facts, replace, standing ? [] : options.queues);
   return facts;
 }
 
@@ -125,8 +126,7 @@ export async function install(
   const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
   const remove = async (): Promise<void> => {
     const facts = await read();
-    if (stands(options, facts.traces))
-      await take(installation(options, mechanism, facts, undefined), netns);
+    if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
     else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns);
   };
   return {
@@ -149,11 +149,11 @@ async function installed(
   run: string,
 ): Promise<{ steps: Step[]; fresh: boolean }> {
   const { netns } = options;
-  const facts = await found(options, installing);
+  const facts = await found(options, mechanism, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
   // By the plan nothing is owned in the place of other options; nor shall it be while connmarks hold their buckets.
   const renewing = keepsBucket(options) && installing.owning !== undefined;
-  const owning = renewing ? undefined : installing.owning;
+  const owning = renewing ? undefined : await owningAtFirst(options, facts, installing);
   const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
@@ -162,12 +162,23 @@ async function installed(
     await take(steps, netns);
     if (renewing) await renew(options, installing.owning!);
   } catch (error) {
-    if (isClean(facts.traces)) await takeBack(options, error);
+    if (!hasSetup(facts.traces)) await takeBack(options, error);
     else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
       await putBack(former, facts.traces, error);
     throw error;
   }
-  return { steps, fresh: isClean(facts.traces) };
+  return { steps, fresh: !hasSetup(facts.traces) };
+}
+
+/** A setup that is to stand owns nothing but what an engine that decides now does: a killed one may have left something. */
+async function owningAtFirst(
+  { queues, netns }: ResolvedOptions,
+  { traces }: Facts,
+  { standing = false, owning }: Installing,
+): Promise<Owning | undefined> {
+  if (!standing || traces.nftChains === undefined) return owning;
+  const listened = (await listenedQueues(netns)) ?? queues;
+  return queues.some((queue) => listened.includes(queue)) ? owning : NOTHING;
 }
 
 /** For an engine that begins: rules may have hashed otherwise until a moment ago. */
@@ -211,7 +222,7 @@ async function putBack(
 }
 
 /** An error, and what failed when it was made up for. */
-function besides(error: unknown, more: string, remedy: string): unknown {
+export function besides(error: unknown, more: string, remedy: string): unknown {
   if (!(error instanceof NfqClusterError)) return error;
   return new NfqClusterError(error.code, `${error.message}. ${more}`, { remedy, cause: error });
 }
@@ -238,7 +249,7 @@ export async function status(name: string, netns: string | undefined): Promise<S
   const { standing, queues } = parseMarkers(traces.nftChains ?? []);
   return {
     name,
-    rules: !isClean(traces),
+    rules: hasSetup(traces),
     standing: standing !== undefined,
     queues,
     changes: journal.map((change) => ({ ...change, inPlace: isInPlace(change, facts) })),
@@ -271,7 +282,7 @@ async function rulesState(
   mechanism: Mechanism,
   facts: Facts,
 ): Promise<StepStatus['state']> {
-  if (isClean(facts.traces)) return 'missing';
+  if (!hasSetup(facts.traces)) return 'missing';
   const same = await rulesAreWanted(options, mechanism, facts);
   return same === undefined ? 'unknown' : same ? 'in place' : 'changed';
 }

@@ -1,9 +1,11 @@
 /* A queue thread that can no longer answer: it is told, and its packets are dropped, until another takes over. */
+import { fail, left } from '../support/failing-nft.js';
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { open, type NfqClusterError } from '../../src/index.js';
+import { apply, open, revert, type NfqClusterError } from '../../src/index.js';
+import { boundQueues } from '../addon/lab.js';
 import { takeSocket } from '../support/fault.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
@@ -40,6 +42,26 @@ async function lab(): Promise<Wire> {
 }
 
 describe('a fault', { skip }, () => {
+  test('that comes before open() is done is its error, and nothing is left', async () => {
+    await using at = await lab();
+    const before = await stateOf(at.node);
+    const options = { ...OPTIONS, rules: 'auto', netns: at.node.path } as const;
+    await apply(options);
+    fail('late');
+    const opening = open(options);
+    const refused = assert.rejects(opening, {
+      code: 'ERR_SYSTEM',
+      errno: constants.errno.ENOTSOCK,
+    });
+    await waitFor('it listens', async () => (await boundQueues(at.node)).length === 1);
+    takeSocket(0);
+    await send(at);
+    await refused;
+    assert.deepEqual([left(), await boundQueues(at.node)], ['', []]);
+    await revert({ netns: at.node.path });
+    assert.equal(await stateOf(at.node), before);
+  });
+
   test('is an event; packets are dropped until the engine is opened anew', async () => {
     await using at = await lab();
     const before = await stateOf(at.node);

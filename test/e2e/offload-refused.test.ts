@@ -3,7 +3,7 @@ import { fail, left, type Fate } from '../support/failing-nft.js';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
-import { open, revert, type Options } from '../../src/index.js';
+import { apply, open, revert, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { boundQueues } from '../addon/lab.js';
 import { stateOf } from '../support/state.js';
@@ -83,6 +83,18 @@ describe('close()', { skip }, () => {
     assert.equal(await stateOf(node), before);
   });
 
+  test('leaves a setup that stands with nothing owned, although it could not be told to stop queueing', async () => {
+    await using node = await Namespace.create();
+    const options = offloading(node, { localNode: 1 });
+    await apply(options);
+    await using engine = await open(options);
+    assert.equal((await elements(node, 'owned-marks')).size, 1);
+    fail('refuse');
+    await engine.close();
+    assert.equal(left(), '');
+    assert.equal((await elements(node, 'owned-marks')).size, 0);
+  });
+
   test('where it cannot remove them tells so, closed all the same, and revert() does', async () => {
     await using node = await Namespace.create();
     const before = await stateOf(node);
@@ -110,6 +122,22 @@ test(
     await engine.close();
   },
 );
+
+test('open() that fails, and cannot remove its rules, tells so', { skip }, async () => {
+  await using node = await Namespace.create();
+  const before = await stateOf(node);
+  const ownership = { nodes: [1], validFor: 600_000 };
+  // The rules, what is owned, that once more, nothing owned in its place, and the removal.
+  fail('late', 'refuse', 'refuse', 'refuse', 'refuse');
+  const opening = open(offloading(node, { offload: ['sources'], conntrack: 'off', ownership }));
+  await assert.rejects(opening, {
+    code: 'ERR_RULES',
+    message: /told to refuse.*could not be removed.*revert --name q0/s,
+  });
+  assert.equal(left(), '');
+  await revert({ netns: node.path });
+  assert.equal(await stateOf(node), before);
+});
 
 describe('the deadline of what is offloaded', { skip }, () => {
   test('is kept by changes that wait for each other', async () => {

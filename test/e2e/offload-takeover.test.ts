@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { findConnection, Hasher, open, type Options } from '../../src/index.js';
+import { apply, findConnection, Hasher, open, type Options } from '../../src/index.js';
+import { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, skip, source } from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
 import { engineProcess } from '../support/offload-process.js';
@@ -52,3 +53,29 @@ for (const offload of ['sources', 'flows'] as const) {
     },
   );
 }
+
+test('by apply() nothing is owned any more of what a killed engine left', { skip }, async () => {
+  await using node = await Namespace.create();
+  const options: Options = {
+    ...HASHING,
+    localNode: 1,
+    interfaces: ['lo'],
+    netns: node.path,
+    offload: ['flows'],
+    rules: 'auto',
+  };
+  const owned = (): Promise<string> =>
+    node.run('nft', ['list', 'set', 'inet', 'nfq-cluster-q0', 'owned-marks']);
+  const ending = (): Promise<string> =>
+    node.run('nft', ['list', 'set', 'inet', 'nfq-cluster-q0', 'ending-marks']);
+  {
+    await using _killed = await engineProcess(options);
+  }
+  assert.match(`${await owned()}${await ending()}`, /elements/);
+  await apply(options);
+  assert.doesNotMatch(`${await owned()}${await ending()}`, /elements/);
+  await using _engine = await open(options);
+  assert.match(await owned(), /elements/);
+  await apply(options);
+  assert.match(await owned(), /elements/);
+});

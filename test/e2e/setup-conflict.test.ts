@@ -8,7 +8,7 @@ import { chooseMechanism } from '../../src/setup/probe.js';
 import { NET_ADMIN_ALONE } from '../support/capabilities.js';
 import { cli } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
-import { clusterOptions, wire, type Wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -105,20 +105,31 @@ test(
   },
 );
 
-test('rules that hash otherwise do not come under an engine that runs', { skip }, async () => {
-  for (const more of [{ conntrack: 'mark' }, { offload: ['flows'] }] as const) {
-    await using at = await lab();
-    const options7 = options(at, { ...more, hashSeed: 7 });
-    const options8 = { ...options7, hashSeed: 8 };
-    await apply(options7);
-    await using engine = await open(options7);
-    const standing = await stateOf(at.node);
-    const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides/ };
-    await assert.rejects(apply(options8, { replace: true }), refused);
-    assert.equal(await stateOf(at.node), standing);
-    await engine.close();
-    await apply(options8, { replace: true });
-    await (await open(options8)).close();
+const UNDER_AN_ENGINE: Record<string, [Partial<Options>, Partial<Options>]> = {
+  'that hash otherwise': [{ conntrack: 'mark' }, { hashSeed: 8 }],
+  'that hash otherwise, offloaded': [{ offload: ['flows'] }, { hashSeed: 8 }],
+  'that hash otherwise, stateless': [{ conntrack: 'off', offload: ['sources'] }, { hashSeed: 8 }],
+  'of one more interface': [{ offload: ['flows'] }, { interfaces: ['eth0', 'eth1'] }],
+  // It answers as packets that return to xtables need it.
+  'of another kind': [{ rules: 'xtables' }, { rules: 'auto' }],
+};
+
+describe('under an engine that runs', { skip }, () => {
+  for (const [what, [first, second]] of Object.entries(UNDER_AN_ENGINE)) {
+    test(`no rules come ${what}`, async () => {
+      await using at = await lab();
+      const own = options(at, { ...first, hashSeed: 7 });
+      const other = { ...own, ...second };
+      await apply(own);
+      await using engine = await open(own);
+      const standing = await stateOf(at.node);
+      const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides/ };
+      await assert.rejects(apply(other, { replace: true }), refused);
+      assert.equal(await stateOf(at.node), standing);
+      await engine.close();
+      await apply(other, { replace: true });
+      await (await open(other)).close();
+    });
   }
 });
 
@@ -158,4 +169,30 @@ test('who may not read which queues are listened to is refused', { skip }, async
   const asked = async (wrapper: readonly string[]): Promise<number | string> =>
     (await cli(line, { namespace: at.node, wrapper }).outcome).status;
   assert.deepEqual([await asked(NET_ADMIN_ALONE), await asked([])], [1, 0]);
+});
+
+describe('close() leaves a setup that stands', { skip }, () => {
+  test('as somebody has changed it', async () => {
+    await using at = await lab();
+    const own = clusterOptions(at.node, { name: 'gw' });
+    await apply(own);
+    await using engine = await open(own);
+    await at.node.ip(
+      `address del ${CLUSTER.ipv4}/24 dev eth0`,
+      `maddress del ${CLUSTER.mac} dev eth0`,
+    );
+    const changed = await stateOf(at.node);
+    await engine.close();
+    assert.equal(await stateOf(at.node), changed);
+  });
+
+  test('also where its interface is gone', async () => {
+    await using at = await lab();
+    const own = clusterOptions(at.node, { name: 'gw' });
+    await apply(own);
+    await using engine = await open(own);
+    await at.node.ip('link del eth0');
+    await engine.close();
+    assert.equal((await status({ name: 'gw', netns: at.node.path })).standing, true);
+  });
 });

@@ -150,7 +150,7 @@ describe('where a step of another in its place fails', { skip }, () => {
   ] as const) {
     test(`${what} is put back`, async () => {
       await using at = await wire();
-      const options = { ...clusterOptions(at.node), interfaces: [EARLIER], name: 'q0' };
+      const options = { ...clusterOptions(at.node), interfaces: [EARLIER], name: 'q0', ...FANOUT };
       if (what === 'a setup') await apply(options);
       else await install(resolveOptions(options), await chooseMechanism(resolveOptions(options)));
       const before = await stateOf(at.node);
@@ -169,6 +169,9 @@ describe('where a step of another in its place fails', { skip }, () => {
 
 /** What else a node may share on the same wire. */
 const EARLIER = { name: 'eth0', mac: '03:00:00:00:00:11', addresses: ['10.1.0.11/24'] };
+
+/** Its options are all remembered. */
+const FANOUT = { queues: [0, 1], queueCpuFanout: true };
 
 /** Chains that were made again are listed last. */
 const sorted = (state: string): string => state.split('\n').sort().join('\n');

@@ -195,6 +195,30 @@ describe('the control socket', () => {
     }
   });
 
+  it('is waited for as long as its work takes', async (t) => {
+    const file = newPath();
+    let done = (): void => undefined;
+    const working = new Promise<void>((resolve) => (done = resolve));
+    let begun = (): void => undefined;
+    const asked = new Promise<void>((resolve) => (begun = resolve));
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const server = await ControlServer.listen(file, async (request) => {
+      begun();
+      await working;
+      return request;
+    });
+    try {
+      const answer = new Control({ path: file }).status();
+      await asked;
+      t.mock.timers.tick(9000);
+      done();
+      assert.deepEqual(await answer, { command: 'status' });
+    } finally {
+      t.mock.timers.reset();
+      await server.close();
+    }
+  });
+
   it('is told from one of another program', async () => {
     const file = newPath();
     const answers = ['null', '5', '{}', '{"ok":true}', '{"ok":false}', '{"ok":false,"error":1}'];
