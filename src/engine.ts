@@ -194,8 +194,6 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #install(mechanism: Mechanism): Promise<void> {
     const owning = { owned: this.#owned, remaining: () => this.#native.remaining() };
     this.#rules = await install(this.options, mechanism, { owning });
-    // By now the timeouts may be late.
-    if (this.#offloads && owning.remaining() !== Infinity) await this.#rules.setOwned(owning);
     if (keepsBucket(this.options)) await this.#adopt(owning.owned, owning.remaining());
   }
 

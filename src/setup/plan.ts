@@ -15,7 +15,6 @@ import type { Facts } from './facts.js';
 import { isMadeOf, isMarker, markersOf, parseMarkers, UNDO } from './markers.js';
 import { queueRuleCommand } from './queue-rule.js';
 import { arpTable, discoveryChain, hasNeighbours } from './neighbours.js';
-import { NOTHING, type Owning } from './owned.js';
 import { optionsLines } from './remembered.js';
 import { toUndo, undoing } from './removal.js';
 import {
@@ -36,14 +35,14 @@ import { madeMangle, type Traces, type XtablesTraces } from './traces.js';
  * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
  * lies between in which a foreign packet gets in, or the node tells its own MAC for a cluster address.
  * @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted
- * @param owning what the engine owns that is to decide
+ * @param emptied whether the kernel owns nothing from then on, also of the same options
  */
 export function installation(
   options: ResolvedOptions,
   mechanism: Mechanism,
   facts: Facts,
   run: string | undefined,
-  owning?: Owning,
+  emptied = false,
 ): Step[] {
   const wanted = wantedChanges(options, facts);
   const obsolete = facts.journal.filter(
@@ -55,14 +54,14 @@ export function installation(
   const journal = nextJournal(wanted, facts, inPlace);
   return [
     ...undoing(obsolete, facts),
-    ...rules(options, mechanism, facts, run, journal, owning),
+    ...rules(options, mechanism, facts, run, journal, emptied),
     ...wanted.map(({ change, why }) => doing(change, why, inPlace(change), journal)),
   ];
 }
 
 /** The steps that leave a standing setup's rules without an engine: nothing is owned, and what it queues is dropped. */
 export const leaving = (options: ResolvedOptions, mechanism: Mechanism, facts: Facts): Step[] =>
-  rules(options, mechanism, facts, undefined, facts.journal, NOTHING);
+  rules(options, mechanism, facts, undefined, facts.journal, true);
 
 /** The rules of a setup that queues, as transactions that make them where there are none. */
 export function rulesOf(
@@ -89,12 +88,7 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
   const table =
     traces.nftChains === undefined
       ? []
-      : [
-          nft(
-            'stop queueing by nft',
-            nftTable(options, mechanism.kind, phase, { owning: NOTHING }),
-          ),
-        ];
+      : [nft('stop queueing by nft', nftTable(options, mechanism.kind, phase, { emptied: true }))];
   return [
     ...table,
     ...used.map((variant) =>
@@ -136,7 +130,7 @@ function rules(
   facts: Facts,
   run: string | undefined,
   journal: readonly Change[],
-  owning: Owning | undefined,
+  emptied: boolean,
 ): Step[] {
   const { traces } = facts;
   const name = rulesName(options);
@@ -145,9 +139,9 @@ function rules(
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, run);
   const indexes = indexesOf(options, facts);
-  const owned = owning ?? ownedByNow(options, traces);
+  const none = emptied || isOfOthers(options, traces);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owning: owned, indexes }),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { emptied: none, indexes }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...optionsLines(options).map((line) => `${line}\n`),
@@ -171,8 +165,8 @@ function rules(
 }
 
 /** By other options the sets of what is owned mean other packets; by the same they are the engine's, as they are. */
-const ownedByNow = (options: ResolvedOptions, { nftChains }: Traces): Owning | undefined =>
-  nftChains === undefined || isMadeOf(options, parseMarkers(nftChains)) ? undefined : NOTHING;
+const isOfOthers = (options: ResolvedOptions, { nftChains }: Traces): boolean =>
+  nftChains !== undefined && !isMadeOf(options, parseMarkers(nftChains));
 
 const open = (options: ResolvedOptions, { kind }: Mechanism, indexes: readonly number[]): Step => ({
   ...nft('open the nft rules', nftTable(options, kind, 'queue', { indexes })),

@@ -23,7 +23,7 @@ import {
   UNCHANGED,
   type Outcomes,
 } from './offload.js';
-import { marginOf, ownedLines, type Owning } from './owned.js';
+import { NOTHING, ownedLines } from './owned.js';
 import { hex, join } from './words.js';
 
 /**
@@ -106,14 +106,14 @@ export const chainBefore = (kind: Mechanism['kind']): string => CHAINS[kind].bef
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
  * to delete a base chain would drop every packet held for any queue of the namespace.
- * @param owning what the engine owns; where there is none, the set of owned buckets is left as it is
+ * @param emptied whether nothing is owned from then on; else the sets of what is are left as they are
  * @param indexes those of the interfaces, where they are known: they are compared faster than a name
  */
 export function nftTable(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
   phase: Phase,
-  { owning, indexes = [] }: { owning?: Owning | undefined; indexes?: readonly number[] } = {},
+  { emptied = false, indexes = [] }: { emptied?: boolean; indexes?: readonly number[] } = {},
 ): string {
   const table = tableName(options);
   const { before, after } = CHAINS[kind];
@@ -125,7 +125,7 @@ export function nftTable(
   return lines([
     `add table ${table}`,
     ...offloadObjects(options, table),
-    ...(owning === undefined ? [] : ownershipLines(options, table, owning)),
+    ...(emptied ? ownedLines(options, table, NOTHING.owned, Infinity) : []),
     ...innerChains(options, kind).flatMap(({ name, rules }) => [
       `add chain ${table} ${name}`,
       `flush chain ${table} ${name}`,
@@ -147,11 +147,6 @@ export function nftTable(
 /** The nft table, as nft's commands name it. */
 export const tableName = (options: Pick<ResolvedOptions, 'name'>): string =>
   `inet ${rulesName(options)}`;
-
-function ownershipLines(options: ResolvedOptions, table: string, owning: Owning): string[] {
-  const remaining = owning.remaining();
-  return ownedLines(options, table, owning.owned, remaining - marginOf(remaining));
-}
 
 /**
  * The xtables chain as one transaction for `iptables-restore --noflush`, which empties a chain that it declares.

@@ -14,7 +14,7 @@ import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkConnmarks, checkInterfaces, checkName, checkQueues } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
-import { NOTHING, setOwned, type Owning } from './owned.js';
+import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
@@ -151,16 +151,14 @@ async function installed(
   const { netns } = options;
   const facts = await found(options, mechanism, installing);
   const lasts = installing.standing === true || stands(options, facts.traces);
-  // By the plan nothing is owned in the place of other options; nor shall it be while connmarks hold their buckets.
-  const renewing = keepsBucket(options) && installing.owning !== undefined;
-  const owning = renewing ? undefined : await owningAtFirst(options, facts, installing);
-  const steps = installation(options, mechanism, facts, lasts ? undefined : run, owning);
+  const emptied = installing.standing === true && !(await isDecided(options));
+  const steps = installation(options, mechanism, facts, lasts ? undefined : run, emptied);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
   const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
-    if (renewing) await renew(options, installing.owning!);
+    if (installing.owning !== undefined) await begin(options, installing.owning);
   } catch (error) {
     if (!hasSetup(facts.traces)) await takeBack(options, error);
     else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
@@ -170,20 +168,15 @@ async function installed(
   return { steps, fresh: !hasSetup(facts.traces) };
 }
 
-/** A setup that is to stand owns nothing but what an engine that decides now does: a killed one may have left something. */
-async function owningAtFirst(
-  { queues, netns }: ResolvedOptions,
-  { traces }: Facts,
-  { standing = false, owning }: Installing,
-): Promise<Owning | undefined> {
-  if (!standing || traces.nftChains === undefined) return owning;
+/** Whether an engine may decide now; a killed one may have left what it owned. */
+async function isDecided({ queues, netns }: ResolvedOptions): Promise<boolean> {
   const listened = (await listenedQueues(netns)) ?? queues;
-  return queues.some((queue) => listened.includes(queue)) ? owning : NOTHING;
+  return queues.some((queue) => listened.includes(queue));
 }
 
 /** For an engine that begins: rules may have hashed otherwise until a moment ago. */
-async function renew(options: ResolvedOptions, owning: Owning): Promise<void> {
-  await renewBuckets(options);
+async function begin(options: ResolvedOptions, owning: Owning): Promise<void> {
+  if (keepsBucket(options)) await renewBuckets(options);
   if (options.offload.length > 0) await setOwned(options, tableName(options), owning);
 }
 

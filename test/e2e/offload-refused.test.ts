@@ -127,12 +127,12 @@ test('open() that fails, and cannot remove its rules, tells so', { skip }, async
   await using node = await Namespace.create();
   const before = await stateOf(node);
   const ownership = { nodes: [1], validFor: 600_000 };
-  // The rules, what is owned, that once more, nothing owned in its place, and the removal.
+  // The rules, what is owned, nothing in its place, that once more, and the removal.
   fail('late', 'refuse', 'refuse', 'refuse', 'refuse');
   const opening = open(offloading(node, { offload: ['sources'], conntrack: 'off', ownership }));
   await assert.rejects(opening, {
     code: 'ERR_RULES',
-    message: /told to refuse.*could not be removed.*revert --name q0/s,
+    message: /told to refuse.*could not be taken back.*revert --name q0/s,
   });
   assert.equal(left(), '');
   await revert({ netns: node.path });

@@ -240,14 +240,13 @@ describe('the rules of offload', () => {
     );
   });
 
-  test('leave what is owned alone unless an engine says it', () => {
+  test('leave what is owned alone unless it is to end', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
-    const owning = { owned: [1], remaining: () => 1000 };
-    const text = nftTable(options(), 'nft', 'queue', { owning });
-    assert.match(
-      text,
-      /^add element inet nfq-cluster-q0 ending-marks \{ 0x20000 timeout 900ms \}$/m,
-    );
+    const emptied = nftTable(options(), 'nft', 'queue', { emptied: true });
+    assert.deepEqual(emptied.match(/^(flush set|add element) .*$/gm), [
+      'flush set inet nfq-cluster-q0 owned-marks',
+      'flush set inet nfq-cluster-q0 ending-marks',
+    ]);
   });
 });
 
