@@ -94,7 +94,8 @@ void list_expectations(const std::function<void(const Expectation&)>& each);
 
 /**
  * Sets these bits, where a flow's connmark has any of them, to the flow's bucket plus 1: an earlier
- * engine may have set them by another hash.
+ * engine may have set them by another hash. The bucket is that of the first of its masters, if it
+ * has one, as the connmark is inherited.
  * @param mask adjacent bits, enough for the number of buckets
  * @throws Fault kPrivilege, kNoConntrack, kSystem
  */
