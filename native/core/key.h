@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <cstring>
 
@@ -28,7 +29,7 @@ struct Key {
   std::array<std::uint32_t, 4> words{};
   std::uint8_t count = 0;  ///< of an address: 1 for IPv4, 4 for IPv6
 
-  friend bool operator==(const Key&, const Key&) = default;
+  friend auto operator<=>(const Key&, const Key&) = default;
 
   [[nodiscard]] static Key ipv4(const void* address) noexcept {
     Key key;

@@ -21,21 +21,27 @@ ConnectionLookup::ConnectionLookup(const DecisionConfig& config, Counters& count
 void ConnectionLookup::learn_all(std::uint64_t now) {
   list_expectations(
       [this, now](const Expectation& expectation) { expectations_.add(expectation, now); });
+  changed_ = true;
 }
 
 void ConnectionLookup::drain(std::uint64_t now) {
   drained_at_ = now;
   if (!announcements_) return;
-  bool changed = false;
+  take_announced(now);
+  /* Not as often as packets are looked up, since to count is to read all places. */
+  if (changed_) counters_.set(Counter::kExpectations, expectations_.held(now));
+  changed_ = false;
+}
+
+void ConnectionLookup::take_announced(std::uint64_t now) {
+  if (!announcements_) return;
   const auto take = [&](ExpectationSocket::Event event, const Expectation& expectation) {
-    changed = true;
+    changed_ = true;
     if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
     expectations_.end(expectation, now);
   };
   /* By reference, for which a std::function needs no memory of its own. */
-  const bool complete = announcements_->drain(std::cref(take));
-  if (!complete) relearn(now);
-  if (changed || !complete) counters_.set(Counter::kExpectations, expectations_.held(now));
+  if (!announcements_->drain(std::cref(take))) relearn(now);
 }
 
 /** After a loss. Where the list cannot be read either, what is missing is unknown, and dropped. */
@@ -80,7 +86,7 @@ void ConnectionLookup::find(std::uint64_t now) {
   const std::uint64_t started = now_ns();
   /* Before the question: a flow that is confirmed in between is then found by the one or the other.
    */
-  drain(now);
+  take_announced(now);
   const int error = conntrack_.ask(
       {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection* connection) {
         if (connection == nullptr) {

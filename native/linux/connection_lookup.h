@@ -34,6 +34,7 @@ class ConnectionLookup {
 
   /** Announced expectations are to be taken so often, lest the kernel lose some of them. */
   static constexpr std::chrono::milliseconds kDrainInterval{100};
+  /** Takes and counts them. */
   void drain(std::uint64_t now);
   /** Drains where it is time to. */
   void listen(std::uint64_t now);
@@ -49,6 +50,7 @@ class ConnectionLookup {
   [[nodiscard]] const Key& key(std::size_t index) const noexcept { return keys_[index]; }
 
  private:
+  void take_announced(std::uint64_t now);
   void learn_all(std::uint64_t now);
   void relearn(std::uint64_t now);
   void find_without_flow(std::size_t question, std::uint64_t now) noexcept;
@@ -65,6 +67,7 @@ class ConnectionLookup {
   std::array<Key, kPackets> keys_{};
   std::size_t added_ = 0;
   std::uint64_t drained_at_ = 0;
+  bool changed_ = false;  ///< what is held, since it was counted
 
   /** What add() did not find: the packet's place in the batch, and what it is besides its tuple. */
   struct Question {

@@ -13,6 +13,7 @@
 
 #include "../core/attributes.h"
 #include "../core/byte_order.h"
+#include "../core/related_flows.h"
 #include "fault.h"
 
 namespace nfqc {
@@ -58,12 +59,8 @@ void put_protocol(nlmsghdr* message, const Tuple& tuple, bool ipv6) noexcept {
   mnl_attr_nest_end(message, nest);
 }
 
-/** Writes the question for a tuple: its length in bytes. */
-std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t sequence) {
+void put_original(nlmsghdr* message, const Tuple& tuple) noexcept {
   const bool ipv6 = tuple.source.count == 4;
-  nlmsghdr* message = put_header(bytes, message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET), 0,
-                                 ipv6 ? AF_INET6 : AF_INET);
-  message->nlmsg_seq = sequence;
   nlattr* nest = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
   nlattr* addresses = mnl_attr_nest_start(message, CTA_TUPLE_IP);
   const std::size_t size = ipv6 ? 16 : 4;
@@ -72,6 +69,20 @@ std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t
   mnl_attr_nest_end(message, addresses);
   put_protocol(message, tuple, ipv6);
   mnl_attr_nest_end(message, nest);
+}
+
+/** Begins a message about the flow of this tuple. */
+nlmsghdr* put_flow(unsigned char* bytes, std::uint16_t type, const Tuple& tuple) noexcept {
+  const std::uint8_t family = tuple.source.count == 4 ? AF_INET6 : AF_INET;
+  nlmsghdr* message = put_header(bytes, message_type(NFNL_SUBSYS_CTNETLINK, type), 0, family);
+  put_original(message, tuple);
+  return message;
+}
+
+/** Writes the question for a tuple: its length in bytes. */
+std::size_t put_question(unsigned char* bytes, const Tuple& tuple, std::uint32_t sequence) {
+  nlmsghdr* message = put_flow(bytes, IPCTNL_MSG_CT_GET, tuple);
+  message->nlmsg_seq = sequence;
   return NLMSG_ALIGN(message->nlmsg_len);
 }
 
@@ -227,41 +238,36 @@ void list_all(std::uint16_t type, Take&& take) {
   }
 }
 
-/** The bits of `mask` that tell a flow's bucket; none where it has none: IGMP is every node's own.
- */
-std::uint32_t bucket_bits(const unsigned char* attributes, std::size_t length, std::uint32_t mask,
-                          const Hashing& hashing) {
-  Connection connection;
-  if (!parse_connection(attributes, length, connection)) return 0;
-  if (connection.original.protocol == IPPROTO_IGMP || connection.key().count == 0) return 0;
-  return (hashing.bucket(connection.key()) + 1) << std::countr_zero(mask) & mask;
+void take_zone(const Attribute& attribute, std::uint16_t& zone) noexcept {
+  if (attribute.length == 2) zone = network_order(load<std::uint16_t>(attribute.value));
 }
 
-/** Sends, if any of these bits is set in the connmark of a listed flow, the order to set them anew.
- */
-void renew_connmark(mnl_socket* socket, const unsigned char* listed, std::size_t length,
-                    std::uint32_t mask, const Hashing& hashing) {
-  Attribute original{};
-  Attribute zone{};
-  std::uint32_t mark = 0;
-  const auto* attributes = listed + kHeaders;
-  for_each_attribute(attributes, length - kHeaders, [&](const Attribute& attribute) {
-    if (attribute.type == CTA_TUPLE_ORIG) original = attribute;
-    if (attribute.type == CTA_ZONE) zone = attribute;
-    if (attribute.type == CTA_MARK && attribute.length == 4) {
-      mark = network_order(load<std::uint32_t>(attribute.value));
-    }
-    return true;
+/** Reads a message of the kernel's list of flows; false if it cannot be. */
+bool parse_flow(const unsigned char* listed, std::size_t length, ListedFlow& flow) {
+  const unsigned char* attributes = listed + kHeaders;
+  for_each_attribute(attributes, length - kHeaders, [&flow](const Attribute& attribute) {
+    if (attribute.type == CTA_ZONE) take_zone(attribute, flow.zone);
+    if (attribute.type != CTA_TUPLE_ORIG) return true;
+    /* The zone is here if it is that of one direction alone. */
+    return for_each_attribute(attribute.value, attribute.length, [&flow](const Attribute& nested) {
+      if (nested.type == CTA_TUPLE_ZONE) take_zone(nested, flow.zone);
+      return true;
+    });
   });
-  if ((mark & mask) == 0 || original.value == nullptr || original.length > 256) return;
-  const std::uint32_t renewed = bucket_bits(attributes, length - kHeaders, mask, hashing);
-  if ((mark & mask) == renewed) return;
+  return parse_connection(attributes, length - kHeaders, flow.connection);
+}
+
+/** Sends, if any of these bits is set in a flow's connmark, the order to set them by this key. */
+void renew_connmark(mnl_socket* socket, const ListedFlow& flow, const Key& key, std::uint32_t mask,
+                    const Hashing& hashing) {
+  const auto& [original, master, mark] = flow.connection;
+  /* IGMP is every node's own. */
+  const std::uint32_t bucket = original.protocol == IPPROTO_IGMP ? 0 : hashing.bucket(key) + 1;
+  const std::uint32_t renewed = bucket << std::countr_zero(mask) & mask;
+  if ((mark & mask) == 0 || (mark & mask) == renewed) return;
   alignas(nlmsghdr) std::array<unsigned char, 512> order{};
-  nlmsghdr* message =
-      put_header(order.data(), message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW), 0,
-                 listed[NLMSG_HDRLEN]);
-  mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, original.length, original.value);
-  if (zone.length == 2) mnl_attr_put(message, CTA_ZONE, zone.length, zone.value);
+  nlmsghdr* message = put_flow(order.data(), IPCTNL_MSG_CT_NEW, original);
+  if (flow.zone != 0) mnl_attr_put_u16(message, CTA_ZONE, network_order(flow.zone));
   mnl_attr_put_u32(message, CTA_MARK, network_order(renewed));
   mnl_attr_put_u32(message, CTA_MARK_MASK, network_order(mask));
   if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0) {
@@ -284,12 +290,19 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
 void renew_connmarks(std::uint32_t mask, const Hashing& hashing) {
   /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
   const MnlSocket orders = open_conntrack_socket();
+  RelatedFlows related; /* whose masters may be listed after them */
   list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
            [&](const unsigned char* bytes, std::size_t length) {
              for_each_message(bytes, length, [&](const unsigned char* listed, std::size_t size) {
-               renew_connmark(orders.get(), listed, size, mask, hashing);
+               ListedFlow flow;
+               if (!parse_flow(listed, size, flow)) return;
+               if (flow.connection.master.valid()) return related.add(flow);
+               renew_connmark(orders.get(), flow, flow.connection.original.source, mask, hashing);
              });
            });
+  for (const ListedFlow& flow : related) {
+    renew_connmark(orders.get(), flow, related.root_source(flow), mask, hashing);
+  }
 }
 
 }  // namespace nfqc

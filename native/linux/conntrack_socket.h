@@ -26,20 +26,26 @@ class ConntrackSocket {
   /**
    * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called
    * for those of which the kernel says what it knows: a connection, or null for none. 0, or an
-   * errno if it could not be asked or heard.
+   * errno if it could not be asked, or not all of it heard.
    */
   template <typename Answer>
   [[nodiscard]] int ask(std::span<const Tuple> tuples, Answer&& answer) noexcept {
-    const int error = send(tuples);
+    int error = send(tuples);
     if (error != 0) return error;
-    const int datagrams = receive();
+    int datagrams = receive();
+    if (datagrams < 0) {
+      /* Told once, ahead of what is not lost. If that stayed, the next answers would find no room,
+         or be read a question late. */
+      error = -datagrams;
+      datagrams = receive();
+    }
     for (int i = 0; i < datagrams; ++i) {
       Connection connection;
       const Answered answered = read(static_cast<std::size_t>(i), connection);
       if (answered.question >= tuples.size()) continue;
       answer(answered.question, answered.known ? &connection : nullptr);
     }
-    return datagrams < 0 ? -datagrams : 0;
+    return error;
   }
 
  private:
@@ -94,7 +100,8 @@ void list_expectations(const std::function<void(const Expectation&)>& each);
 
 /**
  * Sets these bits, where a flow's connmark has any of them, to the flow's bucket plus 1: an earlier
- * engine may have set them by another hash.
+ * engine may have set them by another hash. The bucket is that of the first of its masters, if it
+ * has one, as the connmark is inherited.
  * @param mask adjacent bits, enough for the number of buckets
  * @throws Fault kPrivilege, kNoConntrack, kSystem
  */

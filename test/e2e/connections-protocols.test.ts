@@ -1,6 +1,7 @@
 /* The kernel's match and the engine on frames made by hand: SCTP, SIP's media, and what has no connection. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { range } from '../../src/buckets.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   engineOn,
@@ -355,5 +356,26 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
     const { engineOnly } = await send(lab, 'server', media(frames), 'related');
     assert.equal(engineOnly, 0);
     assert.equal(engine.stats().unknown, 2 * COUNT, 'dropped, and counted');
+  });
+
+  test('media announced while packets are looked up all the time, which are counted', async () => {
+    await using lab = await gateway();
+    await assignSip(lab);
+    await using engine = await engineOn(lab, { conntrack: 'netlink' });
+    const frames = await framesFor(lab);
+    const flows = range(40).map((index) => 1024 + index);
+    const begun = flows.flatMap((sport) => frames.there(udp, { sport, dport: 9 }));
+    await inject(lab.client, 'eth0', begun, { rate: 5000 });
+    // Each is looked up anew after a second.
+    const replies = flows.flatMap((dport) => frames.back(udp, { sport: 9, dport }));
+    let ended = false;
+    const replying = inject(lab.server, 'eth0', Array<Buffer[]>(4).fill(replies).flat(), {
+      rate: replies.length,
+    }).then(() => (ended = true));
+    await waitFor('lookups', () => engine.stats().lookups > 0);
+    await inject(lab.client, 'eth0', invitations(frames));
+    await waitFor('all', () => engine.stats().expectations >= 2 * COUNT);
+    assert.ok(!ended, 'not only when packets have ended');
+    await replying;
   });
 });

@@ -24,7 +24,7 @@ export const SOURCES_OF_TRUTH: NonNullable<Options['conntrack']>[] = attaches
 /** An engine on the gateway that marks what is its own. */
 export const engineOn = (
   { gateway: node }: Pick<Gateway, 'gateway'>,
-  way: Partial<Pick<Options, 'conntrack' | 'helpers' | 'offload' | 'interfaces'>> = {},
+  way: Partial<Pick<Options, 'conntrack' | 'helpers' | 'offload' | 'interfaces' | 'hashSeed'>> = {},
 ): Promise<Engine> =>
   open({
     ...SHARE,
