@@ -27,6 +27,8 @@ const TESTS = [
   'test/e2e/setup-conflict.test.ts',
   'test/e2e/gateway-mark.test.ts',
   'test/e2e/mark.test.ts',
+  'test/e2e/connmarks.test.ts',
+  'test/e2e/bucket-bits.test.ts',
 ];
 
 function prepareKernel() {
