@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
-import { resolveOptions, type Options } from '../options.js';
+import { resolveOptions, type Options, type ResolvedOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
+import { listenedQueues } from '../setup/held.js';
 import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/setup.js';
 import { complain, print } from './failure.js';
@@ -79,13 +80,23 @@ async function applySetup(flags: SetupFlags): Promise<void> {
   warningsOf(resolveOptions(options)).forEach(complain);
   const made = await apply(options, { replace: flags.replace === true });
   if (flags.json === true) await printJson(made);
-  else complain(applied(made));
+  else complain(applied(made, await stateOf(resolveOptions(options))));
 }
 
-function applied({ name, steps }: Plan): string {
+function applied({ name, steps }: Plan, state: string): string {
   const kept = steps.filter(({ inPlace }) => inPlace).length;
   const already = kept === 0 ? '' : ` (${kept} of ${steps.length} steps were in place)`;
-  return `the setup ${name} stands${already}; packets are dropped until "nfq-cluster run" decides them`;
+  return `the setup ${name} stands${already}; ${state}`;
+}
+
+/** What becomes of packets now that it stands. */
+async function stateOf({ interfaces, queues, netns }: ResolvedOptions): Promise<string> {
+  const listened = (await listenedQueues(netns)) ?? [];
+  if (queues.every((queue) => listened.includes(queue)))
+    return queues.length === 1 ? 'its queue is listened to' : 'its queues are listened to';
+  const narrow = interfaces.every(({ destinations }) => destinations === 'addresses');
+  const what = narrow ? 'packets to its cluster addresses' : 'packets';
+  return `${what} are dropped until "nfq-cluster run" decides them`;
 }
 
 /** `nfq-cluster status --setup`; with the flags of apply, the rules are compared with those that it makes. */
