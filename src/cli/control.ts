@@ -62,9 +62,13 @@ export function controlOf({ name, netns, control }: ControlFlags): Control {
   return checkOptions({}, () => new Control(target));
 }
 
-/** As CLUSTERIP's membership file: ascending, with commas, empty for none. */
-const owned = ({ nodes, ownedBuckets }: Status): string =>
-  nodes === null ? listed(ownedBuckets, true) : listed(nodes, false);
+/** As CLUSTERIP's membership file: ascending, with commas, empty for none, as there is once the time is over. */
+export function owned({ nodes, ownedBuckets, validFor }: OwnedNow): string {
+  if (validFor === 0) return '';
+  return nodes === null ? listed(ownedBuckets, true) : listed(nodes, false);
+}
+
+type OwnedNow = Pick<Status, 'nodes' | 'ownedBuckets' | 'validFor'>;
 
 function asText(status: Status): string {
   const { name, pid, policy, hashSeed, buckets, nodes, validFor, action, counts } = status;
@@ -72,7 +76,7 @@ function asText(status: Status): string {
     name: `${name}, process ${pid}`,
     policy: `${policy}, seed 0x${hashSeed.toString(16).padStart(8, '0')}`,
     owned: `${nodes === null ? 'buckets' : 'nodes'} ${owned(status) || 'none'} of ${buckets}`,
-    'valid for': validFor === null ? 'ever' : `${Math.round(validFor)} ms`,
+    'valid for': validity(validFor),
     interfaces: status.interfaces.map(interfaceText).join(', '),
     queues: status.queues.join(', '),
     action,
@@ -90,6 +94,9 @@ function asText(status: Status): string {
     .map(([title, value]) => `${title.padEnd(12)}${value}\n`)
     .join('');
 }
+
+const validity = (validFor: number | null): string =>
+  validFor === null ? 'ever' : validFor === 0 ? 'no longer' : `${Math.round(validFor)} ms`;
 
 const interfaceText = ({ name, key }: ResolvedInterface): string =>
   key === 'source' ? name : `${name} by ${key}`;
