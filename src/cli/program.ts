@@ -63,7 +63,11 @@ function addExplain(top: Command): void {
     .option('--dst <address>', "the packet's destination: asks the kernel for its connection")
     .option('--netns <name>', 'with --dst: network namespace, by its name or path');
   withShare(withHashing(explains))
-    .option('--proto <number>', "IP protocol's number, with --dst or policy clusterip", u32)
+    .option(
+      '--proto <number>',
+      "IP protocol's number, with --dst, which needs it, or policy clusterip",
+      u32,
+    )
     .option('--sport <port>', 'source port, likewise (of a ping: its id)', u32)
     .option('--dport <port>', 'destination port, likewise (of a ping: type * 256 + code)', u32)
     .option(

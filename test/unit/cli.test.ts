@@ -218,6 +218,19 @@ local     yes
     );
   });
 
+  it('refuses what says nothing of a packet, or the wrong thing', () => {
+    const refused = (line: string, message: RegExp): void => {
+      const { status, stdout, stderr } = cli(`explain --src 10.0.0.1 ${TWO} ${line}`);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert.match(stderr, message);
+    };
+    refused('--dst 10.0.0.2 --dport 80', /--dst needs --proto/);
+    refused('--netns a', /--netns needs --dst/);
+    refused('--bucket-bits 0xf0', /--bucket-bits needs --dst/);
+    for (const bits of ['0', '0x5', '0x1'])
+      refused(`--dst 10.0.0.2 --proto 6 --bucket-bits ${bits}`, /bits for a number up to 2/);
+  });
+
   it('refuses what is not an address', () => {
     assert.deepEqual(cli(`explain --src 10.0.0.256 ${TWO}`), {
       status: 2,
@@ -252,7 +265,7 @@ describe('nfq-cluster', () => {
   it('refuses wrong use with status 2', () => {
     wrongUse('revert --name Q0', /for name but received "Q0"/);
     wrongUse('doctor --netns a/b', /for netns but received "a\/b"/);
-    wrongUse(`explain --src 10.0.0.1 --dst x ${TWO}`, /address for dst but received "x"/);
+    wrongUse(`explain --src 10.0.0.1 --dst x --proto 6 ${TWO}`, /address for dst but received "x"/);
     wrongUse('', /^Usage: nfq-cluster /);
     wrongUse('walk', /^nfq-cluster: unknown command 'walk'/);
     wrongUse(
