@@ -4,7 +4,7 @@ import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
 import type { ResolvedInterface } from '../options.js';
-import { complain, print } from './failure.js';
+import { CommandError, complain, print } from './failure.js';
 import { checkOptions } from './options.js';
 
 /** Which engine is meant, and how to answer. */
@@ -27,8 +27,10 @@ export async function status(flags: ControlFlags): Promise<void> {
 
 /** `nfq-cluster own`: changes what a running engine owns, if there is a change; prints what it owns then. */
 export async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
-  const control = controlOf(flags);
   const { validFor } = flags;
+  if (change === undefined && validFor !== undefined)
+    throw new CommandError('--valid-for needs what is to be owned, such as 1,3', 2);
+  const control = controlOf(flags);
   const answer =
     change === undefined
       ? await control.status()

@@ -138,12 +138,16 @@ const withTarget = (command: Command): Command =>
       .option('--netns <name>', "the engine's network namespace, by its name or path"),
   ).option('--json', 'as JSON');
 
+/** The flags of `own` behind which a value stands. */
+const VALUED = ['--name', '--netns', '--control', '--valid-for'];
+
 /** `own -2` as `own -- -2`, with the options before it: a number is no option. */
 function withoutDash(args: readonly string[]): string[] {
-  const isChange = (arg: string): boolean => args[0] === 'own' && /^-\d/.test(arg);
+  const isChange = (arg: string, at: number): boolean =>
+    args[0] === 'own' && /^-\d/.test(arg) && !VALUED.includes(args[at - 1]!);
   const changes = args.filter(isChange);
   if (changes.length === 0 || args.includes('--')) return [...args];
-  return [...args.filter((arg) => !isChange(arg)), '--', ...changes];
+  return [...args.filter((arg, at) => !isChange(arg, at)), '--', ...changes];
 }
 
 /** The man page's `! --cluster-local-node 1` as `--invert --cluster-local-node 1`. */

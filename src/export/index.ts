@@ -43,6 +43,9 @@ export function exportRules(
 ): string {
   const exported = exportableOf(from);
   const { ipv4 = false, address } = parse(flagsSchema, flags, 'the flags');
+  if (ipv4 && to !== 'nft') throw invalidOption('ipv4', 'nothing', ipv4, 'It belongs to nft.');
+  if (address !== undefined && to !== 'pacemaker')
+    throw invalidOption('address', 'nothing', address, 'It belongs to pacemaker.');
   switch (to) {
     case 'iptables':
     case 'ip6tables':

@@ -262,6 +262,22 @@ describe('nfq-cluster', () => {
     assert.equal(stderr, '0\n');
   });
 
+  it('refuses flags that would be ignored, or are misread', () => {
+    wrongUse('own --valid-for 100', /--valid-for needs what is to be owned/);
+    wrongUse('own 1 --valid-for -5', /argument '-5' is invalid\. Expected a positive number/);
+    wrongUse('run -i --cluster-total-nodes 2', /Expected NAME, and there is the next flag/);
+    wrongUse(`run ${TWO} -i eth1 --cluster-local-node 1 --name -a`, /for --name but received "-a"/);
+    wrongUse(`export --running --to nft ${TWO}`, /--running exports what the engine says/);
+    wrongUse('export --running --to nft -i eth1', /--running exports what the engine says/);
+    const whole = `${TWO} -i eth1 --cluster-local-node 1`;
+    wrongUse(`export --to iptables --ipv4 ${whole}`, /nothing for ipv4 .* belongs to nft/);
+    wrongUse(`export --to nft --address ::1 ${whole}`, /for address .* belongs to pacemaker/);
+    wrongUse(`status --setup ${TWO}`, /need --interface or --config/);
+    wrongUse('queue-rule --name a --queue 70000', /0 to 65535 for --queue but received \[70000\]/);
+    wrongUse('queue-rule --name a --queue 0 --queue-cpu-fanout', /for --queue-cpu-fanout but/);
+    wrongUse('queue-rule --name A;b --queue 0', /for --name but received "A;b"/);
+  });
+
   it('refuses wrong use with status 2', () => {
     wrongUse('revert --name Q0', /for name but received "Q0"/);
     wrongUse('doctor --netns a/b', /for netns but received "a\/b"/);
