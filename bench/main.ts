@@ -3,11 +3,12 @@
  * need and starts this.
  */
 import { Command, InvalidArgumentError } from 'commander';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { AIMS } from './aims.js';
 import { comparison } from './support/compare.js';
+import { readRun } from './support/earlier.js';
 import { bars } from './support/plots.js';
 import { machine, Report, type Machine, type Run, type Settings } from './support/results.js';
 import { standing } from './support/standing.js';
@@ -19,7 +20,7 @@ type Bench = (typeof BENCHES)[number];
 interface Flags {
   quick?: true;
   rounds?: number;
-  compare?: string;
+  compare?: Run;
   out: string;
 }
 
@@ -35,11 +36,16 @@ const bench = (text: string, chosen: Bench[] | undefined): Bench[] => {
   return [...(chosen ?? []), found];
 };
 
+/** Read at once: nothing is measured for a comparison that fails. */
+const earlierRun = (file: string): Run => {
+  try {
+    return readRun(file);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+};
+
 async function main(names: readonly Bench[], flags: Flags): Promise<void> {
-  const earlier =
-    flags.compare === undefined
-      ? undefined
-      : (JSON.parse(readFileSync(flags.compare, 'utf8')) as Run);
   mkdirSync(flags.out, { recursive: true });
   const quick = flags.quick === true;
   const settings: Settings = {
@@ -61,16 +67,16 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
       on.handover = [Math.min(...report.handovers), Math.max(...report.handovers)];
     const { results, notes } = report;
     const measured: Run = { date: new Date().toISOString(), machine: on, settings, results, notes };
-    said = summary(measured, earlier);
-    save(measured, said, flags.out); // also what was measured before a later one fails
+    save(measured, flags.out); // also what was measured before a later one fails
+    said = summary(measured, flags.compare);
+    writeFileSync(path.join(flags.out, 'results.md'), `${said}\n`);
   }
   console.log(said);
   report.progress(`results.json, results.md and plots are in ${flags.out}`);
 }
 
-function save(run: Run, said: string, directory: string): void {
+function save(run: Run, directory: string): void {
   writeFileSync(path.join(directory, 'results.json'), `${JSON.stringify(run, undefined, 1)}\n`);
-  writeFileSync(path.join(directory, 'results.md'), `${said}\n`);
   bars(run.results, directory);
 }
 
@@ -108,7 +114,7 @@ await new Command('npm run bench --')
   .argument('[bench...]', `${BENCHES.join(', ')} (default: all)`, bench)
   .option('--quick', 'fewer conditions, 2 rounds of 1 second')
   .option('--rounds <count>', 'rounds of each measurement (default: 5)', positive)
-  .option('--compare <file>', 'show the change against an earlier results.json')
+  .option('--compare <file>', 'show the change against an earlier results.json', earlierRun)
   .option('--out <directory>', 'for results.json, results.md and plots', 'bench/results')
   .action((names: Bench[], flags: Flags) => main(names.length === 0 ? BENCHES : names, flags))
   .parseAsync();

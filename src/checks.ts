@@ -72,8 +72,8 @@ export const maskedMark = z.strictObject(
 );
 
 export const setupName = matching(
-  '1 to 16 characters of a-z, 0-9, "-" and "_"',
-  /^[a-z0-9_-]{1,16}$/,
+  '1 to 16 characters of a-z, 0-9, "-" and "_" that do not begin with "-"',
+  /^[a-z0-9_][a-z0-9_-]{0,15}$/,
 );
 
 export const namespace = matching(

@@ -18,7 +18,8 @@
  * - `ERR_EXPIRED`: the ownership that was to be changed is over.
  * - `ERR_NOT_EXPORTABLE`: another program cannot say what a configuration says.
  * - `ERR_HELD`: rules were emptied, and their chains stay while queues hold packets.
- * - `ERR_CONFLICT`: another setup stands in the way: of the same name, or with a queue in common.
+ * - `ERR_CONFLICT`: another setup or engine stands in the way: of the same name, or with a queue or bits of the connmark in
+ *   common.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
  * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.

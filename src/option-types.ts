@@ -183,7 +183,7 @@ export interface Options {
   rules?: Rules;
   /**
    * Names the rules (`nfq-cluster-NAME`), so that a later run finds and replaces them:
-   * 1 to 16 characters of a-z, 0-9, `-` and `_`.
+   * 1 to 16 characters of a-z, 0-9, `-` and `_`, the first of which is no `-`.
    * @default 'q' and the first queue number
    */
   name?: string;

@@ -1,3 +1,4 @@
+import { invalidOption } from './errors.js';
 import { native, type CounterName } from './native.js';
 
 const { layout } = native;
@@ -9,6 +10,7 @@ export interface Latency {
   /**
    * Nanoseconds that `percent` of the packets did not exceed, at most an eighth too high; 0 where
    * nothing was measured.
+   * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   percentile(percent: number): number;
 }
@@ -115,6 +117,8 @@ class Histogram implements Latency {
   }
 
   percentile(percent: number): number {
+    if (typeof percent !== 'number' || Number.isNaN(percent))
+      throw invalidOption('percent', 'a number from 0 to 100', percent);
     if (this.count === 0) return 0;
     const rank = Math.max(1, Math.ceil((Math.min(Math.max(percent, 0), 100) / 100) * this.count));
     let below = 0;

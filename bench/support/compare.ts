@@ -3,6 +3,7 @@ import {
   median,
   nameOf,
   noise,
+  spread,
   type Machine,
   type Result,
   type Run,
@@ -13,7 +14,8 @@ import { markdown, short } from './table.js';
 /**
  * The change against an earlier run as Markdown: ratios, with the noise of both runs added. A change
  * beyond the noise says whether it is for the better, as does any change of an exact figure; of fewer than three
- * rounds noise is not known. Says ahead of them where the runs are not of the same machine or settings.
+ * rounds noise is not known. Of figures that may be 0 or less it is the difference, since a ratio says nothing. Says ahead
+ * of them where the runs are not of the same machine or settings, and behind them what was measured earlier alone.
  */
 export function comparison(now: Run, earlier: Run): string {
   const rows = now.results.flatMap((result) => {
@@ -21,13 +23,27 @@ export function comparison(now: Run, earlier: Run): string {
     return before === undefined ? [] : [row(result, before)];
   });
   if (rows.length === 0) return 'Nothing in common with the earlier run.';
-  const head = ['', 'before', 'now', 'ratio', 'noise', ''];
+  const head = ['', 'before', 'now', 'ratio or difference', 'noise', ''];
   return [
     `Against ${earlier.machine.commit} of ${earlier.date}:`,
     ...unlike('machine', machineOf(now.machine), machineOf(earlier.machine)),
     ...unlike('settings', settingsOf(now.settings), settingsOf(earlier.settings)),
     markdown([head, ...rows]),
+    ...missing(now, earlier),
   ].join('\n\n');
+}
+
+/** What was measured earlier alone: each figure, or a benchmark by its name where none of it was. */
+function missing(now: Run, earlier: Run): string[] {
+  const benches = new Set(now.results.map(({ bench }) => bench));
+  const names = earlier.results
+    .filter((result) => find(now.results, result) === undefined)
+    .map((result) =>
+      benches.has(result.bench) ? `${nameOf(result)}, ${result.metric}` : `${result.bench}: all`,
+    );
+  if (names.length === 0) return [];
+  const lines = [...new Set(names)].map((name) => `- ${name}`);
+  return [`Measured earlier, and not now:\n\n${lines.join('\n')}`];
 }
 
 const unlike = (what: string, now: string, before: string): string[] =>
@@ -44,19 +60,43 @@ const settingsOf = (settings: Settings | undefined): string =>
     : `${settings.rounds} rounds of ${settings.seconds} s${settings.quick ? ', quick' : ''}`;
 
 function row(now: Result, before: Result): string[] {
-  const [from, to] = [median(before.values), median(now.values)];
-  const exact = now.exact === true;
-  const allowed = exact ? 0 : noise(now.values) + noise(before.values);
-  const ratio = from === 0 ? (to === 0 ? 1 : Infinity) : to / from;
-  const enough = exact || Math.min(now.values.length, before.values.length) >= 3;
-  const changed = enough && Math.abs(ratio - 1) > allowed;
-  const improved = now.better === 'higher' ? ratio > 1 : ratio < 1;
+  const { change, allowed, said, noise: around } = changeOf(now, before);
+  const enough = now.exact === true || Math.min(now.values.length, before.values.length) >= 3;
+  const changed = enough && Math.abs(change) > allowed;
+  const improved = now.better === 'higher' ? change > 0 : change < 0;
   return [
     `${nameOf(now)}, ${now.metric}`,
-    `${short(from)} ${now.unit}`.trim(),
-    `${short(to)} ${now.unit}`.trim(),
-    ratio.toFixed(3),
-    `±${allowed.toFixed(3)}`,
+    `${short(median(before.values))} ${now.unit}`.trim(),
+    `${short(median(now.values))} ${now.unit}`.trim(),
+    said,
+    around,
     changed ? (improved ? 'better' : 'WORSE') : '',
   ];
+}
+
+interface Change {
+  /** Above 0 where the figure has grown. */
+  change: number;
+  /** What of it may be noise. */
+  allowed: number;
+  said: string;
+  noise: string;
+}
+
+function changeOf(now: Result, before: Result): Change {
+  const [from, to] = [median(before.values), median(now.values)];
+  const both = (measure: (values: readonly number[]) => number): number =>
+    now.exact === true ? 0 : measure(now.values) + measure(before.values);
+  if (from > 0 && to > 0) {
+    const allowed = both(noise);
+    const ratio = to / from;
+    return { change: ratio - 1, allowed, said: ratio.toFixed(3), noise: `±${allowed.toFixed(3)}` };
+  }
+  const [change, allowed] = [to - from, both(spread)];
+  return {
+    change,
+    allowed,
+    said: `${change > 0 ? '+' : ''}${short(change)} ${now.unit}`.trim(),
+    noise: `±${short(allowed)}`,
+  };
 }

@@ -114,10 +114,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Half of the range of the rounds, as a share of their median: 0.05 is ± 5 %. */
+/** Half of the range of the rounds. */
+export const spread = (values: readonly number[]): number =>
+  (Math.max(...values) - Math.min(...values)) / 2;
+
+/** The same as a share of their median: 0.05 is ± 5 %. */
 export function noise(values: readonly number[]): number {
   const middle = Math.abs(median(values));
-  return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / 2 / middle;
+  return middle === 0 ? 0 : spread(values) / middle;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { grouped, median, noise, type Result } from './results.js';
+import { grouped, median, noise, spread, type Result } from './results.js';
 
 /** 1234567 as `1.23 M`: three digits that count. */
 export function short(value: number): string {
@@ -15,11 +15,8 @@ export function short(value: number): string {
 
 /** The median, and the noise; of a percentage in points, since its median may be 0. */
 function cell({ values, unit }: Result): string {
-  const spread =
-    unit === '%'
-      ? short((Math.max(...values) - Math.min(...values)) / 2)
-      : `${Math.round(noise(values) * 100)} %`;
-  return `${short(median(values))} ${unit}${values.length > 1 ? ` ±${spread}` : ''}`;
+  const around = unit === '%' ? short(spread(values)) : `${Math.round(noise(values) * 100)} %`;
+  return `${short(median(values))} ${unit}${values.length > 1 ? ` ±${around}` : ''}`;
 }
 
 /** Results as Markdown: a table for each condition, a row for each contender. */

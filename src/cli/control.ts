@@ -4,7 +4,7 @@ import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
 import type { ResolvedInterface } from '../options.js';
-import { complain, print } from './failure.js';
+import { CommandError, complain, print } from './failure.js';
 import { checkOptions } from './options.js';
 
 /** Which engine is meant, and how to answer. */
@@ -27,8 +27,10 @@ export async function status(flags: ControlFlags): Promise<void> {
 
 /** `nfq-cluster own`: changes what a running engine owns, if there is a change; prints what it owns then. */
 export async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
-  const control = controlOf(flags);
   const { validFor } = flags;
+  if (change === undefined && validFor !== undefined)
+    throw new CommandError('--valid-for needs what is to be owned, such as 1,3', 2);
+  const control = controlOf(flags);
   const answer =
     change === undefined
       ? await control.status()
@@ -62,9 +64,13 @@ export function controlOf({ name, netns, control }: ControlFlags): Control {
   return checkOptions({}, () => new Control(target));
 }
 
-/** As CLUSTERIP's membership file: ascending, with commas, empty for none. */
-const owned = ({ nodes, ownedBuckets }: Status): string =>
-  nodes === null ? listed(ownedBuckets, true) : listed(nodes, false);
+/** As CLUSTERIP's membership file: ascending, with commas, empty for none, as there is once the time is over. */
+export function owned({ nodes, ownedBuckets, validFor }: OwnedNow): string {
+  if (validFor === 0) return '';
+  return nodes === null ? listed(ownedBuckets, true) : listed(nodes, false);
+}
+
+type OwnedNow = Pick<Status, 'nodes' | 'ownedBuckets' | 'validFor'>;
 
 function asText(status: Status): string {
   const { name, pid, policy, hashSeed, buckets, nodes, validFor, action, counts } = status;
@@ -72,7 +78,7 @@ function asText(status: Status): string {
     name: `${name}, process ${pid}`,
     policy: `${policy}, seed 0x${hashSeed.toString(16).padStart(8, '0')}`,
     owned: `${nodes === null ? 'buckets' : 'nodes'} ${owned(status) || 'none'} of ${buckets}`,
-    'valid for': validFor === null ? 'ever' : `${Math.round(validFor)} ms`,
+    'valid for': validity(validFor),
     interfaces: status.interfaces.map(interfaceText).join(', '),
     queues: status.queues.join(', '),
     action,
@@ -90,6 +96,9 @@ function asText(status: Status): string {
     .map(([title, value]) => `${title.padEnd(12)}${value}\n`)
     .join('');
 }
+
+const validity = (validFor: number | null): string =>
+  validFor === null ? 'ever' : validFor === 0 ? 'no longer' : `${Math.round(validFor)} ms`;
 
 const interfaceText = ({ name, key }: ResolvedInterface): string =>
   key === 'source' ? name : `${name} by ${key}`;

@@ -1,7 +1,9 @@
 import { findConnection } from '../conntrack.js';
 import { printed } from '../errors.js';
 import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
-import { resolveOptions } from '../options.js';
+import { adjacentBits } from '../checks.js';
+import { lowered } from '../marks.js';
+import { resolveOptions, type MarkOptions } from '../options.js';
 import { CommandError, print } from './failure.js';
 import { hasherOf } from './hash.js';
 import type { Flags } from './flags.js';
@@ -49,7 +51,9 @@ export async function explain(flags: ExplainFlags): Promise<void> {
       2,
     );
   }
-  const key = flags.dst === undefined ? undefined : await keyOf(hasher, flags, flags.dst);
+  checkPacket(flags);
+  const { dst } = flags;
+  const key = dst === undefined ? undefined : await keyOf(hasher, flags, options, dst);
   const packet = key?.address ?? packetOf(hasher, flags);
   const explanation = checkOptions(flags, () => hasher.explain(packet));
   const { bucket } = explanation;
@@ -64,15 +68,30 @@ export async function explain(flags: ExplainFlags): Promise<void> {
   await print(flags.json === true ? `${JSON.stringify(explained)}\n` : asText(explained));
 }
 
+/** Refuses what would say nothing, or the wrong thing, of a packet. */
+function checkPacket({ dst, proto, netns, bucketBits }: ExplainFlags): void {
+  if (dst !== undefined && proto === undefined) {
+    throw new CommandError(
+      '--dst needs --proto, as a connection is known by it: 6 for TCP, 17 for UDP, 1 for ICMP',
+      2,
+    );
+  }
+  if (dst === undefined && netns !== undefined) throw new CommandError('--netns needs --dst', 2);
+  if (dst === undefined && bucketBits !== undefined)
+    throw new CommandError('--bucket-bits needs --dst', 2);
+}
+
 /** The kernel's word on a packet's connection. */
 async function keyOf(
   hasher: Hasher,
-  { src, proto = 0, sport = 0, dport = 0, netns, bucketBits = 0x03ff_0000 }: ExplainFlags,
+  { src, proto = 0, sport = 0, dport = 0 }: ExplainFlags,
+  options: GivenOptions,
   dst: string,
 ): Promise<Found> {
   if (hasher.policy === 'clusterip') {
     throw new CommandError('--dst is not for --policy clusterip: a packet is hashed by itself', 2);
   }
+  const { netns, bucketBits } = whereToAsk(hasher, options);
   const found = await findConnection({ src, dst, protocol: proto, sport, dport }, netns);
   if (found === null) return { address: src, by: 'packet', kept: null };
   const { original, master, mark } = found;
@@ -80,6 +99,21 @@ async function keyOf(
   if (original === null) return { address: master!.src, by: 'expectation', kept };
   if (master !== null) return { address: master.src, by: 'master', kept };
   return { address: original.src, by: 'original', kept };
+}
+
+/** The network namespace, and the bits of the connmark that hold a bucket. */
+function whereToAsk(
+  { buckets }: Hasher,
+  { netns, marks }: GivenOptions,
+): { netns: string | undefined; bucketBits: number } {
+  const bits = (marks as MarkOptions | undefined)?.bucket ?? 0x03ff_0000;
+  if (!adjacentBits.safeParse(bits).success || lowered(bits) < buckets) {
+    throw new CommandError(
+      `Expected adjacent bits for a number up to ${buckets}, such as 0x03ff0000, for --bucket-bits but received ${printed(bits)}`,
+      2,
+    );
+  }
+  return { netns: netns as string | undefined, bucketBits: bits };
 }
 
 /** The number in these bits, less 1; null where it is none of the buckets. */
@@ -106,8 +140,9 @@ function ownedBuckets(flags: Flags, options: GivenOptions): readonly number[] | 
   const said = ['localNode', 'localNodemask', 'ownership', 'invert'].some(
     (name) => name in options,
   );
-  // Interfaces are mandatory only where packets are decided.
-  const complete = { interfaces: ['any'], ...options };
+  // Interfaces are mandatory only where packets are decided, and marks are refused where nothing uses them.
+  const { marks: _marks, ...others } = options;
+  const complete = { interfaces: ['any'], ...others };
   return said ? checkOptions(flags, () => resolveOptions(complete).owned) : undefined;
 }
 

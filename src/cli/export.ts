@@ -1,7 +1,7 @@
 import { exportRules, ofStatus, type Exportable, type ExportFormat } from '../export/index.js';
 import { resolveOptions } from '../options.js';
 import { controlOf, type ControlFlags } from './control.js';
-import { print } from './failure.js';
+import { CommandError, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 
@@ -16,12 +16,23 @@ export interface ExportCommandFlags extends Omit<Flags, 'address'>, ControlFlags
 export async function exportConfiguration(flags: ExportCommandFlags): Promise<void> {
   const { address, ...others } = flags;
   const { to, ipv4, running } = others;
-  const from = running === true ? ofStatus(await controlOf(others).status()) : given(others);
+  const from = running === true ? await ofRunning(others) : given(others);
   const text = exportRules(from, to, {
-    ipv4: ipv4 === true,
+    ...(ipv4 === undefined ? {} : { ipv4 }),
     ...(address === undefined ? {} : { address }),
   });
   await print(text);
+}
+
+async function ofRunning(flags: Omit<ExportCommandFlags, 'address'>): Promise<Exportable> {
+  const known = ['to', 'running', 'ipv4', 'name', 'netns', 'control'];
+  if (Object.keys(flags).some((flag) => !known.includes(flag))) {
+    throw new CommandError(
+      '--running exports what the engine says of itself: beside it only --name, --netns and --control',
+      2,
+    );
+  }
+  return ofStatus(await controlOf(flags).status());
 }
 
 const given = (flags: Flags): Exportable =>

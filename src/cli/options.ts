@@ -45,7 +45,7 @@ export type GivenOptions = Readonly<Record<string, unknown>>;
 export function toOptions(flags: Flags): GivenOptions {
   const given = fromFlags(flags);
   const file = flags.config === undefined ? {} : readConfig(flags.config);
-  const marks = { ...(file['marks'] as object | undefined), ...given.marks };
+  const marks = merged(file['marks'], given.marks);
   const options = {
     ...Object.fromEntries(Object.entries(file).filter(([name]) => !isReplaced(name, given))),
     ...given,
@@ -53,6 +53,14 @@ export function toOptions(flags: Flags): GivenOptions {
   };
   const interfaces = withShared(flags, options['interfaces']);
   return interfaces === undefined ? options : { ...options, interfaces };
+}
+
+/** The file's marks with those of the flags; what is no object is refused with all options. */
+function merged(marks: unknown, given: MarkOptions | undefined): unknown {
+  if (marks === undefined) return given;
+  return typeof marks !== 'object' || marks === null || Array.isArray(marks)
+    ? marks
+    : { ...marks, ...given };
 }
 
 /** The interfaces with what `--address`, `--mac`, `--group` and `--destinations` say of them; undefined where they say nothing. */

@@ -63,7 +63,11 @@ function addExplain(top: Command): void {
     .option('--dst <address>', "the packet's destination: asks the kernel for its connection")
     .option('--netns <name>', 'with --dst: network namespace, by its name or path');
   withShare(withHashing(explains))
-    .option('--proto <number>', "IP protocol's number, with --dst or policy clusterip", u32)
+    .option(
+      '--proto <number>',
+      "IP protocol's number, with --dst, which needs it, or policy clusterip",
+      u32,
+    )
     .option('--sport <port>', 'source port, likewise (of a ping: its id)', u32)
     .option('--dport <port>', 'destination port, likewise (of a ping: type * 256 + code)', u32)
     .option(
@@ -134,12 +138,16 @@ const withTarget = (command: Command): Command =>
       .option('--netns <name>', "the engine's network namespace, by its name or path"),
   ).option('--json', 'as JSON');
 
+/** The flags of `own` behind which a value stands. */
+const VALUED = ['--name', '--netns', '--control', '--valid-for'];
+
 /** `own -2` as `own -- -2`, with the options before it: a number is no option. */
 function withoutDash(args: readonly string[]): string[] {
-  const isChange = (arg: string): boolean => args[0] === 'own' && /^-\d/.test(arg);
+  const isChange = (arg: string, at: number): boolean =>
+    args[0] === 'own' && /^-\d/.test(arg) && !VALUED.includes(args[at - 1]!);
   const changes = args.filter(isChange);
   if (changes.length === 0 || args.includes('--')) return [...args];
-  return [...args.filter((arg) => !isChange(arg)), '--', ...changes];
+  return [...args.filter((arg, at) => !isChange(arg, at)), '--', ...changes];
 }
 
 /** The man page's `! --cluster-local-node 1` as `--invert --cluster-local-node 1`. */

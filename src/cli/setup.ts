@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import { resolveOptions, type Options } from '../options.js';
+import { resolveOptions, type Options, type ResolvedOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
+import { listenedQueues } from '../setup/held.js';
 import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/setup.js';
-import { complain, print } from './failure.js';
+import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';
 import { numberRange } from './values.js';
@@ -56,9 +57,19 @@ export function addSetup(top: Command): void {
     .requiredOption('--queue <range>', 'queue numbers, such as 0-3', numberRange)
     .option('--queue-cpu-fanout', 'as in the setup')
     .option('--netns <name>', 'network namespace, by its name or path')
-    .action(({ name, queue, queueCpuFanout, netns }: QueueRuleFlags) =>
-      setQueueRule({ name, queues: queue, queueCpuFanout: queueCpuFanout === true }, netns),
-    );
+    .action(setRule);
+}
+
+/** Checked as among all the options of a setup. */
+function setRule({ name, queue, queueCpuFanout, netns }: QueueRuleFlags): Promise<void> {
+  const options = checkOptions({}, () =>
+    resolveOptions({
+      ...{ interfaces: ['any'], hashSeed: 0, totalNodes: 1, localNode: 1, rules: 'nft-compat' },
+      ...named(name, netns),
+      ...{ queues: queue, queueCpuFanout: queueCpuFanout === true },
+    }),
+  );
+  return setQueueRule(options, netns);
 }
 
 const withPlan = (command: Command): Command =>
@@ -79,19 +90,38 @@ async function applySetup(flags: SetupFlags): Promise<void> {
   warningsOf(resolveOptions(options)).forEach(complain);
   const made = await apply(options, { replace: flags.replace === true });
   if (flags.json === true) await printJson(made);
-  else complain(applied(made));
+  else complain(applied(made, await stateOf(resolveOptions(options))));
 }
 
-function applied({ name, steps }: Plan): string {
+function applied({ name, steps }: Plan, state: string): string {
   const kept = steps.filter(({ inPlace }) => inPlace).length;
   const already = kept === 0 ? '' : ` (${kept} of ${steps.length} steps were in place)`;
-  return `the setup ${name} stands${already}; packets are dropped until "nfq-cluster run" decides them`;
+  return `the setup ${name} stands${already}; ${state}`;
 }
+
+/** What becomes of packets now that it stands. */
+async function stateOf({ interfaces, queues, netns }: ResolvedOptions): Promise<string> {
+  const listened = (await listenedQueues(netns)) ?? [];
+  if (queues.every((queue) => listened.includes(queue)))
+    return queues.length === 1 ? 'its queue is listened to' : 'its queues are listened to';
+  const narrow = interfaces.every(({ destinations }) => destinations === 'addresses');
+  const what = narrow ? 'packets to its cluster addresses' : 'packets';
+  return `${what} are dropped until "nfq-cluster run" decides them`;
+}
+
+/** What does not say what a setup is, but which, and how to answer. */
+const NAMING = ['setup', 'name', 'netns', 'control', 'json'];
 
 /** `nfq-cluster status --setup`; with the flags of apply, the rules are compared with those that it makes. */
 export async function showSetup(flags: StatusFlags): Promise<void> {
   const { name, netns, json } = flags;
-  const isNamedAlone = flags.interface === undefined && flags.config === undefined;
+  const isNamedAlone = Object.keys(flags).every((flag) => NAMING.includes(flag));
+  if (!isNamedAlone && flags.interface === undefined && flags.config === undefined) {
+    throw new CommandError(
+      'the flags of a setup need --interface or --config; --name alone says which setup it is',
+      2,
+    );
+  }
   const found = await status(named(name, netns), isNamedAlone ? undefined : optionsOf(flags));
   if (json === true) await printJson(found);
   else await print(asLines(found));

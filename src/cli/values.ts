@@ -43,6 +43,8 @@ export function interfaceKey(
   text: string,
   before: InterfaceOptions[] | undefined,
 ): InterfaceOptions[] {
+  if (text.startsWith('--'))
+    throw new InvalidArgumentError('Expected NAME, and there is the next flag: was it forgotten?');
   const [name, key, ...more] = text.split(':');
   if (more.length > 0 || (key !== undefined && key !== 'source' && key !== 'destination')) {
     throw new InvalidArgumentError('Expected NAME, NAME:source or NAME:destination.');

@@ -4,7 +4,7 @@ import type { Mechanism } from '../setup/ruleset.js';
 import type { Fact } from './finding.js';
 import type { Listener } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
-import type { SavedRules } from './xtables.js';
+import type { SavedRules } from './xtables-rule.js';
 
 /** An interface, as far as packets depend on it. */
 export interface Link {
@@ -42,7 +42,8 @@ export interface Subject {
   priority: number;
   /** Whether it decides without connections, by each packet's own header. */
   stateless: boolean;
-  action: ResolvedOptions['action'];
+  /** Undefined without options. */
+  action: ResolvedOptions['action'] | undefined;
   marks: ResolvedOptions['marks'];
 }
 

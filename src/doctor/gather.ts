@@ -13,7 +13,7 @@ import { readListeners } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
 import { standingSubjects, subjectOf } from './subjects.js';
 import { CONNTRACK } from './system.js';
-import type { SavedRules } from './xtables.js';
+import type { SavedRules } from './xtables-rule.js';
 
 const PROGRAMS = ['nft', 'ip', 'sysctl', 'grep', 'cat', 'unshare'];
 

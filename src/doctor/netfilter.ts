@@ -162,6 +162,16 @@ function markBits(expr: readonly Expr[]): { value: number; mask: number } {
   return { value: 0, mask: 0 };
 }
 
+/** Whether a rule sets a mark, other than ours and those that iptables-nft keeps. */
+export const setsMark = (objects: readonly Netfilter[]): boolean =>
+  objects.some(
+    (object) =>
+      object.rule !== undefined &&
+      !isOurs(object.rule.table) &&
+      !isOfXtables(object, true) &&
+      markBits(object.rule.expr).mask !== 0,
+  );
+
 /** Whether a rule may see what enters by these interfaces. */
 function concerns({ expr }: Rule, interfaces: readonly string[]): boolean {
   const names = expr.flatMap(entering);

@@ -73,7 +73,7 @@ export const policyDrops = (check: string, place: string): Finding =>
  * behind them, where it may overwrite what says that a packet is owned.
  */
 export function judgeMark(
-  { marks, action }: Subject,
+  { marks, action = 'drop' }: Subject,
   { place }: OtherRule,
   before: boolean,
   { value, mask }: { value: number; mask: number },

@@ -95,8 +95,8 @@ function ofStatus(
     }),
     priority: CHAIN_PRIORITY[kind],
     stateless: !rulesOf(name, nft).some(asksForState),
-    // What the options would be if none of these were given.
-    action: 'drop',
+    action: undefined,
+    // What the option would be if it were not given.
     marks: resolveMarks(undefined, {
       policy: 'jhash',
       rules: 'auto',

@@ -1,42 +1,38 @@
-import { words } from '../import/words.js';
-import type { Command } from '../setup/exec.js';
-import type { XtablesVariant } from '../setup/traces.js';
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, type Finding } from './finding.js';
-import {
-  dropsBefore,
-  judgeMark,
-  judgeQueueing,
-  policyDrops,
-  untracks,
-  type OtherRule,
-} from './other-rules.js';
+import { dropsBefore, judgeMark, judgeQueueing, policyDrops, untracks } from './other-rules.js';
+import { setsMark } from './netfilter.js';
 import { isOurs } from './subjects.js';
+import { forDeletion, isCluster, judgeDropOfUnmarked, judgeLeftDrop } from './unmarked.js';
+import {
+  asOther,
+  deleting,
+  optionOf,
+  parse,
+  place,
+  target,
+  type Rule,
+  type SavedRules,
+} from './xtables-rule.js';
 
-/** What one `iptables-save` printed. */
-export interface SavedRules extends XtablesVariant {
-  text: string;
-}
-
-interface Rule {
-  program: string;
-  table: string;
-  chain: string;
-  /** From 1, in its chain. */
-  number: number;
-  words: readonly string[];
+/** What a rule stands among. */
+interface Among {
+  all: readonly Rule[];
+  /** Whether a mark may be set by nft, too. */
+  marked: boolean;
+  netns: string | undefined;
 }
 
 /** Rules of iptables and ip6tables, by other hands, that would keep packets from the decision, or change it. */
-export const checkXtables = ({ subjects, xtables, netns }: DoctorFacts): Finding[] =>
+export const checkXtables = ({ subjects, xtables, nft, netns }: DoctorFacts): Finding[] =>
   given('iptables rules', subjects, (all) =>
     given('iptables rules', xtables, (saved) => {
-      // The last first, so that the commands may be run in the order in which they are printed.
-      const rules = saved.flatMap((one) => parse(one).toReversed());
+      // In this order the commands are printed, and may be run.
+      const rules = forDeletion(saved.flatMap(parse));
+      const among = { all: rules, marked: !('known' in nft) || setsMark(nft.known), netns };
       const findings = [
-        ...rules.flatMap((rule) => judgeMatch(rule, netns)),
         ...(all.length === 0 ? [] : saved.flatMap(judgePolicy)),
-        ...all.flatMap((subject) => rules.flatMap((rule) => judge(subject, rule, rules, netns))),
+        ...rules.flatMap((rule) => onceEach(judgeRule(all, rule, among))),
       ];
       return findings.length > 0
         ? findings
@@ -44,22 +40,21 @@ export const checkXtables = ({ subjects, xtables, netns }: DoctorFacts): Finding
     }),
   );
 
-/** The rules in what `iptables-save` printed. */
-export function parse({ program, text }: SavedRules): Rule[] {
-  let table = '';
-  const counts = new Map<string, number>();
-  return text.split('\n').flatMap((line) => {
-    if (line.startsWith('*')) table = line.slice(1).trim();
-    const [append, chain, ...rest] = words(line);
-    if (append !== '-A' || chain === undefined) return [];
-    const number = (counts.get(`${table} ${chain}`) ?? 0) + 1;
-    counts.set(`${table} ${chain}`, number);
-    return [{ program, table, chain, number, words: rest }];
-  });
-}
+/** Of a rule: its deletion is printed once, as its number would be another rule's the second time. */
+const onceEach = (findings: readonly Finding[]): Finding[] =>
+  findings.filter(
+    ({ command }, at) =>
+      command === undefined || findings.findIndex((other) => other.command === command) === at,
+  );
+
+const judgeRule = (subjects: readonly Subject[], rule: Rule, among: Among): Finding[] => [
+  ...judgeMatch(rule, among.netns),
+  ...judgeDropOfUnmarked(rule, among.all, among.netns),
+  ...subjects.flatMap((subject) => judge(subject, rule, among)),
+];
 
 function judgeMatch(rule: Rule, netns: string | undefined): Finding[] {
-  const cluster = rule.words.some((word, at) => word === 'cluster' && rule.words[at - 1] === '-m');
+  const cluster = isCluster(rule);
   if (!cluster && target(rule) !== 'CLUSTERIP') return [];
   const what = cluster ? '-m cluster' : '-j CLUSTERIP';
   return [
@@ -77,12 +72,8 @@ function judgePolicy({ program, text }: SavedRules): Finding[] {
   return [policyDrops('iptables rules', `${program}, table raw, PREROUTING`)];
 }
 
-function judge(
-  subject: Subject,
-  rule: Rule,
-  all: readonly Rule[],
-  netns: string | undefined,
-): Finding[] {
+function judge(subject: Subject, rule: Rule, among: Among): Finding[] {
+  const { all, netns } = among;
   const entering = rule.words[rule.words.indexOf('-i') + 1];
   const concerned =
     !rule.words.includes('-i') ||
@@ -94,6 +85,7 @@ function judge(
     ...judgeQueue(subject, rule, netns),
     ...(!subject.stateless && isNotrack(rule) ? [untracks(asOther(rule), netns)] : []),
     ...judgeOrder(subject, rule, all, netns),
+    ...judgeLeftDrop(subject, rule, among),
     ...judgeMarks(subject, rule, all),
   ];
 }
@@ -170,23 +162,5 @@ function judgeMarks(subject: Subject, rule: Rule, all: readonly Rule[]): Finding
   return judgeMark(subject, asOther(rule), before, { value: value!, mask: mask ?? ~0 });
 }
 
-const optionOf = ({ words: all }: Rule, name: string): string | undefined => {
-  const at = all.indexOf(name);
-  return at < 0 ? undefined : all[at + 1];
-};
-
-const target = (rule: Rule): string | undefined => optionOf(rule, '-j') ?? optionOf(rule, '-g');
-
 const isNotrack = (rule: Rule): boolean =>
   target(rule) === 'NOTRACK' || rule.words.includes('--notrack');
-
-const place = ({ program, table, chain, number }: Rule): string =>
-  `${program}, table ${table}, ${chain} ${number}`;
-
-/** By its number, since the mask of a cluster match that is printed is not always taken again. */
-const deleting = ({ program, table, chain, number }: Rule): Command => ({
-  program,
-  args: ['-t', table, '-D', chain, `${number}`],
-});
-
-const asOther = (rule: Rule): OtherRule => ({ place: place(rule), deletion: deleting(rule) });

@@ -1,5 +1,9 @@
+import { z } from 'zod';
+import { check, integer, integers, maskedMark, oneOf, u32 } from '../checks.js';
 import { invalidOption, NfqClusterError } from '../errors.js';
 import type { Status } from '../control/status.js';
+import type { Engine } from '../engine.js';
+import { MAX_BUCKETS } from '../limits.js';
 import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
 
 /** What a configuration says that rules of other programs can say, or not. */
@@ -15,14 +19,61 @@ export type Exportable = Pick<
   marks: Pick<ResolvedOptions['marks'], 'owned'>;
 };
 
+/** An engine of this process, as far as it is read. */
+export type Running = Pick<Engine, 'options' | 'ownership' | 'conntrack'>;
+
+const text = z.string('a text');
+const address = z.object({ address: text, prefix: integer(0, 128) }, 'an object with address');
+const entry = z.object(
+  {
+    name: text,
+    key: oneOf('source', 'destination'),
+    addresses: z.array(address, 'a list').optional(),
+    destinations: oneOf('all', 'addresses').optional(),
+    mac: text.optional(),
+  },
+  'an object with name and key',
+);
+const buckets = integers(0, MAX_BUCKETS - 1, 0);
+const time = check<number>(
+  'a number of milliseconds',
+  (value) => typeof value === 'number' && value >= 0,
+);
+const common = {
+  policy: oneOf('jhash', 'xt_cluster', 'clusterip'),
+  hashSeed: u32,
+  buckets: integer(1, MAX_BUCKETS),
+  action: oneOf('drop', 'mark'),
+  interfaces: z.array(entry, 'a list of interfaces').min(1, 'a list, not empty,'),
+};
+
+/* What is there besides is passed over. */
+const exportableSchema = z.object({
+  ...common,
+  hashMode: text.optional(),
+  classic: z.boolean('true or false'),
+  owned: buckets,
+  validFor: time,
+  conntrack: text,
+  marks: z.object({ owned: maskedMark }, 'an object with owned'),
+});
+
+const statusSchema = z.object({
+  ...common,
+  hashMode: text.nullable(),
+  nodes: z.array(z.number(), 'a list').nullable(),
+  ownedBuckets: buckets,
+  ownedMark: maskedMark,
+  validFor: time.nullable(),
+  conntrack: z.object({ source: text }, 'an object with source'),
+});
+
 /**
  * What a running engine says of itself, as what can be exported.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function ofStatus(status: Status): Exportable {
-  if ((status as Partial<Status> | null | undefined)?.ownedBuckets === undefined) {
-    throw invalidOption('status', 'what Control.status() gives', status);
-  }
+  requireShape(statusSchema, status, 'status', 'what Control.status() gives');
   return {
     policy: status.policy,
     ...(status.hashMode === null ? {} : { hashMode: status.hashMode }),
@@ -36,6 +87,43 @@ export function ofStatus(status: Status): Exportable {
     conntrack: status.conntrack.source,
     marks: { owned: status.ownedMark },
   };
+}
+
+/**
+ * What an engine owns now, not what it was opened with; or what is given as such.
+ * @throws NfqClusterError `ERR_INVALID_OPTION`
+ */
+export function exportableOf(from: Exportable | Running): Exportable {
+  const found = isRunning(from)
+    ? {
+        ...from.options,
+        owned: from.ownership.buckets,
+        validFor: from.ownership.validFor,
+        conntrack: from.conntrack.source,
+      }
+    : from;
+  requireShape(exportableSchema, found, 'from', 'an engine, or what ofStatus() gives');
+  return found;
+}
+
+const isRunning = (from: Exportable | Running): from is Running =>
+  typeof from === 'object' &&
+  (from as object | null) !== null &&
+  'ownership' in from &&
+  'options' in from;
+
+/** Says of an object that is another one what it lacks; else which of its fields is wrong. */
+function requireShape(type: z.ZodType, value: unknown, what: string, expected: string): void {
+  const [issue] = type.safeParse(value).error?.issues ?? [];
+  if (issue === undefined) return;
+  const path = issue.path.map(String).join('.');
+  const found = issue.path.reduce<unknown>(
+    (at, step) => (at as Record<PropertyKey, unknown>)[step],
+    value,
+  );
+  if (path === '') throw invalidOption(what, expected, value);
+  if (found === undefined) throw invalidOption(what, expected, value, `It has no ${path}.`);
+  throw invalidOption(`${what}.${path}`, issue.message, found);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { invalidOption } from '../errors.js';
 import { parse } from '../parse.js';
-import type { Exportable } from './exportable.js';
+import { exportableOf, type Exportable, type Running } from './exportable.js';
 import { iptablesRules } from './iptables.js';
 import { nftRules } from './nft.js';
 import { pacemakerParameters } from './pacemaker.js';
@@ -31,23 +31,29 @@ const flagsSchema = z.strictObject(
 
 /**
  * A configuration as text for another program that decides alike.
- * @param from what `engine.options` or `ofStatus()` gives
+ * @param from an engine: what it owns now; or what `ofStatus()` gives. `engine.options` has what was owned when it was
+ *   opened
  * @throws NfqClusterError `ERR_NOT_EXPORTABLE` where the program cannot, with the reason;
  *   `ERR_INVALID_OPTION`
  */
-export function exportRules(from: Exportable, to: ExportFormat, flags: ExportFlags = {}): string {
-  if ((from as Partial<Exportable> | null | undefined)?.owned === undefined) {
-    throw invalidOption('from', 'what engine.options or ofStatus() gives', from);
-  }
+export function exportRules(
+  from: Exportable | Running,
+  to: ExportFormat,
+  flags: ExportFlags = {},
+): string {
+  const exported = exportableOf(from);
   const { ipv4 = false, address } = parse(flagsSchema, flags, 'the flags');
+  if (ipv4 && to !== 'nft') throw invalidOption('ipv4', 'nothing', ipv4, 'It belongs to nft.');
+  if (address !== undefined && to !== 'pacemaker')
+    throw invalidOption('address', 'nothing', address, 'It belongs to pacemaker.');
   switch (to) {
     case 'iptables':
     case 'ip6tables':
-      return iptablesRules(from, to);
+      return iptablesRules(exported, to);
     case 'nft':
-      return nftRules(from, { ipv4 });
+      return nftRules(exported, { ipv4 });
     case 'pacemaker':
-      return pacemakerParameters(from, { address });
+      return pacemakerParameters(exported, { address });
     default:
       throw invalidOption('to', `one of ${FORMATS.join(', ')}`, to);
   }

@@ -142,9 +142,8 @@ const asPlan = (options: ResolvedOptions, mechanism: Mechanism, steps: readonly 
   warnings: warningsOf(options),
 });
 
-/** Rules that stand before an engine does drop all that they would queue. */
-export function warningsOf({ action, interfaces }: ResolvedOptions): string[] {
-  if (action === 'mark') return [];
+/** Rules that stand before an engine does drop all that they would queue, whatever the action. */
+export function warningsOf({ interfaces }: ResolvedOptions): string[] {
   return interfaces
     .filter(({ destinations }) => destinations === 'all')
     .map(

@@ -208,20 +208,21 @@ describe('an engine', { skip }, () => {
     });
     const hashing = ['--cluster-total-nodes', '2', '--cluster-hash-seed', '7'];
     const explained = async (src: string, ...packet: string[]): Promise<unknown> => {
-      const args = ['explain', '--src', src, '--netns', lab.gateway.path, '--json', ...packet];
+      const args = ['explain', '--src', src, '--json', ...packet];
       const { status, stdout, stderr } = await cli([...args, ...hashing]).outcome;
       assert.equal(status, 0, stderr);
       return JSON.parse(stdout);
     };
     const ports = ['--proto', '17', '--sport', String(PORT), '--dport', String(sport)];
-    const of = (await explained(reply.src, '--dst', reply.dst, ...ports)) as {
+    const to = ['--dst', reply.dst, '--netns', lab.gateway.path];
+    const of = (await explained(reply.src, ...to, ...ports)) as {
       key: unknown;
       node: number;
     };
     const alone = (await explained(original.src)) as { node: number };
     assert.deepEqual(of.key, { address: original.src, by: 'original', kept: null });
     assert.equal(of.node, alone.node);
-    const unheard = await explained(reply.src, '--dst', reply.dst, '--proto', '17');
+    const unheard = await explained(reply.src, ...to, '--proto', '17');
     assert.deepEqual((unheard as { key: unknown }).key, {
       address: reply.src,
       by: 'packet',

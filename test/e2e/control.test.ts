@@ -54,6 +54,12 @@ describe('nfq-cluster status and own', { skip }, () => {
     assert.equal(await owned(), of(3));
     assert.deepEqual(await command(lab.node, 'own', '2,4'), ok('2,4\n'));
     assert.equal(await owned(), of(2, 4));
+    assert.equal((await command(lab.node, 'own', '1', '--valid-for', '1')).status, 0);
+    assert.deepEqual(await command(lab.node, 'own'), ok('\n'));
+    assert.match(
+      (await command(lab.node, 'status')).stdout,
+      /^owned +nodes none of 4\nvalid for +no/m,
+    );
     assert.deepEqual(await command(lab.node, 'own', 'none'), ok('\n'));
     assert.equal(await owned(), 0);
 

@@ -60,6 +60,12 @@ END`,
     /nft's inet other further/,
   ],
   [
+    'a rule of iptables-nft drops by a mark that nothing sets any more',
+    'iptables-nft -t mangle -A PREROUTING -i eth0 -m mark ! --mark 0xffff -j DROP',
+    'iptables rules',
+    /iptables-nft, table mangle, PREROUTING 1/,
+  ],
+  [
     'a rule of iptables-nft takes packets from connection tracking',
     'iptables-nft -t raw -A PREROUTING -p udp --dport 53 -j CT --notrack',
     'notrack',

@@ -150,9 +150,23 @@ describe('plan and apply', { skip }, () => {
     };
     assert.equal(await warned(), true);
     assert.equal(await warned('--destinations', 'eth0=addresses'), false);
-    assert.equal(await warned('--action', 'mark'), false);
+    assert.equal(await warned('--action', 'mark'), true);
     const { stderr } = await nfqCluster(at, ['apply', ...SETUP]);
     assert.match(stderr, /^nfq-cluster: until an engine decides/);
+  });
+
+  test('say what becomes of packets once it stands', async () => {
+    await using at = await wire();
+    const said = async (...more: string[]): Promise<string> =>
+      (await nfqCluster(at, ['apply', ...SETUP, '--replace', ...more])).stderr;
+    assert.match(await said(), /; packets are dropped until "nfq-cluster run" decides them\n$/);
+    const narrow = ['--destinations', 'eth0=addresses'];
+    assert.match(await said(...narrow), /; packets to its cluster addresses are dropped until/);
+    const run = cli(['run', ...SETUP, ...narrow, '--json'], { namespace: at.node });
+    await run.event('ready');
+    assert.match(await said(...narrow), /; its queue is listened to\n$/);
+    run.child.kill();
+    await run.outcome;
   });
 
   test('refuse a /proc/sys that cannot be written before anything is changed', async () => {

@@ -201,6 +201,16 @@ describe('options from a file', () => {
     });
   });
 
+  it('have marks that are checked though a flag gives another', () => {
+    for (const marks of [5, null, []]) {
+      const given = flags(`--config ${config({ ...classic, marks })} --mark 1`);
+      assert.throws(() => checkOptions(given, () => resolveOptions(toOptions(given))), {
+        exitCode: 2,
+        message: /for marks but received (5|null|\[\])/,
+      });
+    }
+  });
+
   it('that cannot be read are wrong use', () => {
     assert.throws(() => optionsOf(`--config ${join(folder, 'none')}`), {
       exitCode: 2,

@@ -218,6 +218,19 @@ local     yes
     );
   });
 
+  it('refuses what says nothing of a packet, or the wrong thing', () => {
+    const refused = (line: string, message: RegExp): void => {
+      const { status, stdout, stderr } = cli(`explain --src 10.0.0.1 ${TWO} ${line}`);
+      assert.deepEqual([status, stdout], [2, '']);
+      assert.match(stderr, message);
+    };
+    refused('--dst 10.0.0.2 --dport 80', /--dst needs --proto/);
+    refused('--netns a', /--netns needs --dst/);
+    refused('--bucket-bits 0xf0', /--bucket-bits needs --dst/);
+    for (const bits of ['0', '0x5', '0x1'])
+      refused(`--dst 10.0.0.2 --proto 6 --bucket-bits ${bits}`, /bits for a number up to 2/);
+  });
+
   it('refuses what is not an address', () => {
     assert.deepEqual(cli(`explain --src 10.0.0.256 ${TWO}`), {
       status: 2,
@@ -249,10 +262,26 @@ describe('nfq-cluster', () => {
     assert.equal(stderr, '0\n');
   });
 
+  it('refuses flags that would be ignored, or are misread', () => {
+    wrongUse('own --valid-for 100', /--valid-for needs what is to be owned/);
+    wrongUse('own 1 --valid-for -5', /argument '-5' is invalid\. Expected a positive number/);
+    wrongUse('run -i --cluster-total-nodes 2', /Expected NAME, and there is the next flag/);
+    wrongUse(`run ${TWO} -i eth1 --cluster-local-node 1 --name -a`, /for --name but received "-a"/);
+    wrongUse(`export --running --to nft ${TWO}`, /--running exports what the engine says/);
+    wrongUse('export --running --to nft -i eth1', /--running exports what the engine says/);
+    const whole = `${TWO} -i eth1 --cluster-local-node 1`;
+    wrongUse(`export --to iptables --ipv4 ${whole}`, /nothing for ipv4 .* belongs to nft/);
+    wrongUse(`export --to nft --address ::1 ${whole}`, /for address .* belongs to pacemaker/);
+    wrongUse(`status --setup ${TWO}`, /need --interface or --config/);
+    wrongUse('queue-rule --name a --queue 70000', /0 to 65535 for --queue but received \[70000\]/);
+    wrongUse('queue-rule --name a --queue 0 --queue-cpu-fanout', /for --queue-cpu-fanout but/);
+    wrongUse('queue-rule --name A;b --queue 0', /for --name but received "A;b"/);
+  });
+
   it('refuses wrong use with status 2', () => {
     wrongUse('revert --name Q0', /for name but received "Q0"/);
     wrongUse('doctor --netns a/b', /for netns but received "a\/b"/);
-    wrongUse(`explain --src 10.0.0.1 --dst x ${TWO}`, /address for dst but received "x"/);
+    wrongUse(`explain --src 10.0.0.1 --dst x --proto 6 ${TWO}`, /address for dst but received "x"/);
     wrongUse('', /^Usage: nfq-cluster /);
     wrongUse('walk', /^nfq-cluster: unknown command 'walk'/);
     wrongUse(

@@ -1,7 +1,11 @@
 /* What the benchmarks say of the change against an earlier run. */
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { comparison } from '../../bench/support/compare.js';
+import { readRun } from '../../bench/support/earlier.js';
 import type { Result, Run } from '../../bench/support/results.js';
 
 const RUN: Run = {
@@ -63,8 +67,50 @@ describe('the change against an earlier run', () => {
   test('what was none before and is some now is worse', () => {
     const lost: Partial<Result> = { better: 'lower', values: [0, 0, 0] };
     assert.deepEqual(cells({ ...lost, values: [1, 1, 1] }, lost).slice(2), [
-      ...['Infinity', '±0.000', 'WORSE'],
+      ...['+1.00 /s', '±0', 'WORSE'],
     ]);
+  });
+
+  test('is the difference of what may be 0 or less', () => {
+    const growth: Partial<Result> = { better: 'lower', unit: 'MB' };
+    const change = (before: number[], now: number[]): string[] =>
+      cells({ ...growth, values: now }, { ...growth, values: before }).slice(2);
+    assert.deepEqual(change([-1, -1, -1], [3, 3, 3]), ['+4.00 MB', '±0', 'WORSE']);
+    assert.deepEqual(change([-3, -3, -3], [-1, -1, -1]), ['+2.00 MB', '±0', 'WORSE']);
+    assert.deepEqual(change([2, 2, 2], [-1, -1, -1]), ['-3.00 MB', '±0', 'better']);
+    assert.deepEqual(change([-1, -2, 0], [1, 0, 2]), ['+2.00 MB', '±2.00', '']);
+    assert.deepEqual(change([0, 0, 0], [0, 0, 0]), ['0 MB', '±0', '']);
+  });
+
+  test('lists what was measured earlier and is missing now', () => {
+    const earlier = [{}, { metric: 'lost' }, { bench: 'tcp' }, { bench: 'tcp', metric: 'x' }];
+    const said = comparison(
+      { ...RUN, results: [figure({})] },
+      { ...RUN, results: earlier.map(figure) },
+    );
+    const list = '- packets: a flood: ours, lost\n- tcp: all';
+    assert.ok(said.endsWith(`\n\nMeasured earlier, and not now:\n\n${list}`), said);
+    assert.doesNotMatch(compared(figure({}), figure({})), /Measured earlier/);
+  });
+
+  test('is of a file that is one of ours', async () => {
+    const directory = await mkdtemp(path.join(tmpdir(), 'compare-'));
+    const file = path.join(directory, 'results.json');
+    const read = async (text: string): Promise<Run> => {
+      await writeFile(file, text);
+      return readRun(file);
+    };
+    try {
+      const run = { ...RUN, results: [figure({})] };
+      assert.deepEqual(await read(JSON.stringify(run)), run);
+      assert.throws(() => readRun(`${file}x`), /^Error: It cannot be read: ENOENT/);
+      await assert.rejects(read('{'), /It cannot be read: .*JSON/);
+      await assert.rejects(read('[]'), /Expected the results\.json of an earlier run/);
+      const empty = JSON.stringify({ ...RUN, results: [figure({ values: [] })] });
+      await assert.rejects(read(empty), /an earlier run: results\.0\.values:/);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 
   test('compares what has the same name, and says so where nothing has', () => {

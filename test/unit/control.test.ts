@@ -8,6 +8,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { owned } from '../../src/cli/control.js';
 import { changed, listed } from '../../src/control/change.js';
 import { Control } from '../../src/control/client.js';
 import type { Request } from '../../src/control/protocol.js';
@@ -83,6 +84,13 @@ describe('a change of ownership in words', () => {
     }
     assert.throws(() => changed('1023', owning(), FINE), code('ERR_INVALID_OPTION'));
   });
+});
+
+it('prints what is owned now: nothing once the time is over', () => {
+  const has = { nodes: [1, 3], ownedBuckets: [0, 2] };
+  const printed = [null, 5, 0].map((validFor) => owned({ ...has, validFor }));
+  assert.deepEqual(printed, ['1,3', '1,3', '']);
+  assert.equal(owned({ ...has, nodes: null, validFor: 0 }), '');
 });
 
 it('lists numbers as the membership file, and buckets by ranges', () => {

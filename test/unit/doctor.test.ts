@@ -1,92 +1,24 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { constants } from 'node:os';
-import type { DoctorFacts, Subject } from '../../src/doctor/facts.js';
-import { diagnose, type Finding } from '../../src/doctor/index.js';
+import type { DoctorFacts } from '../../src/doctor/facts.js';
+import { diagnose } from '../../src/doctor/index.js';
 import { parseQueues, parseSockets } from '../../src/doctor/listeners.js';
-import type { Expr, Netfilter } from '../../src/doctor/netfilter.js';
+import type { Expr } from '../../src/doctor/netfilter.js';
 import { filledChains } from '../../src/setup/compare.js';
-
-const MAC = '03:00:00:00:00:02';
-
-const SUBJECT: Subject = {
-  name: 'q0',
-  queues: [0, 1],
-  interfaces: ['eth0'],
-  rules: true,
-  compared: 'same',
-  changes: [{ kind: 'mac', on: 'eth0', value: MAC }],
-  shared: [{ address: '192.0.2.10', mac: MAC, on: 'eth0' }],
-  priority: -152,
-  stateless: false,
-  action: 'drop',
-  marks: {
-    owned: { value: 0xffff, mask: 0xffff },
-    multicast: 0x4000_0000,
-    decided: 0x8000_0000,
-    direct: 0,
-    bucket: 0,
-  },
-};
-
-const engine = (queue: number, lost = 0) => ({
-  queue,
-  lost,
-  process: { id: 7, name: 'node', hasEngine: true },
-});
-
-const HEALTHY: DoctorFacts = {
-  netns: undefined,
-  programs: [{ name: 'nft', missing: undefined }],
-  capabilities: { known: 1n << 12n },
-  probe: { known: { bind: 0, conntrack: 0 } },
-  mechanism: { known: { kind: 'nft' } },
-  jhash: { known: true },
-  system: {
-    known: {
-      interfaces: { eth0: { index: 2, mac: '02:00:00:00:00:01', addresses: [], macs: [MAC] } },
-      sysctls: { 'netfilter/nf_conntrack_max': '65536' },
-    },
-  },
-  subjects: { known: [SUBJECT] },
-  links: { known: [{ name: 'eth0', up: true, carrier: true }] },
-  neighbours: { known: [{ address: '192.0.2.10', on: 'eth0', mac: MAC }] },
-  listeners: { known: [engine(0), engine(1)] },
-  nft: { known: [] },
-  xtables: { known: [] },
-};
-
-/** What is wrong where these facts differ from a healthy node's: level and check, and all that is said. */
-function wrong(different: Partial<DoctorFacts>): Finding[] {
-  const { findings } = diagnose({ ...HEALTHY, ...different });
-  return findings.filter(({ level, check }) => level !== 'ok' && check !== 'routers');
-}
-
-const named = (findings: Finding[]): string[] =>
-  findings.map(({ level, check }) => `${level} ${check}`);
-
-const chain = (hook: string, more: object = {}): Netfilter => ({
-  chain: { family: 'inet', table: 't', name: 'c', hook, prio: -300, policy: 'accept', ...more },
-});
-
-const rule = (expr: Expr[], on = 'c', table = 't'): Netfilter => ({
-  rule: { family: 'inet', table, chain: on, handle: 4, expr },
-});
-
-const entersBy = (right: unknown): Expr => ({
-  match: { op: '==', left: { meta: { key: 'iifname' } }, right },
-});
-
-const ofNft = (...known: Netfilter[]): Finding[] => wrong({ nft: { known } });
-
-const ofXtables = (...lines: string[]): Finding[] =>
-  wrong({
-    xtables: {
-      known: [{ program: 'iptables-nft', family: 'ip', legacy: false, text: lines.join('\n') }],
-    },
-  });
-
-const marking: Partial<DoctorFacts> = { subjects: { known: [{ ...SUBJECT, action: 'mark' }] } };
+import {
+  HEALTHY,
+  MAC,
+  SUBJECT,
+  chain,
+  engine,
+  entersBy,
+  marking,
+  named,
+  ofNft,
+  rule,
+  wrong,
+} from './diagnosed.js';
 
 describe('doctor', () => {
   it('has nothing to say against a healthy node', () => {
@@ -267,61 +199,6 @@ describe('doctor, of rules of nft', () => {
     ];
     const flags = /--mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits/;
     assert.match(wrong({ nft: { known } })[0]!.remedy!, flags);
-  });
-});
-
-describe('doctor, of rules of iptables', () => {
-  it('finds both of the decisions that it replaces', () => {
-    const cluster = '-A INPUT -m cluster --cluster-local-nodemask 0x00000001 -j DROP';
-    const found = ofXtables('*filter', '-A INPUT -j ACCEPT', cluster, 'COMMIT');
-    assert.deepEqual(named(found), ['error -m cluster']);
-    assert.equal(found[0]!.command, 'iptables-nft -t filter -D INPUT 2');
-    const ip = '-A INPUT -d 192.0.2.10/32 -i eth0 -j CLUSTERIP --new';
-    assert.deepEqual(named(ofXtables('*filter', ip)), ['error -j CLUSTERIP']);
-    const comment = '-A INPUT -m comment --comment "-m cluster" -j ACCEPT';
-    assert.deepEqual(ofXtables('*filter', comment), []);
-  });
-
-  it('finds what stands before our rule in mangle, or takes packets from tracking', () => {
-    const ours = '-A PREROUTING -j nfq-cluster-q0';
-    const other = '-A PREROUTING -s 192.0.2.1/32 -j ACCEPT';
-    assert.deepEqual(named(ofXtables('*mangle', other, ours)), ['error rule order']);
-    assert.deepEqual(ofXtables('*mangle', ours, other), []);
-    assert.deepEqual(named(ofXtables('*raw', '-A PREROUTING -j CT --notrack')), ['error notrack']);
-    assert.deepEqual(named(ofXtables('*raw', '-A PREROUTING -j NOTRACK')), ['error notrack']);
-    assert.deepEqual(ofXtables('*raw', '-A PREROUTING -i eth1 -j NOTRACK'), []);
-    assert.deepEqual(named(ofXtables('*raw', '-A PREROUTING ! -i eth1 -j NOTRACK')), [
-      'error notrack',
-    ]);
-    assert.deepEqual(ofXtables('*raw', '-A OUTPUT -j NOTRACK'), []);
-  });
-
-  it('finds what drops in raw: a rule, also behind a jump, and the policy', () => {
-    const drop = ['-A x -j DROP', '-A y -j x'];
-    assert.deepEqual(named(ofXtables('*raw', ...drop, '-A PREROUTING -j y')), [
-      'warning iptables rules',
-    ]);
-    assert.deepEqual(ofXtables('*raw', ...drop, '-A OUTPUT -j y', '-A y -j y'), []);
-    const chains = [':OUTPUT ACCEPT [0:0]', ':PREROUTING DROP [0:0]'];
-    assert.deepEqual(named(ofXtables('*raw', ...chains)), ['warning iptables rules']);
-    assert.deepEqual(ofXtables('*raw', ':PREROUTING ACCEPT [0:0]', '*nat', ...chains), []);
-  });
-
-  it('deletes the last rule of a chain first, as numbers change behind one that is gone', () => {
-    const rule = '-A PREROUTING -j NFQUEUE --queue-num 0';
-    assert.deepEqual(
-      ofXtables('*raw', rule, rule).map(({ command }) => command),
-      ['iptables-nft -t raw -D PREROUTING 2', 'iptables-nft -t raw -D PREROUTING 1'],
-    );
-  });
-
-  it('finds marks that collide with ours', () => {
-    const mark = (value: string): string => `-A PREROUTING -j MARK --set-xmark ${value}`;
-    const found = ofXtables('*raw', mark('0x80000000/0xffffffff'));
-    assert.deepEqual(named(found), ['warning marks']);
-    const flags = /--mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits/;
-    assert.match(found[0]!.remedy!, flags);
-    assert.deepEqual(ofXtables('*raw', mark('0x1/0xff')), []);
   });
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { NfqClusterError } from '../../src/errors.js';
+import type { Engine } from '../../src/engine.js';
 import type { Status } from '../../src/control/status.js';
 import {
   exportRules,
@@ -134,7 +135,7 @@ meta clone-node-max=2
     [{ action: 'mark' }, /no marks/],
     [{ validFor: 1 }, /deadline/],
   ];
-  const refuses = (from: Exportable, to: ExportFormat, reason: RegExp, flags = {}): void =>
+  const refuses = (from: Exportable | Engine, to: ExportFormat, reason: RegExp, flags = {}): void =>
     assert.throws(
       () => exportRules(from, to, flags),
       (error) =>
@@ -153,13 +154,33 @@ meta clone-node-max=2
     assert.throws(() => exportRules(BASE, 'ipfw' as ExportFormat), /Expected one of iptables/);
   });
 
+  it('is of what an engine owns now', () => {
+    const ownership = { buckets: [0], validFor: Infinity };
+    const engine = {
+      options: BASE,
+      ownership,
+      conntrack: { source: 'netlink' },
+    } as unknown as Engine;
+    assert.equal(exportRules(engine, 'nft'), exportRules({ ...BASE, owned: [0] }, 'nft'));
+    assert.notEqual(exportRules(engine, 'nft'), exportRules(BASE, 'nft'));
+    const over = Object.assign({}, engine, { ownership: { ...ownership, validFor: 0 } });
+    refuses(over, 'nft', /deadline/);
+  });
+
   it('is of what an engine or its status says, by flags that are known', () => {
     const wrong: [unknown, object | null, RegExp][] = [
       [
         { interfaces: ['eth0'], hashSeed: 0, totalNodes: 2, localNode: 1 },
         {},
-        /ofStatus\(\) gives for from/,
+        /ofStatus\(\) gives for from .*\. It has no policy\.$/,
       ],
+      [{ owned: [0] }, {}, /for from but received \{"owned":\[0\]\}\. It has no policy\.$/],
+      [
+        { ...BASE, owned: 0 },
+        {},
+        /a list of different integers .* for from\.owned but received 0$/,
+      ],
+      [{ ...BASE, interfaces: [{}] }, {}, /It has no interfaces\.0\.name\.$/],
       [null, {}, /for from but received null/],
       [BASE, { ipV4: true }, /Unknown option ipV4\. Did you mean ipv4\?/],
       [BASE, { ipv4: 'no' }, /true or false for ipv4 but received "no"/],
@@ -169,12 +190,12 @@ meta clone-node-max=2
       const refused = { code: 'ERR_INVALID_OPTION', message };
       assert.throws(() => exportRules(from as Exportable, 'nft', flags as object), refused);
     }
-    for (const status of [null, {}]) {
+    for (const status of [null, {}, { ownedBuckets: [0] }]) {
       const refused = {
         code: 'ERR_INVALID_OPTION',
         message: /Control\.status\(\) gives for status/,
       };
-      assert.throws(() => ofStatus(status as Status), refused);
+      assert.throws(() => ofStatus(status as unknown as Status), refused);
     }
   });
 });

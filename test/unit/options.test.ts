@@ -137,9 +137,9 @@ const FIELDS: readonly Field[] = [
   },
   {
     name: 'name',
-    expected: '1 to 16 characters of a-z, 0-9, "-" and "_"',
+    expected: '1 to 16 characters of a-z, 0-9, "-" and "_" that do not begin with "-"',
     good: ['a', 'web-1_x', '0123456789abcdef', undefined],
-    bad: ['', 'A', 'a b', 'a/b', '0123456789abcdefg', 'a\n', 'é', ...NO_TEXTS],
+    bad: ['', '-a', 'A', 'a b', 'a/b', '0123456789abcdefg', 'a\n', 'é', ...NO_TEXTS],
   },
   {
     name: 'queueLength',

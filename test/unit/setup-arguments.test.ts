@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { apply, doctor, plan, revert, status, type Options } from '../../src/index.js';
 import { resolveOptions } from '../../src/options.js';
+import { warningsOf } from '../../src/setup/api.js';
 import { names } from '../../src/setup/ruleset.js';
 
 const OPTIONS: Options = {
@@ -60,6 +61,15 @@ refused(
   ),
   /one of "auto", .* for rules but received "none"/,
 );
+
+test('that all is dropped until an engine decides is said under each action', () => {
+  const warned = (more: Partial<Options>): number =>
+    warningsOf(resolveOptions({ ...OPTIONS, ...more })).length;
+  assert.equal(warned({}), 1);
+  assert.equal(warned({ action: 'mark' }), 1);
+  const shared = { addresses: ['192.0.2.10/24'], mac: '03:00:00:00:00:01' };
+  assert.equal(warned({ interfaces: [{ name: 'lo', ...shared, destinations: 'addresses' }] }), 0);
+});
 
 test('an equals sign in a name is refused where sysctl would read it', () => {
   const of = (mac?: string): string[] =>

@@ -142,6 +142,12 @@ describe('latency', () => {
     assert.deepEqual([latency.percentile(-5), latency.percentile(500)], [3, 9]);
   });
 
+  test('is asked for by a number', () => {
+    for (const percent of ['x', '99', NaN, undefined])
+      for (const { latency } of [new Memory().stats, new Memory().took(3).stats])
+        assert.throws(() => latency.percentile(percent as number), { code: 'ERR_INVALID_OPTION' });
+  });
+
   test('beyond the last slot is its least', () => {
     const last = layout.latencyLowerBounds.at(-1)!;
     assert.equal(new Memory().took(Number.MAX_SAFE_INTEGER).stats.latency.percentile(50), last);
