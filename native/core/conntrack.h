@@ -1,6 +1,5 @@
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 
@@ -17,7 +16,7 @@ struct Tuple {
   std::uint16_t source_port = 0;       ///< ICMP: the id; GRE: the key
   std::uint16_t destination_port = 0;  ///< ICMP: type and code
 
-  friend auto operator<=>(const Tuple&, const Tuple&) = default;
+  friend bool operator==(const Tuple&, const Tuple&) = default;
 
   [[nodiscard]] bool valid() const noexcept {
     return source.count != 0 && source.count == destination.count;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstdint>
 #include <cstring>
 
@@ -29,7 +28,7 @@ struct Key {
   std::array<std::uint32_t, 4> words{};
   std::uint8_t count = 0;  ///< of an address: 1 for IPv4, 4 for IPv6
 
-  friend auto operator<=>(const Key&, const Key&) = default;
+  friend bool operator==(const Key&, const Key&) = default;
 
   [[nodiscard]] static Key ipv4(const void* address) noexcept {
     Key key;

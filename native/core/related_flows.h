@@ -45,8 +45,14 @@ class RelatedFlows {
 
  private:
   struct ByOriginal {
+    static auto place(const ListedFlow& flow) noexcept {
+      const Tuple& original = flow.connection.original;
+      return std::tie(flow.zone, original.source.count, original.source.words,
+                      original.destination.words, original.protocol, original.source_port,
+                      original.destination_port);
+    }
     bool operator()(const ListedFlow& a, const ListedFlow& b) const noexcept {
-      return std::tie(a.zone, a.connection.original) < std::tie(b.zone, b.connection.original);
+      return place(a) < place(b);
     }
   };
 
