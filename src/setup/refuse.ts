@@ -3,7 +3,8 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
-import { connmarkOf, isMadeOf, parseMarkers, type Markers } from './markers.js';
+import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';
+import { rememberedOptions } from './remembered.js';
 import { rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
 import { hex } from './words.js';
@@ -62,7 +63,7 @@ const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { nam
 
 /**
  * Whether a setup of this name may be made in the place of what is there: of one that is the same; of another
- * that stands, if that was asked for; and never under an engine that decides: it believes its rules.
+ * that stands, if that was asked for; and under an engine that decides only with other addresses: it believes its rules.
  * @param own queues that this process listens on
  * @throws NfqClusterError `ERR_CONFLICT`
  */
@@ -84,6 +85,8 @@ export async function checkName(
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
+  const keepsRules = standing !== undefined && isMadeBy(mechanism, traces);
+  if (keepsRules && (await sharesOtherwiseAlone(options, traces))) return;
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
@@ -93,6 +96,25 @@ export async function checkName(
     `Choose another name, or close it; where it is gone, "nfq-cluster revert --name ${name}"`,
   );
 }
+
+/** Whether only what the node shares changes. What is offloaded would end with it. */
+async function sharesOtherwiseAlone(options: ResolvedOptions, traces: Traces): Promise<boolean> {
+  if (options.offload.length > 0) return false;
+  const former = await rememberedOptions(options, traces);
+  return former !== undefined && digest(sharingNothing(former)) === digest(sharingNothing(options));
+}
+
+const sharingNothing = (options: ResolvedOptions): ResolvedOptions => ({
+  ...options,
+  interfaces: options.interfaces.map(({ name, key }) => ({
+    name,
+    key,
+    addresses: [],
+    mac: undefined,
+    group: undefined,
+    destinations: 'all',
+  })),
+});
 
 /** By xtables packets return to their hook, else not: under an engine that answers for the other they would circle. */
 const isMadeBy = ({ kind }: Mechanism, { xtables }: Traces): boolean =>
