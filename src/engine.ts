@@ -16,8 +16,8 @@ import { resolveOptions, type Options, type ResolvedOptions } from './options.js
 import { howLong, resolveOwnership, type OwnershipInput } from './ownership.js';
 import { parse } from './parse.js';
 import {
-  chooseMechanism,
   besides,
+  chooseMechanism,
   install,
   reinjectOf,
   type Installed,

@@ -42,16 +42,13 @@ export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): voi
   if (own === undefined) return;
   for (const { name, connmark: other } of otherSetups(options, traces)) {
     if (other === undefined || (own.bits & other.bits) === 0) continue;
-    if (isSameBits(own, other)) continue;
+    if (own.bits === other.bits && own.told === other.told) continue;
     throw conflict(
       `The setup ${name} keeps something else in bits ${hex(other.bits)} of connmarks, and ${hex(own.bits)} are to be used`,
       `Give one of them other marks.bucket, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
 }
-
-const isSameBits = (one: Markers['connmark'], other: Markers['connmark']): boolean =>
-  one?.bits === other?.bits && one?.told === other?.told;
 
 const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { name: string })[] =>
   Object.entries(setups)
