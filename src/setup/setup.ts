@@ -80,11 +80,26 @@ export async function planned(
   mechanism: Mechanism,
   installing: Installing = {},
 ): Promise<Step[]> {
-  const facts = await found(options, mechanism, installing);
-  return installation(options, mechanism, facts, undefined);
+  return (await prepared(options, mechanism, installing)).steps;
 }
 
-/** What is there; refuses before anything is changed. */
+/**
+ * What is there, and the steps from there; refuses before anything is changed.
+ * @param run of the engine that installs
+ */
+async function prepared(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  installing: Installing,
+  run?: string,
+): Promise<{ facts: Facts; steps: Step[] }> {
+  const facts = await found(options, mechanism, installing);
+  const { standing = false } = installing;
+  const emptied = standing && !(await isDecided(options));
+  const goesWith = standing || stands(options, facts.traces) ? undefined : run;
+  return { facts, steps: installation(options, mechanism, facts, goesWith, emptied) };
+}
+
 async function found(
   options: ResolvedOptions,
   mechanism: Mechanism,
@@ -149,10 +164,7 @@ async function installed(
   run: string,
 ): Promise<{ steps: Step[]; fresh: boolean }> {
   const { netns } = options;
-  const facts = await found(options, mechanism, installing);
-  const lasts = installing.standing === true || stands(options, facts.traces);
-  const emptied = installing.standing === true && !(await isDecided(options));
-  const steps = installation(options, mechanism, facts, lasts ? undefined : run, emptied);
+  const { facts, steps } = await prepared(options, mechanism, installing, run);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
   const former = await rememberedOptions(options, facts.traces);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { apply, findConnection, Hasher, open, type Options } from '../../src/index.js';
+import { apply, findConnection, Hasher, open, plan, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, skip, source } from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
@@ -72,10 +72,13 @@ test('by apply() nothing is owned any more of what a killed engine left', { skip
     await using _killed = await engineProcess(options);
   }
   assert.match(`${await owned()}${await ending()}`, /elements/);
-  await apply(options);
+  const emptying = (await plan(options)).steps;
+  assert.deepEqual((await apply(options)).steps, emptying);
   assert.doesNotMatch(`${await owned()}${await ending()}`, /elements/);
   await using _engine = await open(options);
   assert.match(await owned(), /elements/);
-  await apply(options);
+  const keeping = (await plan(options)).steps;
+  assert.notDeepEqual(keeping, emptying);
+  assert.deepEqual((await apply(options)).steps, keeping);
   assert.match(await owned(), /elements/);
 });
