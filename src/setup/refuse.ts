@@ -113,8 +113,11 @@ const sharingNothing = (options: ResolvedOptions): ResolvedOptions => ({
   })),
 });
 
-/** By xtables packets return to their hook, else not: under an engine that answers for the other they would circle. */
-const isMadeBy = ({ kind }: Mechanism, { xtables }: Traces): boolean =>
+/**
+ * Whether its rules are of this kind: by xtables packets return to their hook, else not. Under an engine that answers
+ * for the other they would circle.
+ */
+export const isMadeBy = ({ kind }: Mechanism, { xtables }: Traces): boolean =>
   (kind === 'xtables') === xtables.some(({ chain }) => chain);
 
 const conflict = (summary: string, remedy: string): NfqClusterError =>

@@ -12,7 +12,7 @@ import { closing, installation, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
-import { checkConnmarks, checkInterfaces, checkName, checkQueues } from './refuse.js';
+import { checkConnmarks, checkInterfaces, checkName, checkQueues, isMadeBy } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
 import { setOwned, type Owning } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
@@ -173,12 +173,16 @@ async function installed(
     if (installing.owning !== undefined) await begin(options, installing.owning);
   } catch (error) {
     if (!hasSetup(facts.traces)) await takeBack(options, error);
-    else if (!isMadeOf(options, parseMarkers(facts.traces.nftChains ?? [])))
+    else if (isAnother(options, mechanism, facts.traces))
       await putBack(former, facts.traces, error);
     throw error;
   }
   return { steps, fresh: !hasSetup(facts.traces) };
 }
+
+/** Whether what is there would be another setup, also where only its rules are of another kind. */
+const isAnother = (options: ResolvedOptions, mechanism: Mechanism, traces: Traces): boolean =>
+  !isMadeOf(options, parseMarkers(traces.nftChains ?? [])) || !isMadeBy(mechanism, traces);
 
 /** Whether an engine may decide now; a killed one may have left what it owned. */
 async function isDecided({ queues, netns }: ResolvedOptions): Promise<boolean> {

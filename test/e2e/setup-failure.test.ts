@@ -167,6 +167,27 @@ describe('where a step of another in its place fails', { skip }, () => {
   }
 });
 
+test('where a step of rules of another kind fails, the former are put back', { skip }, async () => {
+  await using at = await wire();
+  const before = await stateOf(at.node);
+  const config = { ...SHARED, localNode: 1 };
+  const options = { ...config, netns: at.node.path };
+  await apply(options);
+  await at.node.ip(`address del ${CLUSTER.ipv4}/24 dev eth0`);
+  const { status: exit, stderr } = await failing(
+    at,
+    ['ip', '"address add"*', 'rm "$0"; exit 1'],
+    ['apply', '--replace', '--rules', 'xtables'],
+    config,
+  );
+  assert.equal(exit, 1);
+  assert.match(stderr, /to eth0: ip: injected$/m);
+  const { steps } = await status({}, options);
+  assert.deepEqual([...new Set(steps!.map(({ state }) => state))], ['in place']);
+  await revert({ netns: at.node.path });
+  assert.equal(await stateOf(at.node), before);
+});
+
 /** What else a node may share on the same wire. */
 const EARLIER = { name: 'eth0', mac: '03:00:00:00:00:11', addresses: ['10.1.0.11/24'] };
 
