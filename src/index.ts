@@ -46,6 +46,6 @@ export type { Change } from './setup/changes.js';
 export type { Command } from './setup/exec.js';
 export type { Step } from './setup/step.js';
 export type { Mechanism } from './setup/ruleset.js';
-export type { SetupStatus, StepStatus } from './setup/setup.js';
+export type { SetupStatus, StepStatus } from './setup/status.js';
 export { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
 export type { Latency, Stats } from './stats.js';

@@ -5,7 +5,7 @@ import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';
 import { listenedQueues } from '../setup/held.js';
 import { setQueueRule } from '../setup/queue-rule.js';
-import type { SetupStatus } from '../setup/setup.js';
+import type { SetupStatus } from '../setup/status.js';
 import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
 import { checkOptions, toOptions } from './options.js';

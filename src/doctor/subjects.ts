@@ -7,7 +7,7 @@ import type { Facts } from '../setup/facts.js';
 import { digest, parseMarkers } from '../setup/markers.js';
 import { chainBefore, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
 import { needsConntrack } from '../setup/connections.js';
-import { setups, status, type SetupStatus } from '../setup/setup.js';
+import { setups, statusOf, type SetupStatus } from '../setup/status.js';
 import { isClean } from '../setup/traces.js';
 import type { Subject } from './facts.js';
 import type { Netfilter } from './netfilter.js';
@@ -65,7 +65,7 @@ export async function standingSubjects(
   nft: readonly Netfilter[],
 ): Promise<Subject[]> {
   const subjects: Subject[] = [];
-  for (const name of await setups(netns)) subjects.push(ofStatus(await status(name, netns), nft));
+  for (const name of await setups(netns)) subjects.push(ofStatus(await statusOf(name, netns), nft));
   return subjects;
 }
 

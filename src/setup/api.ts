@@ -8,6 +8,7 @@ import type { Step } from './step.js';
 import { chooseMechanism } from './probe.js';
 import type { Mechanism } from './ruleset.js';
 import * as setup from './setup.js';
+import { compared, statusOf, type SetupStatus } from './status.js';
 
 /** What has to be done to set a node up, in order. */
 export interface Plan {
@@ -83,14 +84,14 @@ export async function revert(which: SetupName = {}): Promise<void> {
  * @param options of the setup: then the rules are also compared with those that the options make
  * @throws NfqClusterError as `revert`; with options, as `plan`
  */
-export async function status(which: SetupName = {}, options?: Options): Promise<setup.SetupStatus> {
+export async function status(which: SetupName = {}, options?: Options): Promise<SetupStatus> {
   const { name, netns } = parse(nameSchema, which, 'the setup');
-  if (options === undefined) return setup.status(name ?? DEFAULT_NAME, netns);
+  if (options === undefined) return statusOf(name ?? DEFAULT_NAME, netns);
   checkSame(which, resolve(options));
   const { resolved, mechanism } = await prepare(options);
   return {
-    ...(await setup.status(resolved.name, resolved.netns)),
-    steps: await setup.compared(resolved, mechanism),
+    ...(await statusOf(resolved.name, resolved.netns)),
+    steps: await compared(resolved, mechanism),
   };
 }
 

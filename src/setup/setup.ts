@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
-import { isInPlace, sysctlsOf, type Change } from './changes.js';
-import { rulesAreWanted } from './compare.js';
+import { sysctlsOf } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
@@ -59,21 +58,6 @@ export interface Installing {
   owning?: Owning;
 }
 
-/** What of a setup is in place. */
-export interface SetupStatus {
-  name: string;
-  /** Whether rules of this name stand, or any part of them. */
-  rules: boolean;
-  /** Whether it is to stand until it is reverted; else it belongs to a process, alive or killed. */
-  standing: boolean;
-  /** First and last. */
-  queues: readonly [number, number] | undefined;
-  /** What it changed besides, in order, and whether that is still so. */
-  changes: readonly (Change & { inPlace: boolean })[];
-  /** Where the options were given: each step, and how the system is to it. */
-  steps?: readonly StepStatus[];
-}
-
 /** The steps that `install` would take now. */
 export async function planned(
   options: ResolvedOptions,
@@ -112,7 +96,8 @@ async function found(
   return facts;
 }
 
-async function readable(options: ResolvedOptions): Promise<Facts> {
+/** What is there, of options that the system can have. */
+export async function readable(options: ResolvedOptions): Promise<Facts> {
   names(options);
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
   checkInterfaces(options, facts);
@@ -250,59 +235,6 @@ export async function revert(name: string, netns: string | undefined): Promise<v
       'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
     remedy: 'Revert again when there is less traffic, or when who listens on that queue goes on',
   });
-}
-
-/** @param name as in the options */
-export async function status(name: string, netns: string | undefined): Promise<SetupStatus> {
-  const { traces, journal, ...facts } = await readFacts(rulesName({ name }), [], netns);
-  const { standing, queues } = parseMarkers(traces.nftChains ?? []);
-  return {
-    name,
-    rules: hasSetup(traces),
-    standing: standing !== undefined,
-    queues,
-    changes: journal.map((change) => ({ ...change, inPlace: isInPlace(change, facts) })),
-  };
-}
-
-/** A step of a setup, and how the system is to it. */
-export interface StepStatus {
-  what: string;
-  /** `changed`: there, and not as the step makes it. `unknown`: no namespace could be made to compare with. */
-  state: 'in place' | 'changed' | 'missing' | 'unknown';
-}
-
-/** Each step that would make a setup where nothing is, beside what is there. */
-export async function compared(
-  options: ResolvedOptions,
-  mechanism: Mechanism,
-): Promise<StepStatus[]> {
-  const facts = await readable(options);
-  const steps = installation(options, mechanism, facts, undefined);
-  const rules = await rulesState(options, mechanism, facts);
-  return steps.map(({ what, program, inPlace }) => {
-    if (program !== 'ip' && program !== 'sysctl') return { what, state: rules };
-    return { what, state: inPlace ? 'in place' : 'missing' };
-  });
-}
-
-async function rulesState(
-  options: ResolvedOptions,
-  mechanism: Mechanism,
-  facts: Facts,
-): Promise<StepStatus['state']> {
-  if (!hasSetup(facts.traces)) return 'missing';
-  const same = await rulesAreWanted(options, mechanism, facts);
-  return same === undefined ? 'unknown' : same ? 'in place' : 'changed';
-}
-
-/** The names of all setups in a namespace. */
-export async function setups(netns: string | undefined): Promise<string[]> {
-  const prefix = rulesName({ name: '' });
-  const { traces } = await readFacts(prefix, [], netns);
-  return Object.keys(traces.setups)
-    .map((table) => table.slice(prefix.length))
-    .sort();
 }
 
 /** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */

@@ -1,0 +1,76 @@
+import type { ResolvedOptions } from '../options.js';
+import { isInPlace, type Change } from './changes.js';
+import { rulesAreWanted } from './compare.js';
+import { readFacts, type Facts } from './facts.js';
+import { hasSetup, parseMarkers } from './markers.js';
+import { installation } from './plan.js';
+import { rulesName, type Mechanism } from './ruleset.js';
+import { readable } from './setup.js';
+
+/** What of a setup is in place. */
+export interface SetupStatus {
+  name: string;
+  /** Whether rules of this name stand, or any part of them. */
+  rules: boolean;
+  /** Whether it is to stand until it is reverted; else it belongs to a process, alive or killed. */
+  standing: boolean;
+  /** First and last. */
+  queues: readonly [number, number] | undefined;
+  /** What it changed besides, in order, and whether that is still so. */
+  changes: readonly (Change & { inPlace: boolean })[];
+  /** Where the options were given: each step, and how the system is to it. */
+  steps?: readonly StepStatus[];
+}
+
+/** A step of a setup, and how the system is to it. */
+export interface StepStatus {
+  what: string;
+  /** `changed`: there, and not as the step makes it. `unknown`: no namespace could be made to compare with. */
+  state: 'in place' | 'changed' | 'missing' | 'unknown';
+}
+
+/** @param name as in the options */
+export async function statusOf(name: string, netns: string | undefined): Promise<SetupStatus> {
+  const { traces, journal, ...facts } = await readFacts(rulesName({ name }), [], netns);
+  const { standing, queues } = parseMarkers(traces.nftChains ?? []);
+  return {
+    name,
+    rules: hasSetup(traces),
+    standing: standing !== undefined,
+    queues,
+    changes: journal.map((change) => ({ ...change, inPlace: isInPlace(change, facts) })),
+  };
+}
+
+/** Each step that would make a setup where nothing is, beside what is there. */
+export async function compared(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+): Promise<StepStatus[]> {
+  const facts = await readable(options);
+  const steps = installation(options, mechanism, facts, undefined);
+  const rules = await rulesState(options, mechanism, facts);
+  return steps.map(({ what, program, inPlace }) => {
+    if (program !== 'ip' && program !== 'sysctl') return { what, state: rules };
+    return { what, state: inPlace ? 'in place' : 'missing' };
+  });
+}
+
+async function rulesState(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Facts,
+): Promise<StepStatus['state']> {
+  if (!hasSetup(facts.traces)) return 'missing';
+  const same = await rulesAreWanted(options, mechanism, facts);
+  return same === undefined ? 'unknown' : same ? 'in place' : 'changed';
+}
+
+/** The names of all setups in a namespace. */
+export async function setups(netns: string | undefined): Promise<string[]> {
+  const prefix = rulesName({ name: '' });
+  const { traces } = await readFacts(prefix, [], netns);
+  return Object.keys(traces.setups)
+    .map((table) => table.slice(prefix.length))
+    .sort();
+}
