@@ -3,7 +3,7 @@
  * need and starts this.
  */
 import { Command, InvalidArgumentError } from 'commander';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { AIMS } from './aims.js';
@@ -45,8 +45,17 @@ const earlierRun = (file: string): Run => {
   }
 };
 
+/** At once, too: nothing is measured that cannot be kept. */
+function makeDirectory(directory: string, program: Command): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    program.error(`error: --out cannot be written to: ${(error as Error).message}`);
+  }
+}
+
 async function main(names: readonly Bench[], flags: Flags): Promise<void> {
-  mkdirSync(flags.out, { recursive: true });
   const quick = flags.quick === true;
   const settings: Settings = {
     quick,
@@ -61,23 +70,32 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
       run: (report: Report, settings: Settings, directory: string) => Promise<void>;
     };
     report.progress(`${name} ...`);
-    await run(report, settings, flags.out);
-    on.load[1] = os.loadavg()[0]!;
-    if (report.handovers.length > 0)
-      on.handover = [Math.min(...report.handovers), Math.max(...report.handovers)];
-    const { results, notes } = report;
-    const measured: Run = { date: new Date().toISOString(), machine: on, settings, results, notes };
-    save(measured, flags.out); // also what was measured before a later one fails
-    said = summary(measured, flags.compare);
-    writeFileSync(path.join(flags.out, 'results.md'), `${said}\n`);
+    try {
+      await run(report, settings, flags.out);
+    } catch (error) {
+      report.note(`${name} was not measured to its end: ${(error as Error).message}`);
+      throw error;
+    } finally {
+      said = save(measured(report, on, settings), flags);
+    }
   }
   console.log(said);
   report.progress(`results.json, results.md and plots are in ${flags.out}`);
 }
 
-function save(run: Run, directory: string): void {
-  writeFileSync(path.join(directory, 'results.json'), `${JSON.stringify(run, undefined, 1)}\n`);
-  bars(run.results, directory);
+function measured({ handovers, results, notes }: Report, on: Machine, settings: Settings): Run {
+  on.load[1] = os.loadavg()[0]!;
+  if (handovers.length > 0) on.handover = [Math.min(...handovers), Math.max(...handovers)];
+  return { date: new Date().toISOString(), machine: on, settings, results, notes };
+}
+
+/** @returns what is to be said of it */
+function save(run: Run, { out, compare }: Flags): string {
+  writeFileSync(path.join(out, 'results.json'), `${JSON.stringify(run, undefined, 1)}\n`);
+  bars(run.results, out);
+  const said = summary(run, compare);
+  writeFileSync(path.join(out, 'results.md'), `${said}\n`);
+  return said;
 }
 
 function machineLine({
@@ -116,5 +134,8 @@ await new Command('npm run bench --')
   .option('--rounds <count>', 'rounds of each measurement (default: 5)', positive)
   .option('--compare <file>', 'show the change against an earlier results.json', earlierRun)
   .option('--out <directory>', 'for results.json, results.md and plots', 'bench/results')
-  .action((names: Bench[], flags: Flags) => main(names.length === 0 ? BENCHES : names, flags))
+  .action((names: Bench[], flags: Flags, program: Command) => {
+    makeDirectory(flags.out, program);
+    return main(names.length === 0 ? BENCHES : names, flags);
+  })
   .parseAsync();

@@ -1,8 +1,8 @@
 import {
   find,
+  isNoiseKnown,
   median,
   nameOf,
-  noise,
   spread,
   type Machine,
   type Result,
@@ -61,7 +61,7 @@ const settingsOf = (settings: Settings | undefined): string =>
 
 function row(now: Result, before: Result): string[] {
   const { change, allowed, said, noise: around } = changeOf(now, before);
-  const enough = now.exact === true || Math.min(now.values.length, before.values.length) >= 3;
+  const enough = now.exact === true || [now, before].every(isNoiseKnown);
   const changed = enough && Math.abs(change) > allowed;
   const improved = now.better === 'higher' ? change > 0 : change < 0;
   return [
@@ -69,7 +69,7 @@ function row(now: Result, before: Result): string[] {
     `${short(median(before.values))} ${now.unit}`.trim(),
     `${short(median(now.values))} ${now.unit}`.trim(),
     said,
-    around,
+    enough ? around : 'unknown',
     changed ? (improved ? 'better' : 'WORSE') : '',
   ];
 }
@@ -85,18 +85,18 @@ interface Change {
 
 function changeOf(now: Result, before: Result): Change {
   const [from, to] = [median(before.values), median(now.values)];
-  const both = (measure: (values: readonly number[]) => number): number =>
-    now.exact === true ? 0 : measure(now.values) + measure(before.values);
+  const around = now.exact === true ? 0 : spread(now.values) + spread(before.values);
   if (from > 0 && to > 0) {
-    const allowed = both(noise);
     const ratio = to / from;
+    // In units of the earlier figure, so that a change is judged alike in either direction.
+    const allowed = around / from;
     return { change: ratio - 1, allowed, said: ratio.toFixed(3), noise: `±${allowed.toFixed(3)}` };
   }
-  const [change, allowed] = [to - from, both(spread)];
+  const change = to - from;
   return {
     change,
-    allowed,
+    allowed: around,
     said: `${change > 0 ? '+' : ''}${short(change)} ${now.unit}`.trim(),
-    noise: `±${short(allowed)}`,
+    noise: `±${short(around)}`,
   };
 }

@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs';
+import { spawnSync, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
-import type { ChildProcess } from 'node:child_process';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { program, PROCESSOR, root, startPinned, stop } from './process.js';
 import type { Report } from './results.js';
@@ -189,15 +188,19 @@ export const statelessOffloaded = engine('stateless, offload sources', [
 
 const PEERS = ['nfqueue', '@corellium/nfqueue'];
 
+/** Whether a package is there and Node.js can load it: npm may have installed it without building it. */
+export const canBeLoaded = (directory: string): boolean =>
+  spawnSync(process.execPath, ['-e', 'require(process.argv[1])', directory]).status === 0;
+
 /** Those of other npm packages that npm has installed here. */
 function peers(report: Report): Contender[] {
   const installed = PEERS.filter((name) =>
-    existsSync(path.join(root, 'bench/peers/node_modules', name)),
+    canBeLoaded(path.join(root, 'bench/peers/node_modules', name)),
   );
   const absent = PEERS.filter((name) => !installed.includes(name));
   if (absent.length > 0)
     report.note(
-      `Not measured, as npm has not installed it: ${absent.join(', ')}. \`npm install NAME\` in an empty folder says why.`,
+      `Not measured, as npm has not installed it or Node.js cannot load it: ${absent.join(', ')}. \`npm install NAME\` in an empty folder says why.`,
     );
   return installed.map(peer);
 }

@@ -124,6 +124,10 @@ export function noise(values: readonly number[]): number {
   return middle === 0 ? 0 : spread(values) / middle;
 }
 
+/** Of fewer than three rounds the range says next to nothing. */
+export const isNoiseKnown = ({ exact, values }: Result): boolean =>
+  exact === true || values.length >= 3;
+
 /**
  * Measures contenders in turns, every second round in reverse, so that a change of the machine's
  * mood meets all of them.

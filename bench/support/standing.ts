@@ -1,4 +1,4 @@
-import { find, median, noise, type Figure, type Result } from './results.js';
+import { find, isNoiseKnown, median, noise, type Figure, type Result } from './results.js';
 import { markdown, short } from './table.js';
 
 /** What one contender's figure shall be: by itself or, with `theirs`, as a ratio to another figure of the run. */
@@ -32,13 +32,14 @@ function row(results: readonly Result[], aim: Aim): string[] {
   // A ratio is judged as it is shown.
   const found = theirs === undefined ? value : hundredths(value / median(theirs.values));
   const allowed = always ? 0 : noise(ours.values) + noise(theirs?.values ?? [0]);
+  const known = always || [ours, ...(theirs ? [theirs] : [])].every(isNoiseKnown);
   const unit = theirs === undefined ? ` ${ours.unit}` : '';
   return [
     ...names,
     `${theirs === undefined ? short(found) : found.toFixed(2)}${unit}`,
-    always ? 'worst round' : `±${Math.round(allowed * 100)} %`,
+    always ? 'worst round' : known ? `±${Math.round(allowed * 100)} %` : 'unknown',
     limit(aim, unit),
-    verdict(aim, found, allowed),
+    verdict(aim, found, known ? allowed * Math.abs(found) : undefined),
   ];
 }
 
@@ -58,11 +59,13 @@ function limit({ least, most }: Aim, unit: string): string {
   return most === undefined ? '' : `≤ ${most}${unit}`;
 }
 
-function verdict({ least, most }: Aim, found: number, allowed: number): string {
+/** @param around what of it may be noise, if that is known */
+function verdict({ least, most }: Aim, found: number, around: number | undefined): string {
   const aim = least ?? most;
   if (aim === undefined) return '';
   const reached = least === undefined ? found <= aim : found >= aim;
-  const close = allowed > 0 && Math.abs(found / aim - 1) <= allowed;
+  if (around === undefined) return `${reached ? 'reached' : 'missed'}, noise unknown`;
+  const close = aim !== 0 && around > 0 && Math.abs(found - aim) <= around;
   if (close) return `${reached ? 'reached' : 'missed'}, within the noise`;
   return reached ? 'reached' : 'MISSED';
 }

@@ -50,9 +50,19 @@ describe('the change against an earlier run', () => {
     assert.equal(cells({ ...less, values: [96, 95, 97] }, less).at(-1), 'better');
   });
 
+  test('is judged alike in either direction', () => {
+    const [low, high] = [{ values: [100, 40, 160] }, { values: [200, 160, 240] }];
+    assert.deepEqual(cells(high, low).slice(2), ['2.000', '±1.000', '']);
+    assert.deepEqual(cells(low, high).slice(2), ['0.500', '±0.500', '']);
+    const higher = { values: [200, 170, 230] };
+    assert.equal(cells(higher, low).at(-1), 'better');
+    assert.equal(cells(low, higher).at(-1), 'WORSE');
+  });
+
   test('says nothing of fewer than three rounds, whose noise is not known', () => {
-    assert.equal(cells({ values: [50, 50] }, {}).at(-1), '');
-    assert.equal(cells({ values: [50, 50, 50] }, { values: [100, 100] }).at(-1), '');
+    const unknown = ['0.500', 'unknown', ''];
+    assert.deepEqual(cells({ values: [50, 50] }, {}).slice(2), unknown);
+    assert.deepEqual(cells({ values: [50, 50, 50] }, { values: [100, 100] }).slice(2), unknown);
   });
 
   test('any change of an exact figure is one', () => {

@@ -63,9 +63,36 @@ describe('where the package stands', () => {
     assert.equal(verdict(0.9, ...noisy), 'reached');
   });
 
+  test('noise is a share of what was found, not of the aim', () => {
+    const found = (least: number, ...values: number[]): string =>
+      rowOf([result('ours', ...values), result('theirs', 100, 98, 102)], { ...beside, least })
+        .slice(3)
+        .join(' ');
+    assert.equal(found(1, 116, 101, 131), '1.16 ±15 % ≥ 1 reached, within the noise');
+    assert.equal(found(1, 86, 75, 97), '0.86 ±15 % ≥ 1 MISSED');
+  });
+
+  test('of fewer than three rounds noise is not known, but of an exact figure there is none', () => {
+    const cells = (ours: Result, theirs: Result): string[] =>
+      rowOf([ours, theirs], { ...beside, least: 1 }).slice(4);
+    const three = [result('ours', 150, 150, 150), result('theirs', 100, 100, 100)] as const;
+    assert.deepEqual(cells(...three), ['±0 %', '≥ 1', 'reached']);
+    const unknown = ['unknown', '≥ 1', 'reached, noise unknown'];
+    assert.deepEqual(cells(result('ours', 150, 150), three[1]), unknown);
+    assert.deepEqual(cells(three[0], result('theirs', 100)), unknown);
+    assert.equal(cells(result('ours', 50), three[1]).at(-1), 'missed, noise unknown');
+    const exact = (contender: string, value: number): Result => ({
+      ...result(contender, value),
+      exact: true,
+    });
+    assert.equal(cells(exact('ours', 99), exact('theirs', 100)).at(-1), 'MISSED');
+  });
+
   test('a ratio is judged by the two digits that are shown', () => {
+    const steady = (contender: string, value: number): Result =>
+      result(contender, value, value, value);
     const verdict = (value: number): string =>
-      rowOf([result('ours', value), result('theirs', 1000)], { ...beside, most: 1 }).at(-1)!;
+      rowOf([steady('ours', value), steady('theirs', 1000)], { ...beside, most: 1 }).at(-1)!;
     assert.equal(verdict(1004), 'reached');
     assert.equal(verdict(1006), 'MISSED');
   });
