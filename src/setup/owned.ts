@@ -43,6 +43,12 @@ export const knowsForeign = ({
   action === 'drop' &&
   elsewhere(interfaces).length === 0;
 
+/**
+ * The set whose one element is there only as long as a transaction would come in time. The transaction takes it
+ * away, so that the kernel refuses it where it comes later, whatever held it up: nft, or this process.
+ */
+const IN_TIME = 'in-time';
+
 interface OwnedSet {
   name: string;
   definition: string;
@@ -84,7 +90,7 @@ function time(ms: number): string {
 
 /** The sets, as lines of the table's transaction. */
 export const ownedSets = (options: ResolvedOptions, table: string): string[] =>
-  setsOf(options, [], 0).map(
+  [...setsOf(options, [], 0), { name: IN_TIME, definition: `type mark; ${TIMED}` }].map(
     ({ name, definition }) => `add set ${table} ${name} { ${definition}; }`,
   );
 
@@ -102,14 +108,14 @@ export const ownedLines = (
 
 /**
  * What the elements' timeouts are short of the ownership, in milliseconds: the kernel counts them from
- * when it takes the transaction, a moment after they were calculated.
+ * when it takes the transaction, at most as much after they were calculated.
  */
 export const marginOf = (remaining: number): number => Math.min(MARGIN_MS, remaining / 4);
 
 const MARGIN_MS = 100;
 
 /**
- * Makes the sets what is owned, in one transaction; again, where that took longer than the margin.
+ * Makes the sets what is owned, in one transaction; again, where that did not come within the margin.
  * @param before what was owned, and is again where that fails; where that fails, too, the sets are emptied
  * @throws NfqClusterError what `runOrThrow` throws; then no set holds what `owning` has and `before` has not,
  *   unless nft cannot even empty them
@@ -123,7 +129,7 @@ export async function setOwned(
   try {
     await write(options, table, owning);
   } catch (error) {
-    // An earlier transaction may stand, whose timeouts are late; and nft may fail behind its transaction.
+    // nft may fail behind its transaction.
     await write(options, table, before)
       .catch(() => write(options, table, NOTHING))
       .catch(() => undefined);
@@ -134,9 +140,28 @@ export async function setOwned(
 async function write(options: ResolvedOptions, table: string, owning: Owning): Promise<void> {
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
     const remaining = owning.remaining();
-    const input = `${ownedLines(options, table, owning.owned, remaining - margin).join('\n')}\n`;
-    await runOrThrow('change what is owned', 'nft', ['-f', '-'], { input, netns: options.netns });
-    if (remaining === Infinity || remaining <= margin) return;
-    if (remaining - owning.remaining() <= margin) return;
+    if (remaining === Infinity)
+      return transact(options, ownedLines(options, table, owning.owned, Infinity));
+    // By nft a timeout of 0 is none.
+    if (margin < 1 || remaining - margin < 1)
+      return transact(options, ownedLines(options, table, [], 0));
+    await transact(options, [
+      `flush set ${table} ${IN_TIME}`,
+      `add element ${table} ${IN_TIME} { 1 timeout ${time(margin)} }`,
+    ]);
+    try {
+      return await transact(options, [
+        `delete element ${table} ${IN_TIME} { 1 }`,
+        ...ownedLines(options, table, owning.owned, owning.remaining() - margin),
+      ]);
+    } catch (error) {
+      const late = remaining - owning.remaining() > margin;
+      if (!late || !(error as Error).message.includes('No such file or directory')) throw error;
+    }
   }
+}
+
+async function transact({ netns }: ResolvedOptions, lines: readonly string[]): Promise<void> {
+  const input = `${lines.join('\n')}\n`;
+  await runOrThrow('change what is owned', 'nft', ['-f', '-'], { input, netns });
 }

@@ -179,4 +179,24 @@ describe('the deadline of what is offloaded', { skip }, () => {
       else assert.ok(owned.get(0x20000)! > validFor - 60_000 && owned.get(0x20000)! < validFor);
     });
   }
+
+  for (const fates of [
+    ['slow', 'slow'],
+    ['serve', 'slow', 'slow'],
+  ] satisfies Fate[][]) {
+    test(`is kept where nft takes longer than it is away: ${fates.join(', ')}`, async () => {
+      await using node = await Namespace.create();
+      await using engine = await open(offloading(node, { ownership: { nodes: [] } }));
+      const deadline = performance.now() + 400;
+      fail(...fates);
+      const change = engine.setOwnership({ nodes: [1], validFor: 400 });
+      for (const end = deadline + 800; performance.now() < end;) {
+        const over = performance.now() > deadline;
+        const { size } = await elements(node, 'ending-marks');
+        assert.ok(!over || size === 0, 'something is owned after the deadline');
+      }
+      await change;
+      assert.deepEqual([left(), engine.ownership.validFor], ['', 0]);
+    });
+  }
 });

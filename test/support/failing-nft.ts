@@ -6,8 +6,11 @@ import { mkdtempSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** `late`: done, but half a second passes until it says so. `refuse`: fails, and changes nothing. */
-export type Fate = 'late' | 'refuse';
+/**
+ * `late`: done, but half a second passes until it says so. `slow`: half a second passes until it is done. `refuse`: fails,
+ * and changes nothing. `serve`: as ever.
+ */
+export type Fate = 'late' | 'slow' | 'refuse' | 'serve';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'nfq-cluster-test-'));
 const fates = path.join(directory, 'fates');
@@ -21,6 +24,7 @@ PATH="\${PATH#*:}"
 fate=$(head -n 1 '${fates}')
 sed -i 1d '${fates}'
 [ "$fate" = refuse ] && { echo 'told to refuse' >&2; exit 1; }
+[ "$fate" != slow ] || sleep 0.5
 nft "$@" || exit
 [ "$fate" != late ] || sleep 0.5
 `,
