@@ -94,6 +94,9 @@ export const ownedSets = (options: ResolvedOptions, table: string): string[] =>
     ({ name, definition }) => `add set ${table} ${name} { ${definition}; }`,
   );
 
+/** A timeout of less than a jiffy, of which there may be but 100 a second, is none to many kernels before Linux 6.12. */
+const SHORTEST_MS = 10;
+
 /** Lines of a transaction that make the sets what is owned; the timeouts end before the ownership does. */
 export const ownedLines = (
   options: ResolvedOptions,
@@ -101,7 +104,7 @@ export const ownedLines = (
   owned: readonly number[],
   timeout: number,
 ): string[] =>
-  setsOf(options, timeout < 1 ? [] : owned, timeout).flatMap(({ name, elements }) => [
+  setsOf(options, timeout < SHORTEST_MS ? [] : owned, timeout).flatMap(({ name, elements }) => [
     `flush set ${table} ${name}`,
     ...(elements.length === 0 ? [] : [`add element ${table} ${name} { ${elements.join(', ')} }`]),
   ]);
@@ -142,8 +145,7 @@ async function write(options: ResolvedOptions, table: string, owning: Owning): P
     const remaining = owning.remaining();
     if (remaining === Infinity)
       return transact(options, ownedLines(options, table, owning.owned, Infinity));
-    // By nft a timeout of 0 is none.
-    if (margin < 1 || remaining - margin < 1)
+    if (Math.min(margin, remaining - margin) < SHORTEST_MS)
       return transact(options, ownedLines(options, table, [], 0));
     await transact(options, [
       `flush set ${table} ${IN_TIME}`,

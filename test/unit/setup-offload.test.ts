@@ -277,9 +277,10 @@ describe('the sets of what is owned', () => {
     assert.equal(lines(bits, [0], Infinity)[1], 'add element inet t owned-marks { 0x100000 }');
   });
 
-  test('are empty where nothing is owned, or no time is left', () => {
+  test('are empty where nothing is owned, or less than a jiffy may be left', () => {
     assert.deepEqual(flows([], Infinity), [lasting, ending]);
-    assert.deepEqual(flows([0], 0.9), [lasting, ending]);
+    assert.deepEqual(flows([0], 9.9), [lasting, ending]);
+    assert.match(flows([0], 10)[2]!, /timeout 10ms/);
     assert.deepEqual(flows([0], -5), [lasting, ending]);
   });
 
