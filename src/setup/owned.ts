@@ -94,7 +94,7 @@ export const ownedSets = (options: ResolvedOptions, table: string): string[] =>
     ({ name, definition }) => `add set ${table} ${name} { ${definition}; }`,
   );
 
-/** A timeout of less than a jiffy, of which there may be but 100 a second, is none to many kernels before Linux 6.12. */
+/** A timeout of less than a jiffy, of which there may be but 100 a second, is none to kernels without a fix of Linux 6.12. */
 const SHORTEST_MS = 10;
 
 /** Lines of a transaction that make the sets what is owned; the timeouts end before the ownership does. */
