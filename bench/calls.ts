@@ -1,7 +1,7 @@
 /* Calls from JavaScript, by the package benchmark: what one costs. */
 import Benchmark from 'benchmark';
 import { Hasher, open, type Options } from '../src/index.js';
-import type { Report, Settings } from './support/results.js';
+import { alternate, type Report, type Settings } from './support/results.js';
 import { within } from './support/traffic.js';
 
 /** The conditions of calls, and of an engine that is opened. */
@@ -36,18 +36,18 @@ const CALLS: readonly [name: string, addresses: number, call: () => unknown][] =
 ];
 
 export async function run(report: Report, { rounds, seconds }: Settings): Promise<void> {
-  for (let round = 0; round < rounds; round += 1) {
-    for (const [name, addresses, call] of CALLS) {
-      const share = processorShare();
-      // Not asynchronous: between cycles it would be idle, and the share is to be of its work alone.
-      const { stats } = await finished(new Benchmark(name, call, { maxTime: seconds / 3 }), false);
-      const of = { bench: 'calls', contender: name, unit: 'ns', better: 'lower' } as const;
-      const ns = (stats.mean * 1e9) / addresses;
-      report.add({ ...of, condition: CALLED, metric: 'time' }, ns);
-      report.add({ ...of, condition: CALLED, metric: 'processor time' }, ns * share());
-    }
-    for (const [condition, more] of OPENINGS) await opening(report, condition, more, seconds / 3);
-  }
+  await alternate(CALLS, rounds, async ([name, addresses, call]) => {
+    const share = processorShare();
+    // Not asynchronous: between cycles it would be idle, and the share is to be of its work alone.
+    const { stats } = await finished(new Benchmark(name, call, { maxTime: seconds / 3 }), false);
+    const of = { bench: 'calls', contender: name, unit: 'ns', better: 'lower' } as const;
+    const ns = (stats.mean * 1e9) / addresses;
+    report.add({ ...of, condition: CALLED, metric: 'time' }, ns);
+    report.add({ ...of, condition: CALLED, metric: 'processor time' }, ns * share());
+  });
+  await alternate(OPENINGS, rounds, ([condition, more]) =>
+    opening(report, condition, more, seconds / 3),
+  );
 }
 
 /** Says which share of the time since then this process had a processor; others may be at work. */
@@ -66,7 +66,7 @@ async function opening(
   more: Partial<Options>,
   maxTime: number,
 ): Promise<void> {
-  await within(report, async ({ node }, round) => {
+  await within(report, `open(), ${condition}`, async ({ node }, round) => {
     const spent: number[] = [];
     const once = async (deferred: { resolve(): void }): Promise<void> => {
       const started = performance.now();

@@ -35,7 +35,6 @@ async function counting(report: Report, rounds: number, addresses: number): Prom
       },
       seconds,
     );
-    return Promise.resolve();
   });
 }
 
@@ -70,7 +69,6 @@ async function bulk(report: Report, rounds: number): Promise<void> {
       },
       (seconds * ALL) / (BLOCKS * BLOCK),
     );
-    return Promise.resolve();
   });
 }
 

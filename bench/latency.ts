@@ -45,18 +45,18 @@ export async function run(report: Report, settings: Settings, directory: string)
 export const FORWARDED = `probes among ${RATE}/s, from the sender to a receiver behind the node`;
 
 async function latency(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(report, async (wire, round) => {
+  await within(report, `${contender.name}, latency`, async (wire, round) => {
     await using receiver = await behind(wire);
     const running = await contender.start(wire.node, { totalNodes: 1, localNodes: [1] });
     const probe = await startPinned(receiver, PROCESSOR.generator, [program('probe'), 'eth0']);
     const lines = createInterface({ input: probe.stdout! });
     const found: number[] = [];
     lines.on('line', (line) => found.push(Number(line) / 1000));
-    const spent = running.child === undefined ? 0 : processorTime(running.child.pid!);
+    const spent = running.child === undefined ? 0 : processorTime(running.child);
     const load = { family: 4, size: 64, sources: 4096, rate: RATE, seconds, probe: PROBE } as const;
     const before = counts(wire.node);
     const { sent } = await send(wire.sender, load, { ...NODE, ipv4: RECEIVER.ipv4 });
-    const used = running.child === undefined ? 0 : processorTime(running.child.pid!) - spent;
+    const used = running.child === undefined ? 0 : processorTime(running.child) - spent;
     const after = await settled(wire.node, load.family, before, sent);
     const closed = new Promise((resolve) => lines.once('close', resolve));
     probe.stdin!.end();

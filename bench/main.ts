@@ -17,6 +17,10 @@ import { tables } from './support/table.js';
 const BENCHES = ['calls', 'hash', 'packets', 'latency', 'tcp'] as const;
 type Bench = (typeof BENCHES)[number];
 
+interface BenchModule {
+  run(report: Report, settings: Settings, directory: string): Promise<void>;
+}
+
 interface Flags {
   quick?: true;
   rounds?: number;
@@ -30,10 +34,10 @@ const positive = (text: string): number => {
   return value;
 };
 
-const bench = (text: string, chosen: Bench[] | undefined): Bench[] => {
+const addBench = (text: string, chosen: Bench[] | undefined): Bench[] => {
   const found = BENCHES.find((name) => name === text);
   if (found === undefined) throw new InvalidArgumentError(`choose from ${BENCHES.join(', ')}`);
-  return [...(chosen ?? []), found];
+  return [...new Set(chosen).add(found)];
 };
 
 /** Read at once: nothing is measured for a comparison that fails. */
@@ -55,6 +59,13 @@ function makeDirectory(directory: string, program: Command): void {
   }
 }
 
+/** Two programs are measured against each other, each on a processor of its own. */
+function requireProcessors(names: readonly Bench[], program: Command): void {
+  const most = os.availableParallelism();
+  if (most < 2 && names.some((name) => name !== 'hash'))
+    program.error(`error: two processors are needed, ${most} may be used; hash needs but one`);
+}
+
 async function main(names: readonly Bench[], flags: Flags): Promise<void> {
   const quick = flags.quick === true;
   const settings: Settings = {
@@ -65,22 +76,31 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
   const report = new Report();
   const on = machine();
   let said = '';
-  for (const name of names) {
-    const { run } = (await import(`./${name}.ts`)) as {
-      run: (report: Report, settings: Settings, directory: string) => Promise<void>;
-    };
-    report.progress(`${name} ...`);
+  let current = '';
+  const keep = (): string => (said = save(measured(report, on, settings), flags));
+  const unfinished = (why: string): void =>
+    report.fail(`${current} was not measured to its end: ${why}`);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => {
+      unfinished(signal);
+      keep();
+      process.exit(128 + os.constants.signals[signal]);
+    });
+  for (current of names) {
+    report.progress(`${current} ...`);
+    const bench = (await import(`./${current}.ts`)) as BenchModule;
     try {
-      await run(report, settings, flags.out);
+      await bench.run(report, settings, flags.out);
     } catch (error) {
-      report.note(`${name} was not measured to its end: ${(error as Error).message}`);
+      unfinished((error as Error).message);
       throw error;
     } finally {
-      said = save(measured(report, on, settings), flags);
+      keep();
     }
   }
   console.log(said);
   report.progress(`results.json, results.md and plots are in ${flags.out}`);
+  if (report.failed) process.exitCode = 1;
 }
 
 function measured({ handovers, results, notes }: Report, on: Machine, settings: Settings): Run {
@@ -129,13 +149,15 @@ function summary(run: Run, earlier: Run | undefined): string {
 
 await new Command('npm run bench --')
   .description('measures this package beside the kernel, C and other packages')
-  .argument('[bench...]', `${BENCHES.join(', ')} (default: all)`, bench)
+  .argument('[bench...]', `${BENCHES.join(', ')} (default: all)`, addBench)
   .option('--quick', 'fewer conditions, 2 rounds of 1 second')
   .option('--rounds <count>', 'rounds of each measurement (default: 5)', positive)
   .option('--compare <file>', 'show the change against an earlier results.json', earlierRun)
   .option('--out <directory>', 'for results.json, results.md and plots', 'bench/results')
   .action((names: Bench[], flags: Flags, program: Command) => {
+    const chosen = names.length === 0 ? BENCHES : names;
+    requireProcessors(chosen, program);
     makeDirectory(flags.out, program);
-    return main(names.length === 0 ? BENCHES : names, flags);
+    return main(chosen, flags);
   })
   .parseAsync();

@@ -127,7 +127,9 @@ const isQueued = ({ name }: Contender): boolean => !/^(no rule|kernel)|offload/.
 /** Whether this kernel can; if not, notes why. */
 async function canFlood(report: Report): Promise<boolean> {
   try {
-    await within(report, ({ sender }) => send(sender, { ...FLOOD, seconds: 0.1 }));
+    await within(report, title(FLOOD), async ({ sender }) => {
+      await send(sender, { ...FLOOD, seconds: 0.1 });
+    });
     return true;
   } catch (error) {
     report.note(`No flood here: ${(error as Error).message}`);
@@ -170,7 +172,8 @@ async function throughput(
   condition = title(load),
   task = TASK,
 ): Promise<void> {
-  await within(report, async (wire, round) => {
+  const what = `${contender.name}, ${condition}`;
+  await within(report, what, async (wire, round) => {
     const { node } = wire;
     const running = await contender.start(node, task);
     await establish(wire, load);
@@ -188,7 +191,7 @@ async function throughput(
     }
     if (contender.name !== noRule.name && load.family === 4) {
       const found = ((await passed(node)) - passedBefore) / decided;
-      verify(round, `${contender.name}, ${condition}`, task, load, found);
+      verify(round, what, task, load, found);
     }
     noteEvicted(round, node, condition);
     await running.stop();
@@ -249,9 +252,9 @@ function verify(
 }
 
 const processorTimeOf = ({ child }: Running): number =>
-  child === undefined ? 0 : processorTime(child.pid!);
+  child === undefined ? 0 : processorTime(child);
 
-const memoryOf = ({ child }: Running): number => residentMemory(child!.pid!) / 1e6;
+const memoryOf = ({ child }: Running): number => residentMemory(child!) / 1e6;
 
 /** What comes from a network card comes in batches; then a thread wakes less often. */
 async function inBatches(report: Report, { rounds, seconds }: Settings): Promise<void> {
@@ -322,7 +325,7 @@ async function scale(report: Report, { rounds, seconds }: Settings): Promise<voi
 
 /** One round: what memory is held behind a million packets, and behind nine million more. */
 async function tenMillion(report: Report, contender: Contender): Promise<void> {
-  await within(report, async (wire, round) => {
+  await within(report, `${contender.name}, ${CONDITION.tenMillion}`, async (wire, round) => {
     const running = await contender.start(wire.node, TASK);
     const load = { ...BASE, rate: 200_000, seconds: 5 };
     await establish(wire, load);
@@ -342,7 +345,7 @@ async function tenMillion(report: Report, contender: Contender): Promise<void> {
 
 /** One round: a program that was stopped finds a full queue, and empties it. */
 async function backlog(report: Report, contender: Contender): Promise<void> {
-  await within(report, async (wire, round) => {
+  await within(report, `${contender.name}, ${CONDITION.backlog}`, async (wire, round) => {
     const { sender, node } = wire;
     const running = await contender.start(node, { ...TASK, backlog: true });
     const child = running.child!;

@@ -37,7 +37,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
 
 /** No program is pinned: two processors, three programs. */
 async function throughput(report: Report, contender: Contender, seconds: number): Promise<void> {
-  await within(report, async ({ sender, node }, round) => {
+  await within(report, `${contender.name}, TCP`, async ({ sender, node }, round) => {
     const running = await contender.start(node, {
       totalNodes: 1,
       localNodes: [1],

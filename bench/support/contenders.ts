@@ -1,7 +1,7 @@
 import { spawnSync, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { program, PROCESSOR, root, startPinned, stop } from './process.js';
+import { ContenderFailed, program, PROCESSOR, root, startPinned, stop } from './process.js';
 import type { Report } from './results.js';
 
 /** What all contenders are asked to do: pass the packets of these nodes, drop all others. */
@@ -90,6 +90,20 @@ const nftJhash: Contender = {
   },
 };
 
+/** @throws ContenderFailed */
+async function started(
+  node: Namespace,
+  { processors = PROCESSOR.contender }: Task,
+  line: readonly string[],
+): Promise<Running> {
+  try {
+    const child = await startPinned(node, processors, line);
+    return { child, stop: () => stop(child) };
+  } catch (cause) {
+    throw new ContenderFailed((cause as Error).message, { cause });
+  }
+}
+
 /** A program that listens on queue 0, behind the rule that everybody's README gives. */
 const queued = (
   name: string,
@@ -98,10 +112,9 @@ const queued = (
 ): Contender => ({
   name,
   async start(node, task) {
-    const { processors = PROCESSOR.contender } = task;
-    const child = await startPinned(node, processors, line(task));
+    const running = await started(node, task, line(task));
     await xtables(node, ...(tracking ? [INVALID] : []), '-i eth0 -j NFQUEUE --queue-num 0');
-    return { child, stop: () => stop(child) };
+    return running;
   },
 });
 
@@ -145,28 +158,19 @@ export const engine = (
   share = shareFlags,
 ): Contender => ({
   name: `nfq-cluster${name === '' ? '' : `: ${name}`}`,
-  async start(node, task) {
-    const { processors = PROCESSOR.contender } = task;
-    const child = await startPinned(node, processors, [
+  start: (node, task) =>
+    started(node, task, [
       process.execPath,
       path.join(root, 'dist/cli/main.js'),
-      ...[
-        'run',
-        '--json',
-        '--interface',
-        'eth0',
-        '--queue',
-        queues === 1 ? '0' : `0-${queues - 1}`,
-      ],
+      ...['run', '--json', '--interface', 'eth0'],
+      ...['--queue', queues === 1 ? '0' : `0-${queues - 1}`],
       ...share(task),
       ...['--cluster-hash-seed', SEED],
       ...(task.backlog === true
         ? ['--queue-length', BACKLOG.queueLength, '--receive-buffer', BACKLOG.receiveBuffer]
         : []),
       ...flags,
-    ]);
-    return { child, stop: () => stop(child) };
-  },
+    ]),
 });
 
 /** With known connections, or also known sources, left to the kernel. */

@@ -47,16 +47,28 @@ export async function stop(child: ChildProcess): Promise<void> {
   await ended(child);
 }
 
-/** Nanoseconds of processor time that a process and all its threads have used. */
-export function processorTime(pid: number): number {
-  const threads = `/proc/${pid}/task`;
-  return readdirSync(threads)
-    .map((thread) => readFileSync(`${threads}/${thread}/schedstat`, 'utf8').split(' ', 1)[0])
-    .reduce((sum, ns) => sum + Number(ns), 0);
-}
+/** That a contender's program failed: its round has no figures, and others go on. */
+export class ContenderFailed extends Error {}
 
-/** Bytes of memory that a process holds. */
-export function residentMemory(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) * 1024;
+/** Nanoseconds of processor time that a program and all its threads have used. @throws ContenderFailed if it ended */
+export const processorTime = (child: ChildProcess): number =>
+  ofProcess(child, (directory) =>
+    readdirSync(`${directory}/task`)
+      .map((thread) => readFileSync(`${directory}/task/${thread}/schedstat`, 'utf8'))
+      .reduce((sum, stat) => sum + Number(stat.split(' ', 1)[0]), 0),
+  );
+
+/** Bytes of memory that a program holds. @throws ContenderFailed if it ended */
+export const residentMemory = (child: ChildProcess): number =>
+  ofProcess(child, (directory) => {
+    const status = readFileSync(`${directory}/status`, 'utf8');
+    return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) * 1024;
+  });
+
+function ofProcess(child: ChildProcess, read: (directory: string) => number): number {
+  try {
+    return read(`/proc/${child.pid}`);
+  } catch (cause) {
+    throw new ContenderFailed('its program ended while it was measured', { cause });
+  }
 }

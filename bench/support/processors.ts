@@ -21,20 +21,20 @@ async function handover(): Promise<number> {
  * round anew where they were moved apart, no more than three times in all. The report keeps how near they were, and
  * notes a round that is kept although they were not.
  */
-export async function near<Value>(
+export async function near(
   report: Report,
-  measure: (round: Report) => Promise<Value>,
-): Promise<Value> {
+  measure: (round: Report) => Promise<void>,
+): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     const before = await whenNear(report);
     const round = new Report();
-    const value = await measure(round);
+    await measure(round);
     const after = await handover();
     if (after <= limit(report) || tries === TRIES) {
       noteFar(report, round, Math.max(before, after));
       report.take(round);
       report.handovers.push(before, after);
-      return value;
+      return;
     }
     report.progress('the processors were moved apart: the same again');
   }

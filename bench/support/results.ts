@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import os from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** One figure of one contender under one condition: the value of every round. */
 export interface Result {
@@ -57,6 +58,8 @@ export class Report {
   readonly notes: string[] = [];
   /** Nanoseconds that a cache line took between the processors, before and behind each round on a wire. */
   readonly handovers: number[] = [];
+  /** Whether something is missing. */
+  failed = false;
 
   /** Adds one round's value to the result of the same name. */
   add(result: Omit<Result, 'values'>, value: number): void {
@@ -74,6 +77,13 @@ export class Report {
 
   note(text: string): void {
     if (!this.notes.includes(text)) this.notes.push(text);
+  }
+
+  /** Notes what is missing, and says it at once. */
+  fail(text: string): void {
+    this.failed = true;
+    this.note(text);
+    this.progress(text);
   }
 
   progress(text: string): void {
@@ -135,11 +145,14 @@ export const isNoiseKnown = ({ exact, values }: Result): boolean =>
 export async function alternate<Contender>(
   contenders: readonly Contender[],
   rounds: number,
-  measure: (contender: Contender, round: number) => Promise<void>,
+  measure: (contender: Contender, round: number) => Promise<void> | void,
 ): Promise<void> {
   for (let round = 0; round < rounds; round += 1) {
     const turn = round % 2 === 0 ? contenders : contenders.toReversed();
-    for (const contender of turn) await measure(contender, round);
+    for (const contender of turn) {
+      await measure(contender, round);
+      await nextTurn(); // so that a signal is seen between what is synchronous
+    }
   }
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../../test/support/processes.js';
 import { NODE, wire, type Wire } from '../../test/support/wire.js';
-import { pinned, PROCESSOR, program, startPinned } from './process.js';
+import { ContenderFailed, pinned, PROCESSOR, program, startPinned } from './process.js';
 import { near } from './processors.js';
 import type { Report } from './results.js';
 
@@ -177,12 +177,23 @@ export async function passed(node: Namespace): Promise<number> {
 export const drained = (node: Namespace): Promise<void> =>
   waitFor('an empty queue', () => counts(node).held === 0, 60_000);
 
-/** A round on a wire of its own, which is closed even where a program in it has failed. */
-export const within = <Value>(
+/**
+ * A round on a wire of its own, which is closed even where a program in it has failed. Where that was the
+ * contender's, the report notes that the round is missing.
+ * @param what the contender and the condition
+ */
+export async function within(
   report: Report,
-  measure: (wire: Wire, round: Report) => Promise<Value>,
-): Promise<Value> =>
-  near(report, async (round) => {
-    await using made = await loadedWire();
-    return await measure(made, round);
-  });
+  what: string,
+  measure: (wire: Wire, round: Report) => Promise<void>,
+): Promise<void> {
+  try {
+    await near(report, async (round) => {
+      await using made = await loadedWire();
+      await measure(made, round);
+    });
+  } catch (error) {
+    if (!(error instanceof ContenderFailed)) throw error;
+    report.fail(`${what}: a round is missing: ${error.message}`);
+  }
+}

@@ -182,13 +182,17 @@ const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
 const indexesOf = (options: ResolvedOptions, { interfaces }: Facts): number[] =>
   options.interfaces.flatMap(({ name }) => interfaces[name]?.index ?? []);
 
-const queueRule = (options: ResolvedOptions): Step => ({
-  what: 'queue by NFQUEUE in the nft rules',
-  why: 'The text of nft cannot say it. Until it is there, what comes to its chain is dropped.',
-  ...queueRuleCommand(options),
-  undo: undefined,
-  inPlace: false,
-});
+const queueRule = ({ name, queues, queueCpuFanout }: ResolvedOptions): Step => {
+  const rule = { name, queues, queueCpuFanout };
+  return {
+    what: 'queue by NFQUEUE in the nft rules',
+    why: 'The text of nft cannot say it. Until it is there, what comes to its chain is dropped.',
+    ...queueRuleCommand(rule),
+    undo: undefined,
+    inPlace: false,
+    queueRule: rule,
+  };
+};
 
 function nftUndo(name: string, { interfaces }: ResolvedOptions): Command {
   const arp = interfaces.some(({ mac }) => mac !== undefined) ? `delete table arp ${name}\n` : '';

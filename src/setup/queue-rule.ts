@@ -1,4 +1,3 @@
-import { range } from '../buckets.js';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
@@ -12,40 +11,27 @@ import { rulesName, TARGET_CHAIN } from './ruleset.js';
  * scripts; where the plan is carried out, no program is run for it.
  */
 
-/** Of a setup: its name, as in the options, its queues, and how they are chosen. */
-type Setup = Pick<ResolvedOptions, 'name' | 'queues' | 'queueCpuFanout'>;
+/** What is queued, of a setup: its name, as in the options, its queues, and how they are chosen. */
+export type QueueRule = Pick<ResolvedOptions, 'name' | 'queues' | 'queueCpuFanout'>;
 
 /** This package's command line, wherever it is installed: a script finds it without the PATH. */
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-const CPU_FANOUT = '--queue-cpu-fanout';
-
-export const queueRuleCommand = ({ name, queues, queueCpuFanout }: Setup): Command => ({
+export const queueRuleCommand = ({ name, queues, queueCpuFanout }: QueueRule): Command => ({
   program: process.execPath,
   args: [
     ...[COMMAND_LINE, 'queue-rule', '--name', name],
     ...['--queue', `${queues[0]!}-${queues.at(-1)!}`],
-    ...(queueCpuFanout ? [CPU_FANOUT] : []),
+    ...(queueCpuFanout ? ['--queue-cpu-fanout'] : []),
   ],
 });
-
-export const isQueueRule = ({ args }: Command): boolean => args[0] === COMMAND_LINE;
-
-/** Carries such a command out. @throws NfqClusterError what `setQueueRule` throws */
-export function runQueueRule({ args }: Command, netns: string | undefined): Promise<void> {
-  const [, , , name, , numbers, ...flags] = args;
-  const [first, last] = numbers!.split('-').map(Number);
-  const queues = range(last! - first! + 1, first);
-  const queueCpuFanout = flags.includes(CPU_FANOUT);
-  return setQueueRule({ name: name!, queues, queueCpuFanout }, netns);
-}
 
 /**
  * Sets it, in one transaction.
  * @throws NfqClusterError `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`; then the chain is as it was
  */
 export async function setQueueRule(
-  { name, queues, queueCpuFanout }: Setup,
+  { name, queues, queueCpuFanout }: QueueRule,
   netns: string | undefined,
 ): Promise<void> {
   const path = netns === undefined ? '' : netnsPath(netns);

@@ -14,7 +14,7 @@ import { rememberedOptions } from './remembered.js';
 import { checkConnmarks, checkInterfaces, checkName, checkQueues, isMadeBy } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
 import { setOwned, type Owning } from './owned.js';
-import { isQueueRule, runQueueRule } from './queue-rule.js';
+import { setQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
 import { inTurn } from './turn.js';
@@ -277,10 +277,9 @@ async function checkPrograms(steps: readonly Step[]): Promise<void> {
 }
 
 async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
-  for (const step of steps) {
-    const { what, program, args, input = '', inPlace } = step;
+  for (const { what, program, args, input = '', inPlace, queueRule } of steps) {
     if (inPlace) continue;
-    if (isQueueRule(step)) await runQueueRule(step, netns);
+    if (queueRule) await setQueueRule(queueRule, netns);
     else await runOrThrow(what, program, args, { input, netns });
   }
 }

@@ -1,4 +1,5 @@
 import type { Command } from './exec.js';
+import type { QueueRule } from './queue-rule.js';
 import type { XtablesTraces } from './traces.js';
 
 /** One command that takes all of its input or nothing of it. */
@@ -11,6 +12,8 @@ export interface Step extends Command {
   undo: Command | undefined;
   /** Whether the system is already so, and the step has nothing to do. */
   inPlace: boolean;
+  /** What the command would set, where that is done by netlink, without the program. */
+  queueRule?: QueueRule;
 }
 
 export const NFT_ARGS = ['-f', '-'];

@@ -1,19 +1,35 @@
 /* What the benchmarks leave behind where something fails. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { on, once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { COUNTED } from '../../bench/hash.js';
 import { canBeLoaded } from '../../bench/support/contenders.js';
 import type { Run } from '../../bench/support/results.js';
 import { root } from '../support/processes.js';
 
-/** The bench that needs no privilege, where the program that it calls first is missing. */
+/** The bench that needs no privilege. */
+const line = (out: string): string[] => [
+  '--import',
+  'tsx',
+  'bench/main.ts',
+  '--quick',
+  '--out',
+  out,
+  'hash',
+];
+
+/** That, where the program that it calls first is missing. */
 function failing(out: string): { status: number | null; stderr: string } {
-  const args = ['--import', 'tsx', 'bench/main.ts', '--quick', '--out', out, 'hash'];
-  return spawnSync(process.execPath, args, { cwd: root, env: { PATH: '' }, encoding: 'utf8' });
+  const options = { cwd: root, env: { PATH: '' }, encoding: 'utf8' } as const;
+  return spawnSync(process.execPath, line(out), options);
 }
+
+const runIn = async (directory: string): Promise<Run> =>
+  JSON.parse(await readFile(path.join(directory, 'results.json'), 'utf8')) as Run;
 
 describe('a benchmark that fails', () => {
   let directory: string;
@@ -23,9 +39,30 @@ describe('a benchmark that fails', () => {
   test('leaves what was measured, and says that it is not all', async () => {
     const { status, stderr } = failing(directory);
     assert.equal(status, 1, stderr);
-    const run = JSON.parse(await readFile(path.join(directory, 'results.json'), 'utf8')) as Run;
+    const run = await runIn(directory);
     assert.deepEqual(run.notes, ['hash was not measured to its end: spawn valgrind ENOENT']);
     assert.match(await readFile(path.join(directory, 'results.md'), 'utf8'), /not measured to its/);
+  });
+
+  test('leaves what was measured where it is interrupted', async () => {
+    const env = { PATH: directory };
+    await writeFile(
+      path.join(directory, 'valgrind'),
+      '#!/bin/sh\necho "Collected : 6400000" >&2\n',
+      {
+        mode: 0o755,
+      },
+    );
+    const child = spawn(process.execPath, line(directory), { cwd: root, env });
+    const exited = once(child, 'exit');
+    for await (const [text] of on(child.stderr, 'data', { close: ['end'] }))
+      if (/all IPv4 addresses on 3 buckets: round 1/.test(String(text))) child.kill('SIGINT');
+    assert.deepEqual(await exited, [130, null]);
+    const run = await runIn(directory);
+    assert.deepEqual(run.notes, ['hash was not measured to its end: SIGINT']);
+    const counted = run.results.filter(({ condition }) => condition.startsWith(COUNTED));
+    assert.equal(counted[0]?.contender, '2 buckets');
+    assert.equal(counted[0].values.length, 1);
   });
 
   test('has measured nothing where it could not keep it', async () => {
