@@ -22,6 +22,7 @@ const TESTS = [
   'test/e2e/helpers.test.ts',
   'test/e2e/offload.test.ts',
   'test/e2e/offload-sources.test.ts',
+  'test/e2e/offload-refused.test.ts',
   'test/e2e/queue-fanout.test.ts',
   'test/e2e/offload-takeover.test.ts',
   'test/e2e/setup-conflict.test.ts',

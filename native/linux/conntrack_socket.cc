@@ -275,6 +275,22 @@ void renew_connmark(mnl_socket* socket, const ListedFlow& flow, const Key& key, 
   }
 }
 
+void renew_all(mnl_socket* orders, std::uint32_t mask, const Hashing& hashing) {
+  RelatedFlows related; /* whose masters may be listed after them */
+  list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
+           [&](const unsigned char* bytes, std::size_t length) {
+             for_each_message(bytes, length, [&](const unsigned char* listed, std::size_t size) {
+               ListedFlow flow;
+               if (!parse_flow(listed, size, flow)) return;
+               if (flow.connection.master.valid()) return related.add(flow);
+               renew_connmark(orders, flow, flow.connection.original.source, mask, hashing);
+             });
+           });
+  for (const ListedFlow& flow : related) {
+    renew_connmark(orders, flow, related.root_source(flow), mask, hashing);
+  }
+}
+
 }  // namespace
 
 void list_expectations(const std::function<void(const Expectation&)>& each) {
@@ -290,19 +306,9 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
 void renew_connmarks(std::uint32_t mask, const Hashing& hashing) {
   /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
   const MnlSocket orders = open_conntrack_socket();
-  RelatedFlows related; /* whose masters may be listed after them */
-  list_all(message_type(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET),
-           [&](const unsigned char* bytes, std::size_t length) {
-             for_each_message(bytes, length, [&](const unsigned char* listed, std::size_t size) {
-               ListedFlow flow;
-               if (!parse_flow(listed, size, flow)) return;
-               if (flow.connection.master.valid()) return related.add(flow);
-               renew_connmark(orders.get(), flow, flow.connection.original.source, mask, hashing);
-             });
-           });
-  for (const ListedFlow& flow : related) {
-    renew_connmark(orders.get(), flow, related.root_source(flow), mask, hashing);
-  }
+  renew_all(orders.get(), mask, hashing);
+  /* Again for what has inherited an old connmark meanwhile, and came too late to be listed. */
+  renew_all(orders.get(), mask, hashing);
 }
 
 }  // namespace nfqc
