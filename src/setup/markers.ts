@@ -34,12 +34,19 @@ export interface Markers {
   run: { digest: string; id: string } | undefined;
 }
 
-/** @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted */
+/**
+ * The marker by which a setup is told from another of its name.
+ * @param run of the engine with which it goes; undefined where it is to stand until it is reverted
+ */
+export const setupMarker = (options: ResolvedOptions, run: string | undefined): string =>
+  run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`;
+
+/** All of them. @param run as of `setupMarker` */
 export function markersOf(options: ResolvedOptions, run: string | undefined): string[] {
   const { queues } = options;
   return [
     `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
-    run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`,
+    setupMarker(options, run),
     ...connmarkOf(options).map(({ bits, told }) => `${CONNMARK}${bits.toString(16)}-${told}`),
   ];
 }

@@ -119,6 +119,7 @@ const MARGIN_MS = 100;
 
 /**
  * Makes the sets what is owned, in one transaction; again, where that did not come within the margin.
+ * @param marker of the setup: where it is not there, the rules are another's, and the kernel refuses the transaction
  * @param before what was owned, and is again where that fails; where that fails, too, the sets are emptied
  * @throws NfqClusterError what `runOrThrow` throws; then no set holds what `owning` has and `before` has not,
  *   unless nft cannot even empty them
@@ -126,33 +127,45 @@ const MARGIN_MS = 100;
 export async function setOwned(
   options: ResolvedOptions,
   table: string,
+  marker: string,
   owning: Owning,
   before: Owning = NOTHING,
 ): Promise<void> {
+  const transact: Transact = (lines) =>
+    runOrThrow('change what is owned', 'nft', ['-f', '-'], {
+      input: `${[`flush chain ${table} ${marker}`, ...lines].join('\n')}\n`,
+      netns: options.netns,
+    });
   try {
-    await write(options, table, owning);
+    await write(options, table, owning, transact);
   } catch (error) {
     // nft may fail behind its transaction.
-    await write(options, table, before)
-      .catch(() => write(options, table, NOTHING))
+    await write(options, table, before, transact)
+      .catch(() => write(options, table, NOTHING, transact))
       .catch(() => undefined);
     throw error;
   }
 }
 
-async function write(options: ResolvedOptions, table: string, owning: Owning): Promise<void> {
+type Transact = (lines: readonly string[]) => Promise<unknown>;
+
+async function write(
+  options: ResolvedOptions,
+  table: string,
+  owning: Owning,
+  transact: Transact,
+): Promise<unknown> {
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
     const remaining = owning.remaining();
-    if (remaining === Infinity)
-      return transact(options, ownedLines(options, table, owning.owned, Infinity));
+    if (remaining === Infinity) return transact(ownedLines(options, table, owning.owned, Infinity));
     if (Math.min(margin, remaining - margin) < SHORTEST_MS)
-      return transact(options, ownedLines(options, table, [], 0));
-    await transact(options, [
+      return transact(ownedLines(options, table, [], 0));
+    await transact([
       `flush set ${table} ${IN_TIME}`,
       `add element ${table} ${IN_TIME} { 1 timeout ${time(margin)} }`,
     ]);
     try {
-      return await transact(options, [
+      return await transact([
         `delete element ${table} ${IN_TIME} { 1 }`,
         ...ownedLines(options, table, owning.owned, owning.remaining() - margin),
       ]);
@@ -161,9 +174,4 @@ async function write(options: ResolvedOptions, table: string, owning: Owning): P
       if (!late || !(error as Error).message.includes('No such file or directory')) throw error;
     }
   }
-}
-
-async function transact({ netns }: ResolvedOptions, lines: readonly string[]): Promise<void> {
-  const input = `${lines.join('\n')}\n`;
-  await runOrThrow('change what is owned', 'nft', ['-f', '-'], { input, netns });
 }

@@ -6,7 +6,7 @@ import { sysctlsOf } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, hasSetup, isMadeOf, parseMarkers } from './markers.js';
+import { digest, hasSetup, isMadeOf, parseMarkers, setupMarker } from './markers.js';
 import { closing, installation, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
@@ -70,18 +70,23 @@ export async function planned(
 /**
  * What is there, and the steps from there; refuses before anything is changed.
  * @param run of the engine that installs
+ * @returns as `goesWith` that run, unless the setup stands by itself
  */
 async function prepared(
   options: ResolvedOptions,
   mechanism: Mechanism,
   installing: Installing,
   run?: string,
-): Promise<{ facts: Facts; steps: Step[] }> {
+): Promise<{ facts: Facts; steps: Step[]; goesWith: string | undefined }> {
   const facts = await found(options, mechanism, installing);
   const { standing = false } = installing;
   const emptied = standing && !(await isDecided(options));
   const goesWith = standing || stands(options, facts.traces) ? undefined : run;
-  return { facts, steps: installation(options, mechanism, facts, goesWith, emptied) };
+  return {
+    facts,
+    steps: installation(options, mechanism, facts, goesWith, emptied),
+    goesWith,
+  };
 }
 
 async function found(
@@ -120,9 +125,10 @@ export async function install(
   const { netns } = options;
   // What tells these rules from those of an engine that comes later.
   const run = randomBytes(4).toString('hex');
-  const { steps, fresh } = await inTurn(netns, () =>
+  const { steps, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
+  let marker = setupMarker(options, goesWith);
   const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
   const remove = async (): Promise<void> => {
     const facts = await read();
@@ -131,7 +137,17 @@ export async function install(
   };
   return {
     steps,
-    setOwned: (owning, before) => setOwned(options, tableName(options), owning, before),
+    setOwned: async (owning, before) => {
+      const change = (): Promise<void> =>
+        setOwned(options, tableName(options), marker, owning, before);
+      await change().catch(async (error: unknown) => {
+        const found = markerIn(options, run, (await read()).traces);
+        if (found === undefined) throw notOurs(options, error);
+        if (found === marker) throw error;
+        marker = found;
+        await change();
+      });
+    },
     stopQueueing: async () => {
       const { traces } = await read();
       if (stands(options, traces) || isOf(run, traces))
@@ -147,22 +163,22 @@ async function installed(
   mechanism: Mechanism,
   installing: Installing,
   run: string,
-): Promise<{ steps: Step[]; fresh: boolean }> {
+): Promise<{ steps: Step[]; fresh: boolean; goesWith: string | undefined }> {
   const { netns } = options;
-  const { facts, steps } = await prepared(options, mechanism, installing, run);
+  const { facts, steps, goesWith } = await prepared(options, mechanism, installing, run);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
   const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
-    if (installing.owning !== undefined) await begin(options, installing.owning);
+    if (installing.owning !== undefined) await begin(options, goesWith, installing.owning);
   } catch (error) {
     if (!hasSetup(facts.traces)) await takeBack(options, error);
     else if (isAnother(options, mechanism, facts.traces))
       await putBack(former, facts.traces, error);
     throw error;
   }
-  return { steps, fresh: !hasSetup(facts.traces) };
+  return { steps, fresh: !hasSetup(facts.traces), goesWith };
 }
 
 /** Whether what is there would be another setup, also where only its rules are of another kind. */
@@ -176,9 +192,14 @@ async function isDecided({ queues, netns }: ResolvedOptions): Promise<boolean> {
 }
 
 /** For an engine that begins: rules may have hashed otherwise until a moment ago. */
-async function begin(options: ResolvedOptions, owning: Owning): Promise<void> {
+async function begin(
+  options: ResolvedOptions,
+  goesWith: string | undefined,
+  owning: Owning,
+): Promise<void> {
   if (keepsBucket(options)) await renewBuckets(options);
-  if (options.offload.length > 0) await setOwned(options, tableName(options), owning);
+  if (options.offload.length > 0)
+    await setOwned(options, tableName(options), setupMarker(options, goesWith), owning);
 }
 
 /** Takes back what was made where nothing was; throws where it cannot. */
@@ -264,6 +285,24 @@ async function listMangle(
 /** Whether a setup of these options was made to stand. */
 const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
+
+/** The marker of what is there, if that is this run's or stands with its options. */
+function markerIn(
+  options: ResolvedOptions,
+  run: string,
+  { nftChains = [] }: Traces,
+): string | undefined {
+  const ours = [setupMarker(options, run), setupMarker(options, undefined)];
+  return ours.find((marker) => nftChains.includes(marker));
+}
+
+const notOurs = ({ name }: ResolvedOptions, cause: unknown): NfqClusterError =>
+  new NfqClusterError('ERR_RULES', 'The rules that this engine was opened with are gone', {
+    expected: `the setup ${name} as this engine found or made it`,
+    found: 'none, or another of that name',
+    remedy: 'Close this engine and open another',
+    cause,
+  });
 
 /** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
 function isOf(run: string, { nftChains = [] }: Traces): boolean {

@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import { apply, open, revert, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { boundQueues } from '../addon/lab.js';
+import { elements } from '../support/elements.js';
 import { stateOf } from '../support/state.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
@@ -19,20 +20,6 @@ const offloading = (node: Namespace, more: Partial<Options>): Options => ({
   rules: 'auto',
   ...more,
 });
-
-/** The elements of a set, and the milliseconds until they end: 0 where they do not. */
-async function elements(node: Namespace, set: string): Promise<Map<number, number>> {
-  const listed = await node.run('nft', ['-j', 'list', 'set', 'inet', 'nfq-cluster-q0', set]);
-  const { nftables } = JSON.parse(listed) as {
-    nftables: { set?: { elem?: (number | { elem: { val: number; expires: number } })[] } }[];
-  };
-  const all = nftables.flatMap((entry) => entry.set?.elem ?? []);
-  return new Map(
-    all.map((each) =>
-      typeof each === 'number' ? [each, 0] : [each.elem.val, each.elem.expires * 1000],
-    ),
-  );
-}
 
 describe('a change of what is offloaded that fails', { skip }, () => {
   const cases: { fates: Fate[]; back: boolean }[] = [

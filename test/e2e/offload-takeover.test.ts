@@ -1,11 +1,20 @@
 /* Rules that a killed engine left decide until another engine comes in its place, perhaps by another hash. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { apply, findConnection, Hasher, open, plan, type Options } from '../../src/index.js';
+import {
+  apply,
+  findConnection,
+  Hasher,
+  open,
+  plan,
+  revert,
+  type Options,
+} from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { gateway, SERVER, skip, source } from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
+import { elements } from '../support/elements.js';
 import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';
 
@@ -81,4 +90,52 @@ test('by apply() nothing is owned any more of what a killed engine left', { skip
   assert.notDeepEqual(keeping, emptying);
   assert.deepEqual((await apply(options)).steps, keeping);
   assert.match(await owned(), /elements/);
+});
+
+describe('an engine whose setup is taken from it', { skip }, () => {
+  const offloading = (node: Namespace, more: Partial<Options> = {}): Options => ({
+    ...{ interfaces: ['lo'], totalNodes: 8, hashSeed: 1, netns: node.path, rules: 'auto' },
+    ...{ name: 'q0', offload: ['flows'], localNode: 1 },
+    ...more,
+  });
+  const owned = async (node: Namespace): Promise<number[]> =>
+    [...(await elements(node, 'owned-marks')).keys()].map((mark) => mark >>> 16);
+
+  const another: [string, (options: Options) => Promise<AsyncDisposable | undefined>][] = [
+    ['another engine’s', (options) => open({ ...options, queues: [1] })],
+    [
+      'those of a setup that stands',
+      (options) => apply({ ...options, totalNodes: 9 }).then(() => undefined),
+    ],
+  ];
+  for (const [what, stand] of another) {
+    test(`by revert() owns nothing in ${what}`, async () => {
+      await using node = await Namespace.create();
+      await using engine = await open(offloading(node));
+      await revert({ name: 'q0', netns: node.path });
+      await using _other = await stand(offloading(node, { localNode: 2 }));
+      const before = await owned(node);
+      await assert.rejects(engine.setOwnership({ nodes: [5] }), {
+        code: 'ERR_RULES',
+        message: /gone/,
+      });
+      assert.deepEqual(engine.ownership.buckets, [0]);
+      await assert.rejects(engine.own('6', { validFor: 60_000 }), { code: 'ERR_RULES' });
+      await engine.close();
+      assert.deepEqual(await owned(node), before);
+      assert.equal((await elements(node, 'ending-marks')).size, 0);
+    });
+  }
+
+  test('by apply() of the same goes on', async () => {
+    await using node = await Namespace.create();
+    await using engine = await open(offloading(node));
+    await apply(offloading(node));
+    await engine.setOwnership({ nodes: [5] });
+    assert.deepEqual(await owned(node), [5]);
+    await engine.setOwnership({ nodes: [5, 6] });
+    assert.deepEqual(await owned(node), [5, 6]);
+    await engine.close();
+    assert.deepEqual(await owned(node), []);
+  });
 });
