@@ -54,7 +54,7 @@ describe('where a step fails', { skip }, () => {
     const ownership = { nodes: [1], validFor: 3_600_000 };
     const { status: exit, stderr } = await failing(
       at,
-      ['nft', '*"-f - flush set"*'],
+      ['nft', '*"-f - flush chain"*'],
       ['run', '--control', 'none'],
       { ...SHARED, offload: ['flows'], ownership },
     );
