@@ -39,10 +39,19 @@ export function markersOf(options: ResolvedOptions, run: string | undefined): st
   const { queues } = options;
   return [
     `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
-    run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`,
+    run === undefined ? standingOf(options) : runOf(options, run),
     ...connmarkOf(options).map(({ bits, told }) => `${CONNMARK}${bits.toString(16)}-${told}`),
   ];
 }
+
+const standingOf = (options: ResolvedOptions): string => `${STANDING}${digest(options)}`;
+const runOf = (options: ResolvedOptions, run: string): string => `${RUN}${digest(options)}-${run}`;
+
+/** The markers by one of which an engine knows its own setup, also where apply() has made it to stand since. */
+export const markersOfOwn = (options: ResolvedOptions, run: string): string[] => [
+  runOf(options, run),
+  standingOf(options),
+];
 
 export const isMarker = (chain: string): boolean =>
   [QUEUES, STANDING, RUN, CONNMARK].some((prefix) => chain.startsWith(prefix));

@@ -6,14 +6,14 @@ import { sysctlsOf } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, hasSetup, isMadeOf, parseMarkers } from './markers.js';
+import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkConnmarks, checkInterfaces, checkName, checkQueues, isMadeBy } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
-import { setOwned, type Owning } from './owned.js';
+import { setOwned, type Owning, type OwnSets } from './owned.js';
 import { isQueueRule, runQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
@@ -131,7 +131,7 @@ export async function install(
   };
   return {
     steps,
-    setOwned: (owning, before) => setOwned(options, tableName(options), owning, before),
+    setOwned: (owning, before) => setOwned(setsOf(options, run), owning, before),
     stopQueueing: async () => {
       const { traces } = await read();
       if (stands(options, traces) || isOf(run, traces))
@@ -155,7 +155,7 @@ async function installed(
   const former = await rememberedOptions(options, facts.traces);
   try {
     await take(steps, netns);
-    if (installing.owning !== undefined) await begin(options, installing.owning);
+    if (installing.owning !== undefined) await begin(options, installing.owning, run);
   } catch (error) {
     if (!hasSetup(facts.traces)) await takeBack(options, error);
     else if (isAnother(options, mechanism, facts.traces))
@@ -176,10 +176,16 @@ async function isDecided({ queues, netns }: ResolvedOptions): Promise<boolean> {
 }
 
 /** For an engine that begins: rules may have hashed otherwise until a moment ago. */
-async function begin(options: ResolvedOptions, owning: Owning): Promise<void> {
+async function begin(options: ResolvedOptions, owning: Owning, run: string): Promise<void> {
   if (keepsBucket(options)) await renewBuckets(options);
-  if (options.offload.length > 0) await setOwned(options, tableName(options), owning);
+  if (options.offload.length > 0) await setOwned(setsOf(options, run), owning);
 }
+
+const setsOf = (options: ResolvedOptions, run: string): OwnSets => ({
+  options,
+  table: tableName(options),
+  markers: markersOfOwn(options, run),
+});
 
 /** Takes back what was made where nothing was; throws where it cannot. */
 async function takeBack({ name, netns }: ResolvedOptions, error: unknown): Promise<void> {
