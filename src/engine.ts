@@ -152,8 +152,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         marksForRules: marksForRules(options),
         table: options.offload.length > 0 ? rulesName(options) : '',
       },
-      // Not while connmarks hold buckets of other options, by which rules that still stand mark what they queue.
-      keepsBucket(options) ? [] : options.owned,
+      // Not while connmarks hold buckets of other options, nor while conntrack takes a reply in mid-stream for a new connection.
+      options.rules === 'none' ? options.owned : [],
       options.validFor,
       // What a listener throws would come to nothing within a call of the addon's.
       (error) => queueMicrotask(() => this.#tell(fromNative(error) as NfqClusterError)),
@@ -194,7 +194,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #install(mechanism: Mechanism): Promise<void> {
     const owning = { owned: this.#owned, remaining: () => this.#native.remaining() };
     this.#rules = await install(this.options, mechanism, { owning });
-    if (keepsBucket(this.options)) await this.#adopt(owning.owned, owning.remaining());
+    await this.#adopt(owning.owned, owning.remaining());
   }
 
   #inOrder<T>(change: () => Promise<T>): Promise<T> {
@@ -250,7 +250,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** @param kept whether the time of what is wanted counts from its turn, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = this.#native.now();
-    if (!keepsBucket(this.options) && !this.#offloads) {
+    const installing = this.mechanism !== undefined && this.#rules === undefined;
+    if (!keepsBucket(this.options) && !this.#offloads && !installing) {
       this.#requireOpen();
       const { owned, validFor } = wanted();
       return this.#adopt(owned, validFor);

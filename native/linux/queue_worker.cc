@@ -168,7 +168,8 @@ void QueueWorker::loop() {
       if (stopping) return;
       if (lookup_) lookup_->drain(now_ns());
     } else if (is_transient(-received)) {
-      counters_.add(Counter::kReceiveErrors);
+      /* A process that was stopped and goes on has lost nothing. */
+      if (received != -EINTR) counters_.add(Counter::kReceiveErrors);
       continue;
     } else {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");

@@ -31,13 +31,13 @@ export function changed(
   if (validFor !== undefined) {
     throw invalidOption('validFor', 'nothing', validFor, 'To add or remove keeps the deadline.');
   }
-  const owned = before.buckets.map((bucket) => bucket + first);
-  requireState(sign, numbers, owned, classic ? 'Node' : 'Bucket');
   if (before.validFor === 0) {
     throw new NfqClusterError('ERR_EXPIRED', 'The time of the ownership is over', {
       remedy: 'Name all that is to be owned, such as 1,3',
     });
   }
+  const owned = before.buckets.map((bucket) => bucket + first);
+  requireState(sign, numbers, owned, classic ? 'Node' : 'Bucket');
   const after =
     sign === '+' ? [...owned, ...numbers] : owned.filter((number) => !numbers.includes(number));
   return { ...name(after), validFor: before.validFor };

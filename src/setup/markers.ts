@@ -34,22 +34,27 @@ export interface Markers {
   run: { digest: string; id: string } | undefined;
 }
 
-/**
- * The marker by which a setup is told from another of its name.
- * @param run of the engine with which it goes; undefined where it is to stand until it is reverted
- */
-export const setupMarker = (options: ResolvedOptions, run: string | undefined): string =>
-  run === undefined ? `${STANDING}${digest(options)}` : `${RUN}${digest(options)}-${run}`;
-
-/** All of them. @param run as of `setupMarker` */
+/** @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted */
 export function markersOf(options: ResolvedOptions, run: string | undefined): string[] {
   const { queues } = options;
   return [
     `${QUEUES}${queues[0]!}-${queues.at(-1)!}`,
-    setupMarker(options, run),
+    run === undefined ? standingOf(options) : runOf(options, run),
     ...connmarkOf(options).map(({ bits, told }) => `${CONNMARK}${bits.toString(16)}-${told}`),
   ];
 }
+
+const standingOf = (options: ResolvedOptions): string => `${STANDING}${digest(options)}`;
+const runOf = (options: ResolvedOptions, run: string): string => `${RUN}${digest(options)}-${run}`;
+
+/**
+ * The markers by one of which an engine knows its own setup, also where apply() has made it to stand since.
+ * @param run as of `markersOf`
+ */
+export const markersOfOwn = (options: ResolvedOptions, run: string | undefined): string[] => [
+  ...(run === undefined ? [] : [runOf(options, run)]),
+  standingOf(options),
+];
 
 export const isMarker = (chain: string): boolean =>
   [QUEUES, STANDING, RUN, CONNMARK].some((prefix) => chain.startsWith(prefix));

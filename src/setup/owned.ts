@@ -1,4 +1,5 @@
 import { inverted } from '../buckets.js';
+import { NfqClusterError } from '../errors.js';
 import { MAX_BUCKETS } from '../limits.js';
 import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../options.js';
@@ -117,61 +118,89 @@ export const marginOf = (remaining: number): number => Math.min(MARGIN_MS, remai
 
 const MARGIN_MS = 100;
 
+/** The sets of one setup, and of no other that has come in its place. */
+export interface OwnSets {
+  options: ResolvedOptions;
+  table: string;
+  /** Chains of the table, one of which is there as long as the setup is. */
+  markers: readonly string[];
+}
+
 /**
  * Makes the sets what is owned, in one transaction; again, where that did not come within the margin.
- * @param marker of the setup: where it is not there, the rules are another's, and the kernel refuses the transaction
  * @param before what was owned, and is again where that fails; where that fails, too, the sets are emptied
  * @throws NfqClusterError what `runOrThrow` throws; then no set holds what `owning` has and `before` has not,
  *   unless nft cannot even empty them
  */
 export async function setOwned(
-  options: ResolvedOptions,
-  table: string,
-  marker: string,
+  sets: OwnSets,
   owning: Owning,
   before: Owning = NOTHING,
 ): Promise<void> {
-  const transact: Transact = (lines) =>
-    runOrThrow('change what is owned', 'nft', ['-f', '-'], {
-      input: `${[`flush chain ${table} ${marker}`, ...lines].join('\n')}\n`,
-      netns: options.netns,
-    });
   try {
-    await write(options, table, owning, transact);
+    await write(sets, owning);
   } catch (error) {
     // nft may fail behind its transaction.
-    await write(options, table, before, transact)
-      .catch(() => write(options, table, NOTHING, transact))
+    await write(sets, before)
+      .catch(() => write(sets, NOTHING))
       .catch(() => undefined);
     throw error;
   }
 }
 
-type Transact = (lines: readonly string[]) => Promise<unknown>;
-
-async function write(
-  options: ResolvedOptions,
-  table: string,
-  owning: Owning,
-  transact: Transact,
-): Promise<unknown> {
+async function write(sets: OwnSets, owning: Owning): Promise<void> {
+  const { options, table } = sets;
   for (let margin = marginOf(owning.remaining()); ; margin *= 2) {
     const remaining = owning.remaining();
-    if (remaining === Infinity) return transact(ownedLines(options, table, owning.owned, Infinity));
+    if (remaining === Infinity)
+      return transact(sets, ownedLines(options, table, owning.owned, Infinity));
     if (Math.min(margin, remaining - margin) < SHORTEST_MS)
-      return transact(ownedLines(options, table, [], 0));
-    await transact([
+      return transact(sets, ownedLines(options, table, [], 0));
+    await transact(sets, [
       `flush set ${table} ${IN_TIME}`,
       `add element ${table} ${IN_TIME} { 1 timeout ${time(margin)} }`,
     ]);
     try {
-      return await transact([
+      return await transact(sets, [
         `delete element ${table} ${IN_TIME} { 1 }`,
         ...ownedLines(options, table, owning.owned, owning.remaining() - margin),
       ]);
     } catch (error) {
       const late = remaining - owning.remaining() > margin;
-      if (!late || !(error as Error).message.includes('No such file or directory')) throw error;
+      if (!late || !isMissing(error, IN_TIME)) throw error;
     }
   }
+}
+
+/** Whether nft says of a transaction that something is not there. */
+const isMissing = (error: unknown, name: string): boolean =>
+  error instanceof NfqClusterError &&
+  error.message.includes('No such file or directory') &&
+  error.message.includes(name);
+
+/**
+ * Where the setup is there, by whichever marker it has: to empty a chain without rules changes nothing, and fails where
+ * there is none.
+ */
+async function transact(
+  { options: { netns }, table, markers }: OwnSets,
+  lines: readonly string[],
+): Promise<void> {
+  let missing: unknown;
+  for (const marker of markers) {
+    const input = [`flush chain ${table} ${marker}`, ...lines, ''].join('\n');
+    try {
+      await runOrThrow('change what is owned', 'nft', ['-f', '-'], { input, netns });
+      return;
+    } catch (error) {
+      if (!isMissing(error, table) || isMissing(error, IN_TIME)) throw error;
+      missing = error;
+    }
+  }
+  throw new NfqClusterError('ERR_RULES', 'The rules whose sets hold what is owned are gone', {
+    expected: `the setup that this engine decides by, in the table ${table}`,
+    found: 'none, or another in its place',
+    remedy: 'Apply it again with the same options, or close the engine',
+    cause: missing,
+  });
 }

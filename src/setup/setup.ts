@@ -6,14 +6,14 @@ import { sysctlsOf } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, hasSetup, isMadeOf, parseMarkers, setupMarker } from './markers.js';
+import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import { checkConnmarks, checkInterfaces, checkName, checkQueues, isMadeBy } from './refuse.js';
 import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
-import { setOwned, type Owning } from './owned.js';
+import { setOwned, type Owning, type OwnSets } from './owned.js';
 import { setQueueRule } from './queue-rule.js';
 import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
@@ -128,7 +128,6 @@ export async function install(
   const { steps, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
-  let marker = setupMarker(options, goesWith);
   const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
   const remove = async (): Promise<void> => {
     const facts = await read();
@@ -137,17 +136,7 @@ export async function install(
   };
   return {
     steps,
-    setOwned: async (owning, before) => {
-      const change = (): Promise<void> =>
-        setOwned(options, tableName(options), marker, owning, before);
-      await change().catch(async (error: unknown) => {
-        const found = markerIn(options, run, (await read()).traces);
-        if (found === undefined) throw notOurs(options, error);
-        if (found === marker) throw error;
-        marker = found;
-        await change();
-      });
-    },
+    setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
     stopQueueing: async () => {
       const { traces } = await read();
       if (stands(options, traces) || isOf(run, traces))
@@ -198,9 +187,14 @@ async function begin(
   owning: Owning,
 ): Promise<void> {
   if (keepsBucket(options)) await renewBuckets(options);
-  if (options.offload.length > 0)
-    await setOwned(options, tableName(options), setupMarker(options, goesWith), owning);
+  if (options.offload.length > 0) await setOwned(setsOf(options, goesWith), owning);
 }
+
+const setsOf = (options: ResolvedOptions, goesWith: string | undefined): OwnSets => ({
+  options,
+  table: tableName(options),
+  markers: markersOfOwn(options, goesWith),
+});
 
 /** Takes back what was made where nothing was; throws where it cannot. */
 async function takeBack({ name, netns }: ResolvedOptions, error: unknown): Promise<void> {
@@ -285,24 +279,6 @@ async function listMangle(
 /** Whether a setup of these options was made to stand. */
 const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
-
-/** The marker of what is there, if that is this run's or stands with its options. */
-function markerIn(
-  options: ResolvedOptions,
-  run: string,
-  { nftChains = [] }: Traces,
-): string | undefined {
-  const ours = [setupMarker(options, run), setupMarker(options, undefined)];
-  return ours.find((marker) => nftChains.includes(marker));
-}
-
-const notOurs = ({ name }: ResolvedOptions, cause: unknown): NfqClusterError =>
-  new NfqClusterError('ERR_RULES', 'The rules that this engine was opened with are gone', {
-    expected: `the setup ${name} as this engine found or made it`,
-    found: 'none, or another of that name',
-    remedy: 'Close this engine and open another',
-    cause,
-  });
 
 /** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
 function isOf(run: string, { nftChains = [] }: Traces): boolean {

@@ -1,9 +1,13 @@
 /* What a full queue and a full socket buffer cost: it is dropped, counted and told, and nothing else is. */
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
-import { open, type EngineEvents, type Options } from '../../src/index.js';
+import { Control, open, type EngineEvents, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
+import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 import { counter } from '../support/state.js';
@@ -65,3 +69,21 @@ for (const [what, small, counted, other] of CASES) {
     assert.equal(engine.stats().receiveErrors + engine.stats().verdictErrors, 0);
   });
 }
+
+test('a process that is stopped, and goes on, has lost nothing', { skip }, async () => {
+  await using lab = await wire();
+  const folder = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-'));
+  try {
+    const control = path.join(folder, 'socket');
+    await using engine = await engineProcess(owningAll(lab.node, { conntrack: 'mark', control }));
+    const ask = new Control({ path: control });
+    for (let times = 0; times < 5; times += 1) {
+      engine.kill('SIGSTOP');
+      engine.kill('SIGCONT');
+      const { counts } = await ask.status();
+      assert.equal(counts.receiveErrors, 0);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

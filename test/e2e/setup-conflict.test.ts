@@ -133,7 +133,29 @@ describe('under an engine that runs', { skip }, () => {
   }
 });
 
+const OFFLOADED: Partial<Options>[] = [
+  { offload: ['flows'] },
+  { offload: ['sources'] },
+  { offload: ['sources'], conntrack: 'off' },
+];
+
 describe('a setup whose name another has by now', { skip }, () => {
+  for (const way of OFFLOADED) {
+    test(`does not own by that one's sets: ${JSON.stringify(way)}`, async () => {
+      await using at = await lab();
+      await using engine = await open(options(at, way));
+      await revert({ name: 'gw', netns: at.node.path });
+      await using _other = await open(options(at, { ...way, queues: [1] }));
+      const standing = await stateOf(at.node);
+      for (const validFor of [Infinity, 60_000]) {
+        const wanted = engine.setOwnership({ nodes: [1, 2], validFor });
+        await assert.rejects(wanted, { code: 'ERR_RULES', message: /are gone/ });
+      }
+      assert.deepEqual(engine.ownership.buckets, [0]);
+      assert.equal(await stateOf(at.node), standing);
+    });
+  }
+
   test('does not take that one back', async () => {
     await using at = await lab();
     await using engine = await open(options(at));
@@ -158,6 +180,19 @@ describe('a setup whose name another has by now', { skip }, () => {
     await second.remove();
     assert.doesNotMatch(await stateOf(at.node), /nfq-cluster/);
   });
+});
+
+test('an engine owns by the sets of its setup where that is made anew', { skip }, async () => {
+  await using at = await lab();
+  const own = options(at, { offload: ['sources'], conntrack: 'off' });
+  await using engine = await open(own);
+  const made = await stateOf(at.node);
+  await revert({ name: 'gw', netns: at.node.path });
+  await apply(own);
+  assert.notEqual(await stateOf(at.node), made);
+  await engine.own('2');
+  const list = ['list', 'set', 'inet', 'nfq-cluster-gw', 'owned-buckets'];
+  assert.match(await at.node.run('nft', list), /elements = \{ 1 \}/);
 });
 
 test('who may not read which queues are listened to is refused', { skip }, async () => {

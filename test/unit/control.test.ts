@@ -48,7 +48,9 @@ describe('a change of ownership in words', () => {
       validFor: 12.5,
     });
     const over = { buckets: [0], validFor: 0 };
-    assert.throws(() => changed('+2', over, FOUR), code('ERR_EXPIRED'));
+    // Node 1 is owned no more, whatever was.
+    for (const change of ['+2', '+1', '-1', '-2'])
+      assert.throws(() => changed(change, over, FOUR), code('ERR_EXPIRED'));
     assert.deepEqual(changed('1', over, FOUR), { nodes: [1] });
     assert.throws(() => changed('+2', owning(0), FOUR, 500), code('ERR_INVALID_OPTION'));
   });
