@@ -42,8 +42,13 @@ function knownKeys(type: z.ZodType, path: readonly PropertyKey[]): string[] {
     if (at instanceof z.ZodObject) at = (at.shape as Record<PropertyKey, unknown>)[step];
     else if (at instanceof z.ZodArray) at = at.element;
   }
-  at = unwrapped(at);
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+  return [...new Set(keysOf(at))];
+}
+
+function keysOf(type: unknown): string[] {
+  if (type instanceof z.ZodOptional) return keysOf(type.unwrap());
+  if (type instanceof z.ZodUnion) return type.options.flatMap(keysOf);
+  return type instanceof z.ZodObject ? Object.keys(type.shape) : [];
 }
 
 function unwrapped(type: unknown): unknown {

@@ -260,6 +260,8 @@ describe('the control socket', () => {
           String(line),
         );
       }
+      const misspelt = await talk(file, '{"command":"own","change":"+2","deadline":5}\n');
+      assert.match(misspelt, /Known here: command, change, validFor\./);
       await works(file);
     });
   });
