@@ -1,5 +1,6 @@
 /* What a full queue and a full socket buffer cost: it is dropped, counted and told, and nothing else is. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -70,6 +71,11 @@ for (const [what, small, counted, other] of CASES) {
   });
 }
 
+const states = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/task`).map(
+    (thread) => readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ')[1]![0]!,
+  );
+
 test('a process that is stopped, and goes on, has lost nothing', { skip }, async () => {
   await using lab = await wire();
   const folder = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-'));
@@ -77,8 +83,10 @@ test('a process that is stopped, and goes on, has lost nothing', { skip }, async
     const control = path.join(folder, 'socket');
     await using engine = await engineProcess(owningAll(lab.node, { conntrack: 'mark', control }));
     const ask = new Control({ path: control });
+    const { pid } = await ask.status();
     for (let times = 0; times < 5; times += 1) {
       engine.kill('SIGSTOP');
+      await waitFor('all threads to stop', () => states(pid).every((state) => state === 'T'));
       engine.kill('SIGCONT');
       const { counts } = await ask.status();
       assert.equal(counts.receiveErrors, 0);
