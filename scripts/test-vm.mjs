@@ -25,6 +25,8 @@ const TESTS = [
   'test/e2e/offload-refused.test.ts',
   'test/e2e/queue-fanout.test.ts',
   'test/e2e/offload-takeover.test.ts',
+  'test/e2e/mid-stream.test.ts',
+  'test/e2e/rules-gone.test.ts',
   'test/e2e/setup-conflict.test.ts',
   'test/e2e/gateway-mark.test.ts',
   'test/e2e/mark.test.ts',

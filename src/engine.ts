@@ -37,8 +37,9 @@ export interface Ownership {
 
 export interface EngineEvents {
   /**
-   * A queue thread ended: its packets are dropped from here on. Close the engine and open another. Where nobody
-   * listens it is a warning of the process.
+   * A queue thread ended: its packets are dropped from here on. Or, by `ERR_RULES`, somebody has taken the rules away:
+   * what enters passes undecided, and what else the setup had changed was taken back. Close the engine and open another.
+   * Where nobody listens it is a warning of the process.
    */
   fault: [error: NfqClusterError];
   /** The kernel dropped packets since the last such event, or since the start. */
@@ -51,6 +52,7 @@ type Owned = Pick<ResolvedOptions, 'owned' | 'validFor'>;
 /** What Node's timers take: by a longer one they tick each millisecond. */
 const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
+const RULES_CHECK_MS = 250;
 const CLOSE_DEADLINE_MS = 2000;
 
 /**
@@ -133,6 +135,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** The changes of what the kernel decides by itself, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
+  #rulesCheck: NodeJS.Timeout | undefined;
   #started = false;
   /** What ended a queue thread before anybody could listen for it. */
   #early: NfqClusterError | undefined;
@@ -150,7 +153,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         ...scheduling(options),
         hearsExpectations: hearsExpectations(options),
         marksForRules: marksForRules(options),
-        table: options.offload.length > 0 ? rulesName(options) : '',
+        table: options.rules === 'none' ? '' : rulesName(options),
       },
       // Not while connmarks hold buckets of other options, nor while conntrack takes a reply in mid-stream for a new connection.
       options.rules === 'none' ? options.owned : [],
@@ -189,6 +192,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       throw left === undefined ? error : notRemoved(error, left, this.options);
     }
     this.#watchLoss();
+    this.#watchRules();
   }
 
   async #install(mechanism: Mechanism): Promise<void> {
@@ -323,6 +327,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #close(deadline: number): Promise<void> {
     clearInterval(this.#lossCheck);
+    clearInterval(this.#rulesCheck);
     await this.#control?.close();
     await this.#changes;
     // Where that fails they may still be removed.
@@ -364,7 +369,36 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       if (lost.queueDropped > 0 || lost.userDropped > 0) this.emit('loss', lost);
     }, LOSS_CHECK_MS).unref();
   }
+
+  #watchRules(): void {
+    const rules = this.#rules;
+    if (rules === undefined) return;
+    this.#rulesCheck = setInterval(() => {
+      if (rules.markers.some((marker) => this.#native.hasChain(marker) !== false)) return;
+      clearInterval(this.#rulesCheck);
+      void this.#inOrder(() => this.#lose(rules));
+    }, RULES_CHECK_MS).unref();
+  }
+
+  /** Without rules the node would answer, as every other, for what the setup added. */
+  async #lose(rules: Installed): Promise<void> {
+    if (this.#closing !== undefined) return;
+    try {
+      if (await rules.removeRest()) this.#tell(rulesGone(this.options));
+      else this.#watchRules();
+    } catch (error) {
+      const reason = `. What else was changed cannot be taken back: ${(error as Error).message}`;
+      this.#tell(rulesGone(this.options, reason));
+    }
+  }
 }
+
+const rulesGone = ({ name }: ResolvedOptions, more = ''): NfqClusterError =>
+  new NfqClusterError('ERR_RULES', `The rules are gone: what enters passes undecided${more}`, {
+    expected: `the setup of this engine, in the table ${rulesName({ name })}`,
+    found: 'none, or another in its place: "nft flush ruleset" takes it away, as does revert()',
+    remedy: 'Close the engine, and open another once nobody takes its rules away',
+  });
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>
   besides(

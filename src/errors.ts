@@ -10,7 +10,7 @@
  * - `ERR_NO_NFQUEUE`: the kernel cannot queue packets to a process.
  * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
  * - `ERR_NO_TOOL`: a program that is called (nft, ip, sysctl and others) is not installed.
- * - `ERR_RULES`: the kernel refused a rule.
+ * - `ERR_RULES`: the kernel refused a rule, or the rules of an engine are gone.
  * - `ERR_READ_ONLY`: a kernel parameter must be changed, and /proc/sys cannot be written.
  * - `ERR_CONTROL_TAKEN`: another engine listens on the control socket.
  * - `ERR_NO_ENGINE`: no engine answers on a control socket.

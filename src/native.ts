@@ -39,6 +39,8 @@ export interface NativeEngine {
   counters(): ArrayBuffer;
   /** Takes the kernel's counts into the counters. */
   readCounts(): void;
+  /** Whether the table has a chain; undefined where that cannot be told. */
+  hasChain(name: string): boolean | undefined;
   close(deadlineMs: number): Promise<void>;
   ref(): void;
   unref(): void;
@@ -94,7 +96,7 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'rea
   hearsExpectations: boolean;
   /** Whether rules behind the queue go by `marks.multicast` and `marks.bucket`; else packets lose them. */
   marksForRules: boolean;
-  /** The nft table whose counters tell what the kernel decided by itself; '' if it decides nothing. */
+  /** The nft table of the rules, whose counters tell what the kernel decided by itself; '' where there are none. */
   table: string;
 }
 

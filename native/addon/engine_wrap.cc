@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "../linux/clock.h"
@@ -31,6 +33,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
          InstanceMethod<&EngineWrap::connections>("connections"),
          InstanceMethod<&EngineWrap::counters>("counters"),
          InstanceMethod<&EngineWrap::read_counts>("readCounts"),
+         InstanceMethod<&EngineWrap::has_chain>("hasChain"),
          InstanceMethod<&EngineWrap::close>("close"), InstanceMethod<&EngineWrap::ref>("ref"),
          InstanceMethod<&EngineWrap::unref>("unref")});
   }
@@ -119,6 +122,13 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   }
 
   void read_counts(const Napi::CallbackInfo&) { engine_->read_counts(); }
+
+  /** Whether the nft table of the rules has a chain; undefined where that cannot be told. */
+  Napi::Value has_chain(const Napi::CallbackInfo& info) {
+    const std::string name = info[0].ToString();
+    const std::optional<bool> found = engine_->has_chain(name.c_str());
+    return found ? Napi::Boolean::New(info.Env(), *found) : info.Env().Undefined();
+  }
 
   void ref(const Napi::CallbackInfo& info) {
     if (is_open()) faults_.Ref(info.Env());

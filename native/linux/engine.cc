@@ -58,4 +58,9 @@ void Engine::read_counts() {
   for (const auto& worker : workers_) worker->read_counts();
 }
 
+std::optional<bool> Engine::has_chain(const char* name) {
+  const std::lock_guard lock(workers_mutex_);
+  return workers_.empty() ? std::nullopt : workers_.front()->has_chain(name);
+}
+
 }  // namespace nfqc

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "ownership_table.h"
@@ -75,6 +76,9 @@ class Engine {
 
   /** Takes the kernel's drop counts into the slots. */
   void read_counts();
+
+  /** Whether the nft table of the rules has a chain; empty where that cannot be told. */
+  [[nodiscard]] std::optional<bool> has_chain(const char* name);
 
  private:
   EngineConfig config_;

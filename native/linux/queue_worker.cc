@@ -63,6 +63,11 @@ void QueueWorker::read_counts() {
   read_told();
 }
 
+std::optional<bool> QueueWorker::has_chain(const char* name) {
+  const std::lock_guard lock(told_mutex_);
+  return rules_ ? rules_->has_chain(name) : std::nullopt;
+}
+
 void QueueWorker::read_told() {
   if (rules_) {
     counters_.set(Counter::kOffloadedOwned, rules_->owned());

@@ -20,7 +20,7 @@
 #include "queue_socket.h"
 #include "queue_status.h"
 #include "real_time.h"
-#include "rule_counters.h"
+#include "rule_table.h"
 
 namespace nfqc {
 
@@ -39,7 +39,7 @@ struct WorkerConfig {
   std::vector<NamedInterface> interfaces;
   ConntrackChoice conntrack = ConntrackChoice::kOff;
   std::string netns;  ///< a path, or empty
-  std::string table;  ///< an nft table with counters of offloaded packets, or empty
+  std::string table;  ///< the nft table of the rules, or empty
   std::uint32_t queue_length = 0;
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket
@@ -79,6 +79,9 @@ class QueueWorker {
   /** Takes the kernel's counts into the slots. */
   void read_counts();
 
+  /** As RuleTable's; empty also without rules, and once the thread has ended. */
+  [[nodiscard]] std::optional<bool> has_chain(const char* name);
+
  private:
   void run() noexcept;
   void fail(const Fault& fault);
@@ -113,7 +116,7 @@ class QueueWorker {
   std::optional<ConnectionLookup> lookup_;
   std::mutex told_mutex_;  ///< what the kernel tells other threads, too
   std::optional<QueueStatusFile> status_;
-  std::optional<RuleCounters> rules_;
+  std::optional<RuleTable> rules_;
   std::optional<RealTime> real_time_;
   OwnershipInForce in_force_;
   DecidedBatch batch_{config_.decision, in_force_, counters_};

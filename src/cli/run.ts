@@ -1,4 +1,5 @@
 import { open, type Engine } from '../engine.js';
+import type { NfqClusterError } from '../errors.js';
 import { resolveOptions, type Options } from '../options.js';
 import { defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
@@ -31,9 +32,12 @@ export async function run(flags: RunFlags): Promise<void> {
   const options = { ...given, control: given.control ?? defaultControl() };
   const stop = stopRequest();
   const engine = await open(options);
-  engine.on('fault', (error) => leave(engine, error.message));
+  const undecided = rulesGone(engine);
   complain(readyMessage(engine));
-  const closed = stop.then(() => engine.close());
+  const closed = Promise.race([stop, undecided]).then(async (error) => {
+    await engine.close();
+    if (error !== undefined) throw error;
+  });
   void closed.catch(() => undefined).then(endThoughUnread);
   await Promise.all([closed, reportSeconds(engine, flags.json === true ? json : text)]);
 }
@@ -76,6 +80,16 @@ function stopRequest(): Promise<void> {
         ask();
       });
     }
+  });
+}
+
+/** Resolves when nothing keeps packets out any more; any other fault ends the program at once. */
+function rulesGone(engine: Engine): Promise<NfqClusterError> {
+  return new Promise((resolve) => {
+    engine.on('fault', (error) => {
+      if (error.code === 'ERR_RULES') resolve(error);
+      else leave(engine, error.message);
+    });
   });
 }
 

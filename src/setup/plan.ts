@@ -44,6 +44,26 @@ export function installation(
   run: string | undefined,
   emptied = false,
 ): Step[] {
+  const { wanted, obsolete, inPlace, journal } = changesFrom(options, facts);
+  return [
+    ...undoing(obsolete, facts),
+    ...rules(options, mechanism, facts, run, journal, emptied),
+    ...wanted.map(({ change, why }) => doing(change, why, inPlace(change), journal)),
+  ];
+}
+
+/** What the installation leaves to be undone one day. */
+export const journalOf = (options: ResolvedOptions, facts: Facts): readonly Change[] =>
+  changesFrom(options, facts).journal;
+
+interface Changes {
+  wanted: readonly Wanted[];
+  obsolete: readonly Change[];
+  inPlace: (change: Change) => boolean;
+  journal: readonly Change[];
+}
+
+function changesFrom(options: ResolvedOptions, facts: Facts): Changes {
   const wanted = wantedChanges(options, facts);
   const obsolete = facts.journal.filter(
     (change) => !wanted.some((other) => isSame(other.change, change)),
@@ -51,12 +71,7 @@ export function installation(
   const undone = toUndo(obsolete, facts);
   const inPlace = (change: Change): boolean =>
     isInPlace(change, facts) && !undone.some((gone) => isOfSame(gone, change));
-  const journal = nextJournal(wanted, facts, inPlace);
-  return [
-    ...undoing(obsolete, facts),
-    ...rules(options, mechanism, facts, run, journal, emptied),
-    ...wanted.map(({ change, why }) => doing(change, why, inPlace(change), journal)),
-  ];
+  return { wanted, obsolete, inPlace, journal: nextJournal(wanted, facts, inPlace) };
 }
 
 /** The steps that leave a standing setup's rules without an engine: nothing is owned, and what it queues is dropped. */

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
-import { sysctlsOf } from './changes.js';
+import { sysctlsOf, type Change } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
-import { closing, installation, leaving } from './plan.js';
+import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers, UNDO } from './markers.js';
+import { closing, installation, journalOf, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
@@ -40,6 +40,10 @@ export interface Installed {
   remove(): Promise<void>;
   /** The same, just after it was made; but what an earlier run of its name left stays, as it keeps packets out. */
   giveUp(): Promise<void>;
+  /** Chains of the nft table, one of which is there as long as the setup is. */
+  readonly markers: readonly string[];
+  /** Where somebody has taken the rules away, takes back what else was changed. Gives whether they are gone. */
+  removeRest(): Promise<boolean>;
 }
 
 /** How an installation treats what it finds. */
@@ -77,7 +81,12 @@ async function prepared(
   mechanism: Mechanism,
   installing: Installing,
   run?: string,
-): Promise<{ facts: Facts; steps: Step[]; goesWith: string | undefined }> {
+): Promise<{
+  facts: Facts;
+  steps: Step[];
+  journal: readonly Change[];
+  goesWith: string | undefined;
+}> {
   const facts = await found(options, mechanism, installing);
   const { standing = false } = installing;
   const emptied = standing && !(await isDecided(options));
@@ -85,6 +94,7 @@ async function prepared(
   return {
     facts,
     steps: installation(options, mechanism, facts, goesWith, emptied),
+    journal: journalOf(options, facts),
     goesWith,
   };
 }
@@ -125,14 +135,24 @@ export async function install(
   const { netns } = options;
   // What tells these rules from those of an engine that comes later.
   const run = randomBytes(4).toString('hex');
-  const { steps, fresh, goesWith } = await inTurn(netns, () =>
+  const { steps, journal, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
+  // Once: what is there later is not of this setup.
+  let remembered = journal;
   const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
   const remove = async (): Promise<void> => {
     const facts = await read();
     if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
-    else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns);
+    else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns, remembered);
+    remembered = [];
+  };
+  const markers = markersOfOwn(options, goesWith);
+  const removeRest = async (): Promise<boolean> => {
+    const { traces } = await read();
+    if (markers.some((marker) => traces.nftChains?.includes(marker))) return false;
+    await remove();
+    return true;
   };
   return {
     steps,
@@ -144,6 +164,8 @@ export async function install(
     },
     remove: () => inTurn(netns, remove),
     giveUp: async () => (fresh ? inTurn(netns, remove) : undefined),
+    markers,
+    removeRest: () => inTurn(netns, removeRest),
   };
 }
 
@@ -152,9 +174,14 @@ async function installed(
   mechanism: Mechanism,
   installing: Installing,
   run: string,
-): Promise<{ steps: Step[]; fresh: boolean; goesWith: string | undefined }> {
+): Promise<{
+  steps: Step[];
+  journal: readonly Change[];
+  fresh: boolean;
+  goesWith: string | undefined;
+}> {
   const { netns } = options;
-  const { facts, steps, goesWith } = await prepared(options, mechanism, installing, run);
+  const { facts, steps, journal, goesWith } = await prepared(options, mechanism, installing, run);
   await checkPrograms(steps);
   await checkWritable(steps, netns);
   const former = await rememberedOptions(options, facts.traces);
@@ -167,7 +194,7 @@ async function installed(
       await putBack(former, facts.traces, error);
     throw error;
   }
-  return { steps, fresh: !hasSetup(facts.traces), goesWith };
+  return { steps, journal, fresh: !hasSetup(facts.traces), goesWith };
 }
 
 /** Whether what is there would be another setup, also where only its rules are of another kind. */
@@ -252,11 +279,22 @@ export async function revert(name: string, netns: string | undefined): Promise<v
   });
 }
 
-/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
-async function uninstall(name: string, netns: string | undefined): Promise<boolean> {
-  const facts = await readFacts(name, [], netns);
+/**
+ * Gives whether all is gone; else empty chains stay, since queues hold packets all the time.
+ * @param remembered what was changed, where the rules that say so are gone
+ */
+async function uninstall(
+  name: string,
+  netns: string | undefined,
+  remembered: readonly Change[] = [],
+): Promise<boolean> {
+  const sysctls = remembered.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
+  const facts = await readFacts(name, sysctls, netns);
   const { traces } = facts;
-  await take(undoing(facts.journal, facts), netns);
+  await take(
+    undoing(traces.nftChains?.includes(UNDO) === true ? facts.journal : remembered, facts),
+    netns,
+  );
   if (isClean(traces)) return true;
   await take(xtablesRevert(name, traces), netns);
   const gone = await untilNothingIsHeld(netns);

@@ -35,6 +35,7 @@ describe('exports', () => {
       'connections',
       'constructor',
       'counters',
+      'hasChain',
       'now',
       'open',
       'readCounts',

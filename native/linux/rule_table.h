@@ -9,17 +9,21 @@
 
 namespace nfqc {
 
-/**
- * The packets that the rules of an nft table decided without the queue since this was made, by its
- * named counters. As long as the table is not there, the counts stay.
- */
-class RuleCounters {
+/** An engine's nft table, as the kernel tells of it. */
+class RuleTable {
  public:
   /** For the network namespace of the calling thread. @throws Fault kPrivilege, kSystem */
-  explicit RuleCounters(std::string table);
+  explicit RuleTable(std::string table);
 
+  /**
+   * The packets that the rules decided without the queue since this was made, by the table's named
+   * counters. As long as these are not there, the counts stay.
+   */
   [[nodiscard]] std::uint64_t owned();
   [[nodiscard]] std::uint64_t foreign();
+
+  /** Whether the table is there and has a chain; empty where the kernel does not tell. */
+  [[nodiscard]] std::optional<bool> has_chain(const char* name);
 
  private:
   struct Count {

@@ -1,0 +1,122 @@
+#include "rule_table.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+
+#include "../core/attributes.h"
+#include "../core/byte_order.h"
+#include "fault.h"
+
+namespace nfqc {
+namespace {
+
+/** The kernel's answer: a message of a type, or an errno; 0 and no attributes where it is neither.
+ */
+struct Answer {
+  int error = 0;
+  std::uint16_t type = 0;
+  const unsigned char* attributes = nullptr;
+  std::size_t length = 0;
+};
+
+Answer parse_answer(const unsigned char* bytes, std::size_t length) noexcept {
+  if (length < kHeaders) return {};
+  const std::size_t size = load<std::uint32_t>(bytes);
+  if (size < kHeaders || size > length) return {};
+  const auto type = load<std::uint16_t>(bytes + 4);
+  if (type == NLMSG_ERROR) return {.error = -load<std::int32_t>(bytes + NLMSG_HDRLEN)};
+  return {.type = type, .attributes = bytes + kHeaders, .length = size - kHeaders};
+}
+
+/** A request for one object of a table, and room for the answer. */
+class Question {
+ public:
+  Question(unsigned type, const std::string& table)
+      : header_(put_header(question_.data(), message_type(NFNL_SUBSYS_NFTABLES, type), 0,
+                           NFPROTO_INET)) {
+    mnl_attr_put_strz(header_, kTable, table.c_str());
+  }
+
+  [[nodiscard]] nlmsghdr* operator*() noexcept { return header_; }
+
+  /** The kernel answers within the call that asks. */
+  [[nodiscard]] Answer ask(const MnlSocket& socket) noexcept {
+    if (mnl_socket_sendto(socket.get(), header_, header_->nlmsg_len) < 0) return {};
+    const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), answer_.data(), answer_.size(), 0);
+    return n < 0 ? Answer{} : parse_answer(answer_.data(), static_cast<std::size_t>(n));
+  }
+
+ private:
+  /* The table's name is the first attribute of every object. */
+  static constexpr std::uint16_t kTable = NFTA_OBJ_TABLE;
+  static_assert(kTable == NFTA_CHAIN_TABLE);
+
+  alignas(nlmsghdr) std::array<unsigned char, 512> question_{};
+  alignas(nlmsghdr) std::array<unsigned char, 1024> answer_{};
+  nlmsghdr* header_;
+};
+
+/** The packets that an answer about a counter tells. */
+std::optional<std::uint64_t> packets_in(const Answer& answer) noexcept {
+  std::optional<std::uint64_t> packets;
+  for_each_attribute(answer.attributes, answer.length, [&packets](const Attribute& attribute) {
+    if (attribute.type != NFTA_OBJ_DATA) return true;
+    return for_each_attribute(attribute.value, attribute.length, [&packets](const Attribute& data) {
+      if (data.type == NFTA_COUNTER_PACKETS && data.length == 8) {
+        packets = network_order(load<std::uint64_t>(data.value));
+      }
+      return true;
+    });
+  });
+  return packets;
+}
+
+}  // namespace
+
+RuleTable::RuleTable(std::string table) : table_(std::move(table)) {
+  if (const int error = open_socket(socket_, SOCK_NONBLOCK); error != 0) {
+    throw Fault(FaultKind::kSystem, "socket", error, "cannot ask the kernel for rules");
+  }
+  owned_.before = read(owned_.name).value_or(0);
+  foreign_.before = read(foreign_.name).value_or(0);
+}
+
+std::uint64_t RuleTable::owned() { return growth(owned_); }
+
+std::uint64_t RuleTable::foreign() { return growth(foreign_); }
+
+std::uint64_t RuleTable::growth(Count& count) {
+  const std::lock_guard lock(mutex_);
+  if (const std::optional<std::uint64_t> packets = read(count.name)) {
+    /* Fewer than before: the table was made anew. */
+    if (*packets < count.before) count.before = 0;
+    count.now = *packets - count.before;
+  }
+  return count.now;
+}
+
+std::optional<std::uint64_t> RuleTable::read(const char* name) {
+  Question question(NFT_MSG_GETOBJ, table_);
+  mnl_attr_put_strz(*question, NFTA_OBJ_NAME, name);
+  mnl_attr_put_u32(*question, NFTA_OBJ_TYPE, network_order(std::uint32_t{NFT_OBJECT_COUNTER}));
+  const Answer answer = question.ask(socket_);
+  if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWOBJ)) return std::nullopt;
+  return packets_in(answer);
+}
+
+std::optional<bool> RuleTable::has_chain(const char* name) {
+  const std::lock_guard lock(mutex_);
+  Question question(NFT_MSG_GETCHAIN, table_);
+  mnl_attr_put_strz(*question, NFTA_CHAIN_NAME, name);
+  const Answer answer = question.ask(socket_);
+  if (answer.error == ENOENT) return false;
+  if (answer.type == message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN)) return true;
+  return std::nullopt;
+}
+
+}  // namespace nfqc
