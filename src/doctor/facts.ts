@@ -11,6 +11,8 @@ export interface Link {
   name: string;
   up: boolean;
   carrier: boolean;
+  /** As in InterfaceFacts. */
+  portOf?: string | undefined;
 }
 
 /** An entry of the table of ARP and neighbour discovery. */

@@ -3,7 +3,7 @@ import { NfqClusterError } from '../errors.js';
 import { resolveOptions, type ResolvedOptions } from '../options.js';
 import { sysctlsOf } from '../setup/changes.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
-import { readFacts, readSysctls } from '../setup/facts.js';
+import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import { rulesName } from '../setup/ruleset.js';
 import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
@@ -102,19 +102,19 @@ async function readCapabilities(): Promise<bigint> {
   return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
 }
 
-interface LinkJson {
+interface LinkJson extends PortJson {
   ifname: string;
   flags: string[];
 }
 
 async function readLinks(netns: string | undefined): Promise<Link[]> {
-  const { stdout } = await runOrThrow('list the interfaces', 'ip', ['-json', 'link', 'show'], {
-    netns,
-  });
-  return (JSON.parse(stdout) as LinkJson[]).map(({ ifname, flags }) => ({
-    name: ifname,
-    up: flags.includes('UP'),
-    carrier: flags.includes('LOWER_UP'),
+  const args = ['-json', '-details', 'link', 'show'];
+  const { stdout } = await runOrThrow('list the interfaces', 'ip', args, { netns });
+  return (JSON.parse(stdout) as LinkJson[]).map((link) => ({
+    name: link.ifname,
+    up: link.flags.includes('UP'),
+    carrier: link.flags.includes('LOWER_UP'),
+    portOf: portOf(link),
   }));
 }
 

@@ -88,6 +88,15 @@ function judgeLink(name: string, link: Link | undefined, netns: string | undefin
       remedy: 'The command "ip link" lists those that there are',
     });
   }
+  if (link.portOf !== undefined) {
+    return error(
+      'interface',
+      `What ${name} receives enters by ${link.portOf}, and is not decided`,
+      {
+        remedy: `Name ${link.portOf} in its place`,
+      },
+    );
+  }
   if (!link.up) {
     const up = { program: 'ip', args: ['link', 'set', name, 'up'] };
     return error('interface', `${name} is down`, { command: up }, netns);

@@ -28,6 +28,8 @@ export interface InterfaceFacts {
   index: number;
   /** Its own MAC; empty where it has none. */
   mac: string;
+  /** The bridge or bond that it is a port of, by which what it receives enters; undefined where it is none. */
+  portOf?: string | undefined;
   /** Without prefix lengths. */
   addresses: readonly string[];
   /** MACs that were added to it by hand. */

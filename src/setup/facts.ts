@@ -62,7 +62,17 @@ async function readOthers(
   return others;
 }
 
-interface Link {
+/** Of an interface in JSON, as `ip -details` prints it. */
+export interface PortJson {
+  master?: string;
+  linkinfo?: { info_slave_kind?: string };
+}
+
+/** The bridge, bond or such by which what an interface receives enters. In a VRF it enters by the interface, too. */
+export const portOf = ({ master, linkinfo }: PortJson): string | undefined =>
+  linkinfo?.info_slave_kind === 'vrf' ? undefined : master;
+
+interface Link extends PortJson {
   ifindex?: number;
   ifname?: string;
   address?: string;
@@ -74,7 +84,7 @@ async function readInterfaces(
   netns: string | undefined,
 ): Promise<Partial<Record<string, InterfaceFacts>>> {
   const list = async (what: string): Promise<Link[]> => {
-    const args = ['-json', what, 'show'];
+    const args = ['-json', '-details', what, 'show'];
     const { stdout } = await runOrThrow('list the interfaces', 'ip', args, { netns });
     return JSON.parse(stdout) as Link[];
   };
@@ -91,6 +101,7 @@ async function readInterfaces(
     const { ifindex = 0, ifname = '', address = '', addr_info = [] } = link;
     interfaces[ifname] = {
       index: ifindex,
+      portOf: portOf(link),
       mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
       addresses: addr_info.flatMap(({ local }) => local ?? []),
       macs: macs.get(ifname) ?? [],

@@ -9,10 +9,12 @@ import { rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
 import { hex } from './words.js';
 
-/** @throws NfqClusterError `ERR_NO_INTERFACE` */
+/** @throws NfqClusterError `ERR_NO_INTERFACE`; `ERR_INVALID_OPTION` where no packet enters by it */
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
   for (const { name } of interfaces) {
-    if (facts.interfaces[name] !== undefined) continue;
+    const found = facts.interfaces[name];
+    if (found?.portOf !== undefined) throw isPort(name, found.portOf);
+    if (found !== undefined) continue;
     const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
     throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
       expected: 'an interface that exists',
@@ -21,6 +23,14 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
     });
   }
 }
+
+/** Rules of a port would let all pass undecided. */
+const isPort = (name: string, of: string): NfqClusterError =>
+  new NfqClusterError('ERR_INVALID_OPTION', `What ${name} receives enters by ${of}, as its port`, {
+    expected: 'an interface by which packets enter',
+    found: `${name}, a port of ${of}`,
+    remedy: `Name ${of} in its place`,
+  });
 
 /** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
 export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {

@@ -1,7 +1,7 @@
 /* A node's setup on a real kernel: in place, told to neighbours, and taken back without a trace. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { apply, open, plan, revert, status, type Options } from '../../src/index.js';
+import { apply, doctor, open, plan, revert, status, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { resolveOptions } from '../../src/options.js';
 import { install } from '../../src/setup/index.js';
@@ -10,8 +10,8 @@ import { asScript } from '../../src/setup/script.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { arpRequest, solicitation, told, type Told } from '../support/neighbours.js';
-import { bytes } from '../support/packets.js';
-import { cli } from '../support/processes.js';
+import { bytes, udp } from '../support/packets.js';
+import { cli, waitFor } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { echoServer, tcpExchange } from '../support/tcp.js';
 import { CLUSTER, clusterOptions, NODE, wire } from '../support/wire.js';
@@ -290,6 +290,38 @@ describe('a setup is refused before anything changes:', { skip }, () => {
   refused('overlapping queues', { queues: [3, 4] }, 'ERR_CONFLICT', /other uses queues 4 to 5/);
   refused('a name that is taken', { name: 'other', queues: [4] }, 'ERR_CONFLICT', /name other/);
 });
+
+test(
+  'a port of a bridge is refused, by which no packet enters, and the bridge is not',
+  { skip },
+  async () => {
+    await using at = await wire();
+    const { node } = at;
+    await node.ip(
+      'link add br0 type bridge',
+      'link set br0 up',
+      `address flush dev eth0`,
+      'link set eth0 master br0',
+      `address add ${NODE.ipv4}/24 dev br0`,
+    );
+    const before = await stateOf(node);
+    const wrong = clusterOptions(node);
+    const refused = { code: 'ERR_INVALID_OPTION', message: /eth0 .* br0.*Name br0/ };
+    for (const attempt of [plan, apply, open]) await assert.rejects(attempt(wrong), refused);
+    const { findings } = await doctor(wrong);
+    assert.ok(findings.some(({ level, found }) => level === 'error' && /eth0 .* br0/.test(found)));
+    assert.equal(await stateOf(node), before);
+
+    const [entry] = wrong.interfaces as [object];
+    await using engine = await open({ ...wrong, interfaces: [{ ...entry, name: 'br0' }] });
+    const ethDst = /link\/ether (\S+)/.exec(await node.run('ip', ['link', 'show', 'br0']))![1]!;
+    await waitFor('the bridge forwards', async () =>
+      (await node.run('bridge', ['link', 'show'])).includes('state forwarding'),
+    );
+    await inject(at.sender, 'eth0', [udp({ src: '10.1.0.1', dst: NODE.ipv4, ethDst })]);
+    await waitFor('it is decided', () => engine.stats().received > 0);
+  },
+);
 
 test('addresses of no interface are refused', async () => {
   const share = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { constants } from 'node:os';
-import type { DoctorFacts } from '../../src/doctor/facts.js';
+import type { DoctorFacts, Link } from '../../src/doctor/facts.js';
 import { diagnose } from '../../src/doctor/index.js';
 import { parseQueues, parseSockets } from '../../src/doctor/listeners.js';
 import type { Expr } from '../../src/doctor/netfilter.js';
@@ -84,10 +84,13 @@ describe('doctor', () => {
     assert.equal(finding!.command, "nsenter --net='/run/netns/a b' ip link set eth0 up");
   });
 
-  it('tells an interface that is absent or has no carrier', () => {
-    const found = (known: { name: string; up: boolean; carrier: boolean }[]): string[] =>
+  it('tells an interface that is absent, a port, or has no carrier', () => {
+    const found = (known: Link[]): string[] =>
       wrong({ links: { known } }).map((finding) => finding.found);
     assert.deepEqual(found([]), ['There is no interface eth0']);
+    assert.deepEqual(found([{ name: 'eth0', up: true, carrier: true, portOf: 'bond0' }]), [
+      'What eth0 receives enters by bond0, and is not decided',
+    ]);
     assert.deepEqual(found([{ name: 'eth0', up: true, carrier: false }]), [
       'eth0 is up and has no carrier',
     ]);
