@@ -14,7 +14,7 @@ export interface NftFlags {
 }
 
 /** The name of the table, in family inet. */
-export const TABLE = 'nfq-cluster-export';
+const TABLE = 'nfq-cluster-export';
 
 /**
  * A table for `nft -f`, which `nft list ruleset` prints in a form that nft takes back. Nodes are counted from

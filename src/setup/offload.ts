@@ -126,5 +126,5 @@ const foreign = (outcomes: Outcomes): string =>
   `counter name ${OFFLOADED.foreign} ${outcomes.foreign}`;
 
 /** Whether the kernel decides packets of known connections. */
-export const knowsConnections = ({ offload, conntrack }: ResolvedOptions): boolean =>
+const knowsConnections = ({ offload, conntrack }: ResolvedOptions): boolean =>
   offload.length > 0 && conntrack !== 'off';

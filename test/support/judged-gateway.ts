@@ -8,7 +8,7 @@ import { native } from '../../src/native.js';
 
 export const SHARE = { policy: 'xt_cluster', totalNodes: 2, localNode: 1, hashSeed: 7 } as const;
 /** What the engine gives its packets; the kernel's match sets KERNEL. */
-export const ENGINE = 0x1;
+const ENGINE = 0x1;
 const KERNEL = 0x100;
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root';
