@@ -83,16 +83,18 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
 
 /**
  * The chains that have rules: empty ones, and those that only remember, decide nothing. An interface's index is
- * another one's elsewhere, or nobody's; the rules behind it say the name.
+ * another one's elsewhere, or nobody's; the rules behind it say the name. Of a dormant table, no chain is passed.
  */
 export const filledChains = (text: string): string =>
-  text
+  (DORMANT.test(text) ? '' : text)
     .replace(/\biif (?:"[^"]*"|\d+)/g, 'iif _')
     .split(/^(?=\tchain )/m)
     .filter((part) => FILLED.test(part))
     .map((chain) => chain.replace(/^\}$/m, '').trimEnd())
     .sort()
     .join('\n');
+
+const DORMANT = /^\tflags .*\bdormant\b/m;
 
 const FILLED = new RegExp(
   `^\\tchain ((${INNER_CHAINS.join('|')}) \\{\\n|.*\\n\\t\\ttype .*\\n)\\t\\t\\S`,

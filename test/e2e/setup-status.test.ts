@@ -50,6 +50,7 @@ describe('status --setup', { skip }, () => {
   const EDITS: Record<string, string> = {
     'a chain was flushed': 'nft flush chain inet nfq-cluster-q0 for-host',
     'a rule was added': 'nft insert rule arp nfq-cluster-q0 neighbours accept',
+    'a table was made dormant': "nft 'add table inet nfq-cluster-q0 { flags dormant; }'",
     'a table was removed': 'nft delete table arp nfq-cluster-q0',
   };
   for (const [name, edit] of Object.entries(EDITS)) {
