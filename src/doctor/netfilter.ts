@@ -190,10 +190,13 @@ function entering(statement: Expr): string[] {
 }
 
 function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Finding[] {
-  const on = [chain.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
+  // Not every nft says in JSON which these are.
+  const of = chain.dev === undefined ? subject.interfaces : [chain.dev].flat();
+  const on = of.filter((name) => subject.interfaces.includes(name));
   if (on.length === 0 || reached(chain, rules).length === 0) return [];
+  const see = chain.dev === undefined ? 'may see' : 'see';
   return [
-    warning('ingress', `Rules in ${named(chain)} see the packets of ${on.join(', ')} first`, {
+    warning('ingress', `Rules in ${named(chain)} ${see} the packets of ${on.join(', ')} first`, {
       remedy: 'See that they neither drop nor redirect what is for the cluster',
     }),
   ];

@@ -221,6 +221,17 @@ describe('doctor', { skip }, () => {
     assert.ok(findings.some(({ check, level }) => check === 'marks' && level === 'warning'));
   });
 
+  test('warns of rules of ingress, by which packets come to no decision', async () => {
+    await using at = await doctorLab();
+    await at.node.run(
+      'nft',
+      ['-f', '-'],
+      'table netdev other { chain c { type filter hook ingress device eth0 priority 0; udp dport 9 fwd to lo; }; }',
+    );
+    const { findings } = await diagnosis(at);
+    assert.ok(findings.some(({ check, level }) => check === 'ingress' && level === 'warning'));
+  });
+
   test('on a machine that sends to the cluster sees to which MAC the node resolved it', async () => {
     await using at = await doctorLab();
     const peers = async (): Promise<string[]> =>

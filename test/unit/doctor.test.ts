@@ -176,10 +176,11 @@ describe('doctor, of rules of nft', () => {
       named(ofNft({ flowtable: { family: 'inet', table: 't', name: 'f', dev } }));
     assert.deepEqual(flowtable(['eth1', 'eth0']), ['error flowtable']);
     assert.deepEqual(flowtable('eth1'), []);
-    const ingress = (dev: string): string[] =>
+    const ingress = (dev?: string): string[] =>
       named(ofNft(chain('ingress', { dev }), rule([{ drop: null }])));
     assert.deepEqual(ingress('eth0'), ['warning ingress']);
     assert.deepEqual(ingress('eth1'), []);
+    assert.deepEqual(ingress(), ['warning ingress']);
   });
 
   it('finds marks that collide with ours, by what each action uses', () => {
