@@ -13,6 +13,11 @@ export interface Link {
   carrier: boolean;
   /** As in InterfaceFacts. */
   portOf?: string | undefined;
+  loopback?: boolean;
+  /** The interface that a VLAN, a macvlan or such takes its packets from. */
+  above?: string | undefined;
+  /** Whether rules see what this bridge only forwards, whatever the kernel parameter says; undefined for others. */
+  bridgesByRules?: boolean | undefined;
 }
 
 /** An entry of the table of ARP and neighbour discovery. */
@@ -29,6 +34,8 @@ export interface Subject {
   /** Ascending. */
   queues: readonly number[];
   interfaces: readonly string[];
+  /** Those of them of which only what is for cluster addresses is decided, as far as that is known. */
+  narrow: readonly string[];
   /** Whether rules of its name stand. */
   rules: boolean;
   /**

@@ -9,6 +9,7 @@ import { rulesName } from '../setup/ruleset.js';
 import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
+import { BRIDGED } from './links.js';
 import { readListeners } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
 import { standingSubjects, subjectOf } from './subjects.js';
@@ -42,7 +43,7 @@ export async function gather(
     jhash: await attempt(() => hasJhash(netns)),
     system: await attempt(async () => ({
       interfaces: known(setup).interfaces,
-      sysctls: await readSysctls([CONNTRACK, ...sysctlsOfAll(subjects)], netns),
+      sysctls: await readSysctls([CONNTRACK, ...BRIDGED, ...sysctlsOfAll(subjects)], netns),
     })),
     subjects,
     links: await attempt(() => readLinks(netns)),
@@ -105,6 +106,12 @@ async function readCapabilities(): Promise<bigint> {
 interface LinkJson extends PortJson {
   ifname: string;
   flags: string[];
+  link?: string;
+  linkinfo?: {
+    info_slave_kind?: string;
+    info_kind?: string;
+    info_data?: { nf_call_iptables?: number; nf_call_ip6tables?: number };
+  };
 }
 
 async function readLinks(netns: string | undefined): Promise<Link[]> {
@@ -115,7 +122,18 @@ async function readLinks(netns: string | undefined): Promise<Link[]> {
     up: link.flags.includes('UP'),
     carrier: link.flags.includes('LOWER_UP'),
     portOf: portOf(link),
+    loopback: link.flags.includes('LOOPBACK'),
+    // A virtual wire tells its other end so.
+    above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
+    bridgesByRules: bridgesByRules(link),
   }));
+}
+
+function bridgesByRules({
+  linkinfo: { info_kind, info_data } = {},
+}: LinkJson): boolean | undefined {
+  if (info_kind !== 'bridge') return undefined;
+  return info_data?.nf_call_iptables === 1 || info_data?.nf_call_ip6tables === 1;
 }
 
 async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {

@@ -6,6 +6,7 @@ import { names } from '../setup/ruleset.js';
 import type { DoctorFacts } from './facts.js';
 import type { Finding } from './finding.js';
 import { gather } from './gather.js';
+import { checkBridges, checkUpper } from './links.js';
 import { checkListeners } from './listeners.js';
 import { checkNft } from './netfilter.js';
 import {
@@ -45,6 +46,8 @@ const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
   checkJhash,
   checkSetup,
   checkInterfaces,
+  checkUpper,
+  checkBridges,
   checkChanges,
   checkListeners,
   checkNft,

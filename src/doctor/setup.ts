@@ -97,6 +97,12 @@ function judgeLink(name: string, link: Link | undefined, netns: string | undefin
       },
     );
   }
+  if (link.loopback === true) {
+    return error('interface', `Nothing that other machines send enters by ${name}`, {
+      remedy:
+        'Name the interface by which it enters; a cluster address may stand here all the same',
+    });
+  }
   if (!link.up) {
     const up = { program: 'ip', args: ['link', 'set', name, 'up'] };
     return error('interface', `${name} is down`, { command: up }, netns);

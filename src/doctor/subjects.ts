@@ -33,6 +33,9 @@ export async function subjectOf(
     name,
     queues,
     interfaces: names(options),
+    narrow: interfaces.flatMap(({ name: on, destinations }) =>
+      destinations === 'addresses' ? [on] : [],
+    ),
     rules: standing,
     compared:
       standing && mechanism !== undefined ? await compared(options, mechanism, facts) : undefined,
@@ -85,6 +88,7 @@ function ofStatus(
     name,
     queues: range(last - first + 1, first),
     interfaces: [...new Set([...on, ...entering(name, nft)])],
+    narrow: [],
     rules,
     compared: undefined,
     changes,

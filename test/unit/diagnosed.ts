@@ -9,6 +9,7 @@ export const SUBJECT: Subject = {
   name: 'q0',
   queues: [0, 1],
   interfaces: ['eth0'],
+  narrow: [],
   rules: true,
   compared: 'same',
   changes: [{ kind: 'mac', on: 'eth0', value: MAC }],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { constants } from 'node:os';
-import type { DoctorFacts, Link } from '../../src/doctor/facts.js';
+import type { DoctorFacts, Link, Subject } from '../../src/doctor/facts.js';
 import { diagnose } from '../../src/doctor/index.js';
 import { parseQueues, parseSockets } from '../../src/doctor/listeners.js';
 import type { Expr } from '../../src/doctor/netfilter.js';
@@ -94,6 +94,36 @@ describe('doctor', () => {
     assert.deepEqual(found([{ name: 'eth0', up: true, carrier: false }]), [
       'eth0 is up and has no carrier',
     ]);
+  });
+
+  it('warns of a bridge with other ports, unless only what is for the cluster is decided', () => {
+    const found = (bridged: string, ports = 2, subject: Partial<Subject> = {}): string[] =>
+      named(
+        wrong({
+          subjects: { known: [{ ...SUBJECT, ...subject }] },
+          system: {
+            known: {
+              interfaces: { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } },
+              sysctls: {
+                'netfilter/nf_conntrack_max': '1',
+                'bridge/bridge-nf-call-ip6tables': bridged,
+              },
+            },
+          },
+          links: {
+            known: [
+              { name: 'eth0', up: true, carrier: true, bridgesByRules: false },
+              ...Array.from({ length: ports }, (_, index) => ({
+                ...{ name: `port${index}`, up: true, carrier: true, portOf: 'eth0' },
+              })),
+            ],
+          },
+        }),
+      );
+    assert.deepEqual(found('1'), ['warning bridge']);
+    assert.deepEqual(found('0'), []);
+    assert.deepEqual(found('1', 1), []);
+    assert.deepEqual(found('1', 2, { narrow: ['eth0'] }), []);
   });
 
   it('looks at every queue, and at what each has lost', () => {

@@ -1,0 +1,63 @@
+/* Interfaces that have to do with ours: those above them, and the ports of a bridge. */
+import type { DoctorFacts, Link } from './facts.js';
+import { given, warning, type Finding } from './finding.js';
+
+/** Below /proc/sys/net: whether rules see what bridges only forward, of each family. */
+export const BRIDGED = ['bridge/bridge-nf-call-iptables', 'bridge/bridge-nf-call-ip6tables'];
+
+/** VLANs, macvlans and such that take packets from our interfaces, and are not named. */
+export const checkUpper = ({ subjects, links }: DoctorFacts): Finding[] =>
+  given('interface', subjects, (all) =>
+    given('interface', links, (known) =>
+      all.flatMap(({ interfaces }) =>
+        known
+          .filter(({ above = '' }) => interfaces.includes(above))
+          .filter(({ name }) => !interfaces.includes(name))
+          .map(({ name, above = '' }) =>
+            warning(
+              'interface',
+              `${name} stands on ${above}: what it takes enters by it, and is not decided`,
+              { remedy: `Name ${name}, too, where that is for the cluster` },
+            ),
+          ),
+      ),
+    ),
+  );
+
+/** Whether rules, ours among them, see what a bridge of ours only forwards between its ports. */
+export const checkBridges = ({ subjects, links, system, netns }: DoctorFacts): Finding[] =>
+  given('bridge', subjects, (all) =>
+    given('bridge', links, (known) =>
+      given('bridge', system, ({ sysctls }) => {
+        const everywhere = BRIDGED.some((name) => sysctls[name] === '1');
+        return all.flatMap(({ interfaces, narrow }) =>
+          known
+            .filter(({ name }) => interfaces.includes(name) && !narrow.includes(name))
+            .filter((link) => bridges(link, known) && (everywhere || link.bridgesByRules))
+            .map(({ name }) => judgeBridge(name, everywhere, netns)),
+        );
+      }),
+    ),
+  );
+
+const bridges = ({ name, bridgesByRules }: Link, all: readonly Link[]): boolean =>
+  bridgesByRules !== undefined && all.filter(({ portOf }) => portOf === name).length > 1;
+
+const judgeBridge = (name: string, everywhere: boolean, netns: string | undefined): Finding =>
+  warning(
+    'bridge',
+    `What ${name} only forwards between its ports, as to virtual machines, is decided, too`,
+    {
+      remedy: `Where no rules need to see that (Docker's and Kubernetes' do), let none; else decide only what is for the cluster, by --destinations ${name}=addresses`,
+      command: everywhere
+        ? {
+            program: 'sysctl',
+            args: ['-w', ...BRIDGED.map((sysctl) => `net.${sysctl.replace('/', '.')}=0`)],
+          }
+        : {
+            program: 'ip',
+            args: `link set ${name} type bridge nf_call_iptables 0 nf_call_ip6tables 0`.split(' '),
+          },
+    },
+    netns,
+  );

@@ -1,0 +1,113 @@
+/* Doctor on interfaces by which packets enter that are not named, or that are not for the node at all. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { doctor, open, type Options } from '../../src/index.js';
+import { capture } from '../support/capture.js';
+import { inject } from '../support/inject.js';
+import { bytes, ping, udp } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
+import { NODE, owningAll, wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const warnings = async (options: Options, check: string): Promise<(string | undefined)[][]> =>
+  (await doctor(options)).findings
+    .filter((finding) => finding.level === 'warning' && finding.check === check)
+    .map(({ found, command }) => [found, command]);
+
+const BY_RULES = {
+  'by the kernel parameter': [
+    'echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables',
+    /net\.bridge/,
+  ],
+  'by its own switch': ['ip link set br0 type bridge nf_call_iptables 1', /nf_call_iptables 0/],
+} as const;
+
+describe('doctor', { skip }, () => {
+  for (const [title, [fault, mending]] of Object.entries(BY_RULES)) {
+    test(`warns of a bridge whose ports' own packets are decided, ${title}`, async (t) => {
+      await using at = await wire();
+      const { node, sender } = at;
+      await node.veth('guest', sender, 'guest');
+      await sender.ip('link set guest up');
+      const guest = '02:00:00:00:00:88';
+      await node.ip(
+        'link add br0 type bridge forward_delay 0',
+        'link set br0 up',
+        'link set eth0 master br0',
+        'link set guest master br0 up',
+      );
+      await node.run('bridge', ['fdb', 'add', guest, 'dev', 'guest', 'master', 'static']);
+      const kernel = await node.run('sh', ['-c', 'ls /proc/sys/net/bridge 2>&1 || true']);
+      if (!kernel.includes('bridge-nf-call-iptables')) return t.skip('needs br_netfilter');
+      await node.sysctl({
+        'bridge/bridge-nf-call-iptables': 0,
+        'bridge/bridge-nf-call-ip6tables': 0,
+      });
+      const options = owningAll(node, {
+        interfaces: ['br0'],
+        totalNodes: 2,
+        ownership: { nodes: [] },
+      });
+      delete options.localNode;
+      await using engine = await open(options);
+      await using forwarded = await capture(sender, 'guest', 'udp');
+      const frame = udp({ src: '10.1.0.1', dst: '10.1.0.88', ethDst: guest });
+      assert.deepEqual(await warnings(options, 'bridge'), []);
+
+      await node.run('sh', ['-ec', fault]);
+      await inject(sender, 'eth0', [frame]);
+      await waitFor('it is decided', () => engine.stats().foreign === 1);
+      const [[found, command] = []] = await warnings(options, 'bridge');
+      assert.match(found!, /^What br0 only forwards /);
+      assert.match(command!, mending);
+      await node.run('sh', ['-ec', command!]);
+      assert.deepEqual(await warnings(options, 'bridge'), []);
+      await inject(sender, 'eth0', [frame]);
+      await forwarded.seen('it is forwarded', (seen) => seen.equals(frame));
+      assert.equal(engine.stats().received, 1);
+    });
+  }
+
+  test('warns of an interface above one that is named, by which packets enter undecided', async () => {
+    await using at = await wire();
+    const above = { mac: '02:00:00:00:00:99', ipv4: '10.1.0.20' };
+    await at.node.ip(
+      `link add upper link eth0 address ${above.mac} type macvlan mode bridge`,
+      'link set upper up',
+      `address add ${above.ipv4}/24 dev upper`,
+    );
+    const options = owningAll(at.node);
+    await using engine = await open(options);
+    await using seen = await capture(at.sender, 'eth0', 'icmp');
+    await inject(at.sender, 'eth0', [
+      ping({ src: '10.9.0.1', dst: above.ipv4, ethDst: above.mac }),
+    ]);
+    await seen.seen('an answer', (frame) => frame.subarray(30, 34).equals(bytes('10.9.0.1')));
+    assert.equal(engine.stats().received, 0);
+    const [[found] = []] = await warnings(options, 'interface');
+    assert.equal(found, 'upper stands on eth0: what it takes enters by it, and is not decided');
+    assert.deepEqual(
+      await warnings({ ...options, interfaces: ['eth0', 'upper'] }, 'interface'),
+      [],
+    );
+  });
+
+  test('tells that nothing of other machines enters by lo, where the cluster address may stand', async () => {
+    await using at = await wire();
+    const options = owningAll(at.node, { interfaces: ['lo'] });
+    await at.node.ip('address add 10.1.0.30/32 dev lo');
+    await using engine = await open(options);
+    await using seen = await capture(at.sender, 'eth0', 'icmp');
+    await inject(at.sender, 'eth0', [
+      ping({ src: '10.9.0.1', dst: '10.1.0.30', ethDst: NODE.mac }),
+    ]);
+    await seen.seen('an answer', (frame) => frame.subarray(30, 34).equals(bytes('10.9.0.1')));
+    assert.equal(engine.stats().received, 0);
+    const { healthy, findings } = await doctor(options);
+    assert.equal(healthy, false);
+    assert.ok(
+      findings.some(({ found }) => found === 'Nothing that other machines send enters by lo'),
+    );
+  });
+});
