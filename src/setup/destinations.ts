@@ -45,6 +45,18 @@ export function unicastForHost(interfaces: Interfaces): string[] {
   ];
 }
 
+/** The chain for what enters by no interface of the setup. */
+export const BY_OTHERS = 'by-others';
+
+/** Its rules: by another interface on the same wire the cluster's frames would come to every node undecided. */
+export const byOthers = (interfaces: Interfaces): string[] =>
+  FAMILIES.flatMap(({ family, daddr }) => {
+    const addresses = interfaces.flatMap((entry) => ofFamily(entry, family));
+    return addresses.length === 0
+      ? []
+      : [`meta pkttype multicast ${daddr} ${anyOf(addresses)} drop`];
+  });
+
 const isNarrow = ({ destinations }: ResolvedInterface): boolean => destinations === 'addresses';
 
 const forHost = (entering: string, match: string): string =>

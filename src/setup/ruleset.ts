@@ -11,7 +11,14 @@ import {
   needsConntrack,
   whereItLeaves,
 } from './connections.js';
-import { elsewhere, FOR_HOST, toForHost, unicastForHost } from './destinations.js';
+import {
+  BY_OTHERS,
+  byOthers,
+  elsewhere,
+  FOR_HOST,
+  toForHost,
+  unicastForHost,
+} from './destinations.js';
 import {
   firstRules,
   KNOWN,
@@ -76,7 +83,7 @@ export const CHAIN_PRIORITY = {
 export const TARGET_CHAIN = 'nfqueue';
 
 /** The chains without a hook that hold rules in every way to queue. */
-export const INNER_CHAINS: readonly string[] = [FOR_HOST, BUCKET, KNOWN];
+export const INNER_CHAINS: readonly string[] = [BY_OTHERS, FOR_HOST, BUCKET, KNOWN];
 
 /** The name of the nft table and of the xtables chain; xtables allows 28 characters. */
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
@@ -182,11 +189,16 @@ function innerChains(
   kind: Mechanism['kind'],
 ): { name: string; rules: string[] }[] {
   return [
+    { name: BY_OTHERS, rules: byOthersRules(options) },
     { name: FOR_HOST, rules: forHostRules(options) },
     { name: BUCKET, rules: bucketRules(options) },
     { name: KNOWN, rules: knownRules(options, outcomes(options, kind, true)) },
   ].filter(({ rules }) => rules.length > 0);
 }
+
+/** Under action `mark` nothing is ours to drop. */
+const byOthersRules = ({ action, interfaces }: ResolvedOptions): string[] =>
+  action === 'mark' ? [] : byOthers(interfaces);
 
 /** For packets in multicast frames; those of the target CLUSTERIP are fixed behind the queue, by what became of them. */
 const forHostRules = (options: ResolvedOptions): string[] =>
@@ -215,7 +227,10 @@ function beforeRules(
   const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
     ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
-    otherInterfaces(options),
+    // Here a `goto` costs ours nothing.
+    byOthersRules(options).length === 0
+      ? otherInterfaces(options)
+      : otherInterfaces(options, 'iifname', `goto ${BY_OTHERS}`),
     ...(phase === 'queue' ? namedRules(options, outcomes(options, kind)) : toForHost(options)),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
@@ -292,9 +307,13 @@ function outcomes(options: ResolvedOptions, kind: Mechanism['kind'], noted = fal
 }
 
 /** Leaves a chain; a name alone is compared faster than looked up in a set. */
-function otherInterfaces(options: ResolvedOptions, by: 'iifname' | 'oifname' = 'iifname'): string {
+function otherInterfaces(
+  options: ResolvedOptions,
+  by: 'iifname' | 'oifname' = 'iifname',
+  verdict = 'return',
+): string {
   const quoted = names(options).map((name) => `"${name}"`);
-  return `${by} != ${quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(', ')} }`} return`;
+  return `${by} != ${quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(', ')} }`} ${verdict}`;
 }
 
 function xtablesTarget(options: ResolvedOptions, phase: Phase): string | undefined {

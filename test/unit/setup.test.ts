@@ -85,6 +85,19 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     );
   });
 
+  it("drops the cluster's multicast frames by other interfaces, but under action mark", () => {
+    const cluster = { addresses: ['192.0.2.10/24', '2001:db8::10/64'], mac: '03:00:00:00:00:01' };
+    const interfaces = [{ name: 'eth0', ...cluster }];
+    const text = nftTable(options({ interfaces }), 'nft', 'queue');
+    assert.equal(rulesOf(text, 'before-queue')[0], 'iifname != "eth0" goto by-others');
+    assert.deepEqual(rulesOf(text, 'by-others'), [
+      'meta pkttype multicast ip daddr { 192.0.2.10 } drop',
+      'meta pkttype multicast ip6 daddr { 2001:db8::10 } drop',
+    ]);
+    const marking = nftTable(options({ interfaces, action: 'mark' }), 'nft', 'queue');
+    assert.equal(rulesOf(marking, 'before-queue')[0], 'iifname != "eth0" return');
+  });
+
   it('marks neighbour discovery as owned under action mark, and lets INVALID pass unmarked', () => {
     const text = nftTable(
       options({ action: 'mark', name: 'gw', marks: { owned: { value: 0x1, mask: 0x3 } } }),

@@ -1,0 +1,38 @@
+/* A second interface on the cluster's wire, which sees its frames, too. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { open } from '../../src/index.js';
+import { capture } from '../support/capture.js';
+import { inject } from '../support/inject.js';
+import { bytes, ping } from '../support/packets.js';
+import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
+import { CLUSTER, clusterOptions } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const CLIENT = { 4: '10.9.0.1', 6: 'fd09::1' };
+
+describe("the cluster's frames by another interface", { skip }, async () => {
+  for (const [title, { kind }] of skip === false ? await mechanismsHere() : []) {
+    for (const policy of ['jhash', 'clusterip'] as const) {
+      test(`are dropped, and no other packets: ${title}, ${policy}`, async () => {
+        await using at = await twoWires();
+        await using engine = await open(clusterOptions(at.node, { policy, rules: kind }));
+        await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
+        for (const family of [4, 6] as const) {
+          const [to, own] = [CLUSTER[`ipv${family}`], OTHER[`ipv${family}`]];
+          const src = CLIENT[family];
+          await inject(at.sender, 'eth1', [
+            ping({ src, dst: to, ethDst: CLUSTER.mac }),
+            // One after the other comes out of the node.
+            ping({ src, dst: own, ethDst: CLUSTER.mac }),
+          ]);
+          const from = (address: string) => (frame: Buffer) => frame.includes(bytes(address));
+          await answers.seen('an answer of its own address', from(own));
+          assert.ok(!answers.frames.some(from(to)));
+        }
+        assert.equal(engine.stats().received, 0);
+      });
+    }
+  }
+});
