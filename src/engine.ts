@@ -158,8 +158,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       // Not while connmarks hold buckets of other options, nor while conntrack takes a reply in mid-stream for a new connection.
       options.rules === 'none' ? options.owned : [],
       options.validFor,
-      // What a listener throws would come to nothing within a call of the addon's.
-      (error) => queueMicrotask(() => this.#tell(fromNative(error) as NfqClusterError)),
+      (error) => this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
   }
@@ -243,8 +242,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   #tell(fault: NfqClusterError): void {
-    if (!this.#started) this.#early ??= fault;
-    else if (!this.emit('fault', fault)) process.emitWarning(fault);
+    // What a listener throws is no failure of who tells, and would come to nothing within a call of the addon's.
+    queueMicrotask(() => {
+      if (!this.#started) this.#early ??= fault;
+      else if (!this.emit('fault', fault)) process.emitWarning(fault);
+    });
   }
 
   #resolve(input: OwnershipInput): Owned {
@@ -372,9 +374,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   #watchRules(): void {
     const rules = this.#rules;
-    if (rules === undefined) return;
+    // A look at the rules may end when close() has begun.
+    if (rules === undefined || this.#closing !== undefined) return;
     this.#rulesCheck = setInterval(() => {
-      if (rules.markers.some((marker) => this.#native.hasChain(marker) !== false)) return;
+      if (rules.markers().some((marker) => this.#native.hasChain(marker) !== false)) return;
       clearInterval(this.#rulesCheck);
       void this.#inOrder(() => this.#lose(rules));
     }, RULES_CHECK_MS).unref();

@@ -231,11 +231,12 @@ function memory(name: string, markers: readonly string[], journal: readonly Chan
   return [
     ...markers.map((marker) => `add chain inet ${name} ${marker}\n`),
     `add chain inet ${name} ${UNDO}\nflush chain inet ${name} ${UNDO}\n`,
-    ...journal.map(
-      (change) => `add rule inet ${name} ${UNDO} continue comment "${asText(change)}"\n`,
-    ),
+    ...journal.map((change) => journalLine(name, change)),
   ].join('');
 }
+
+export const journalLine = (name: string, change: Change): string =>
+  `add rule inet ${name} ${UNDO} continue comment "${asText(change)}"\n`;
 
 function mangleToMake(used: readonly XtablesTraces[], { mangle, made }: Traces): string[] {
   return used

@@ -5,7 +5,7 @@ import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';
 import { rememberedOptions } from './remembered.js';
-import { rulesName, type Mechanism } from './ruleset.js';
+import { nameOf, rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
 import { hex } from './words.js';
 
@@ -64,7 +64,7 @@ const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { nam
   Object.entries(setups)
     .filter(([table]) => table !== rulesName(own))
     .map(([table, chains = []]) => ({
-      name: table.slice(rulesName({ name: '' }).length),
+      name: nameOf(table),
       ...parseMarkers(chains),
     }));
 
@@ -92,8 +92,7 @@ export async function checkName(
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
-  const keepsRules = standing !== undefined && isMadeBy(mechanism, traces);
-  if (keepsRules && (await sharesOtherwiseAlone(options, traces))) return;
+  if ((await successor(options, mechanism, traces)) !== undefined) return;
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
@@ -104,11 +103,21 @@ export async function checkName(
   );
 }
 
-/** Whether only what the node shares changes. What is offloaded would end with it. */
-async function sharesOtherwiseAlone(options: ResolvedOptions, traces: Traces): Promise<boolean> {
-  if (options.offload.length > 0) return false;
-  const former = await rememberedOptions(options, traces);
-  return former !== undefined && digest(sharingNothing(former)) === digest(sharingNothing(options));
+/**
+ * The options of the setup that stands, where those given make the same but for what the node shares: an engine goes on
+ * while one comes in the other's place. What is offloaded would end with it.
+ */
+export async function successor(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  traces: Traces,
+): Promise<ResolvedOptions | undefined> {
+  const { standing } = parseMarkers(traces.nftChains ?? []);
+  if (standing === undefined || !isMadeBy(mechanism, traces)) return undefined;
+  if (options.offload.length > 0) return undefined;
+  const found = await rememberedOptions(options, traces);
+  if (found === undefined) return undefined;
+  return digest(sharingNothing(found)) === digest(sharingNothing(options)) ? found : undefined;
 }
 
 const sharingNothing = (options: ResolvedOptions): ResolvedOptions => ({

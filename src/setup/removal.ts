@@ -51,9 +51,9 @@ export function nftRevert(
     ...empty.map((family) => `${family} mangle`),
   ];
   if (deletions.length === 0) return [];
-  return [
-    nft('remove the nft rules', deletions.map((table) => `delete table ${table}\n`).join('')),
-  ];
+  // Each is made first, as somebody may have removed it since.
+  const lines = deletions.map((table) => `add table ${table}\ndelete table ${table}\n`);
+  return [nft('remove the nft rules', lines.join(''))];
 }
 
 function emptying(name: string, { nftChains = [], arp }: Traces): Step[] {

@@ -89,6 +89,9 @@ export const INNER_CHAINS: readonly string[] = [BY_OTHERS, FOR_HOST, BUCKET, KNO
 export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
   `nfq-cluster-${options.name}`;
 
+/** The name in the options, of a table's. */
+export const nameOf = (table: string): string => table.slice(rulesName({ name: '' }).length);
+
 /** The chains with rules, each of them: those with a hook, and those that they go to. */
 export const chainsOf = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
   ...(kind === 'nft-compat' ? [TARGET_CHAIN] : []),

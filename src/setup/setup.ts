@@ -2,21 +2,28 @@ import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
-import { sysctlsOf, type Change } from './changes.js';
+import { isOfSame, sysctlsOf, wantedChanges, type Change } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow, run, runOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
-import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers, UNDO } from './markers.js';
-import { closing, installation, journalOf, leaving } from './plan.js';
+import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
+import { closing, installation, journalLine, journalOf, leaving } from './plan.js';
 import { listenedQueues, untilNothingIsHeld } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
-import { checkConnmarks, checkInterfaces, checkName, checkQueues, isMadeBy } from './refuse.js';
-import { mangleMade, nftRevert, undoing, xtablesRevert } from './removal.js';
+import {
+  checkConnmarks,
+  checkInterfaces,
+  checkName,
+  checkQueues,
+  isMadeBy,
+  successor,
+} from './refuse.js';
+import { mangleMade, nftRevert, toUndo, undoing, xtablesRevert } from './removal.js';
 import { setOwned, type Owning, type OwnSets } from './owned.js';
 import { setQueueRule } from './queue-rule.js';
-import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
-import type { Step } from './step.js';
+import { nameOf, names, rulesName, tableName, type Mechanism } from './ruleset.js';
+import { nft, type Step } from './step.js';
 import { inTurn } from './turn.js';
 import { checkWritable } from './writable.js';
 import { isClean, type Family, type Traces } from './traces.js';
@@ -40,9 +47,12 @@ export interface Installed {
   remove(): Promise<void>;
   /** The same, just after it was made; but what an earlier run of its name left stays, as it keeps packets out. */
   giveUp(): Promise<void>;
-  /** Chains of the nft table, one of which is there as long as the setup is. */
-  readonly markers: readonly string[];
-  /** Where somebody has taken the rules away, takes back what else was changed. Gives whether they are gone. */
+  /** Chains of the nft table, one of which is there as long as the setup is; others once another has come that goes on. */
+  markers(): readonly string[];
+  /**
+   * Where somebody has taken the rules away, takes back what else was changed. Gives whether they are gone: not where a
+   * setup has come in their place that shares other addresses or MACs alone, by which the engine decides as well.
+   */
   removeRest(): Promise<boolean>;
 }
 
@@ -138,27 +148,12 @@ export async function install(
   const { steps, journal, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
-  // Once: what is there later is not of this setup.
-  let remembered = journal;
-  const read = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
-  const remove = async (): Promise<void> => {
-    const facts = await read();
-    if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
-    else if (isOf(run, facts.traces)) await uninstall(rulesName(options), netns, remembered);
-    remembered = [];
-  };
-  const markers = markersOfOwn(options, goesWith);
-  const removeRest = async (): Promise<boolean> => {
-    const { traces } = await read();
-    if (markers.some((marker) => traces.nftChains?.includes(marker))) return false;
-    await remove();
-    return true;
-  };
+  const { remove, removeRest, markers } = taking(options, mechanism, { run, goesWith, journal });
   return {
     steps,
     setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
     stopQueueing: async () => {
-      const { traces } = await read();
+      const { traces } = await readFacts(rulesName(options), sysctlsOf(options), netns);
       if (stands(options, traces) || isOf(run, traces))
         await take(closing(options, mechanism, traces), netns);
     },
@@ -167,6 +162,42 @@ export async function install(
     markers,
     removeRest: () => inTurn(netns, removeRest),
   };
+}
+
+/** How a setup is taken back, and known; in turn with others. */
+function taking(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
+): Pick<Installed, 'remove' | 'removeRest' | 'markers'> {
+  const { netns } = options;
+  // Once: what is there later is not of this setup.
+  let remembered = made.journal;
+  let markers = markersOfOwn(options, made.goesWith);
+  const look = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
+  // Again, as somebody may take away what is being read.
+  const read = (): Promise<Facts> => look().catch(look);
+  const remove = async (): Promise<void> => {
+    const facts = await read();
+    if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
+    else await takeRest(options, remembered, facts);
+    if (isOf(made.run, facts.traces)) await uninstall(rulesName(options), facts, netns);
+    remembered = [];
+  };
+  const removeRest = async (): Promise<boolean> => {
+    const facts = await read();
+    if (markers.some((marker) => facts.traces.nftChains?.includes(marker))) return false;
+    const next = await successor(options, mechanism, facts.traces);
+    if (next === undefined) {
+      await remove();
+      return true;
+    }
+    await takeRest(options, remembered, facts);
+    remembered = (await read()).journal;
+    markers = markersOfOwn(next, undefined);
+    return false;
+  };
+  return { remove, removeRest, markers: () => markers };
 }
 
 async function installed(
@@ -189,7 +220,7 @@ async function installed(
     await take(steps, netns);
     if (installing.owning !== undefined) await begin(options, goesWith, installing.owning);
   } catch (error) {
-    if (!hasSetup(facts.traces)) await takeBack(options, error);
+    if (!hasSetup(facts.traces)) await takeBack(options, journal, error);
     else if (isAnother(options, mechanism, facts.traces))
       await putBack(former, facts.traces, error);
     throw error;
@@ -224,9 +255,16 @@ const setsOf = (options: ResolvedOptions, goesWith: string | undefined): OwnSets
 });
 
 /** Takes back what was made where nothing was; throws where it cannot. */
-async function takeBack({ name, netns }: ResolvedOptions, error: unknown): Promise<void> {
+async function takeBack(
+  options: ResolvedOptions,
+  journal: readonly Change[],
+  error: unknown,
+): Promise<void> {
+  const { name, netns } = options;
   try {
-    await uninstall(rulesName({ name }), netns);
+    const facts = await readFacts(rulesName(options), sysctlsOf(options), netns);
+    await takeRest(options, journal, facts);
+    await uninstall(rulesName(options), facts, netns);
   } catch (reason) {
     throw besides(
       error,
@@ -270,7 +308,10 @@ export function besides(error: unknown, more: string, remedy: string): unknown {
  * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
 export async function revert(name: string, netns: string | undefined): Promise<void> {
-  if (await inTurn(netns, () => uninstall(rulesName({ name }), netns))) return;
+  const table = rulesName({ name });
+  const uninstalled = async (): Promise<boolean> =>
+    uninstall(table, await readFacts(table, [], netns), netns);
+  if (await inTurn(netns, uninstalled)) return;
   throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
     expected: 'a moment in which no queue of the network namespace holds a packet',
     found:
@@ -280,21 +321,37 @@ export async function revert(name: string, netns: string | undefined): Promise<v
 }
 
 /**
- * Gives whether all is gone; else empty chains stay, since queues hold packets all the time.
- * @param remembered what was changed, where the rules that say so are gone
+ * Takes back what was changed where the rules that say so are gone. What a setup that came since needs, and found in
+ * place, is its own from now on.
  */
-async function uninstall(
-  name: string,
-  netns: string | undefined,
-  remembered: readonly Change[] = [],
-): Promise<boolean> {
-  const sysctls = remembered.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
-  const facts = await readFacts(name, sysctls, netns);
+async function takeRest(
+  options: ResolvedOptions,
+  remembered: readonly Change[],
+  facts: Facts,
+): Promise<void> {
+  const { netns } = options;
+  const untold = toUndo(remembered, { ...facts, others: [...facts.others, ...facts.journal] });
+  if (untold.length === 0) return;
+  const needed: Change[] = [];
+  let lines = '';
+  for (const [table, nftChains] of Object.entries(facts.traces.setups)) {
+    const there = { ...options, name: nameOf(table) };
+    const setup = await rememberedOptions(there, { ...facts.traces, nftChains });
+    if (setup === undefined) continue;
+    const wanted = wantedChanges(setup, facts);
+    const its = untold.filter((entry) => wanted.some(({ change }) => isOfSame(change, entry)));
+    needed.push(...its);
+    lines += its.map((change) => journalLine(table, change)).join('');
+  }
+  if (needed.length > 0) await take([nft('remember what was changed', lines)], netns);
+  const rest = untold.filter((change) => !needed.includes(change));
+  await take(undoing(rest, facts), netns);
+}
+
+/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
+async function uninstall(name: string, facts: Facts, netns: string | undefined): Promise<boolean> {
   const { traces } = facts;
-  await take(
-    undoing(traces.nftChains?.includes(UNDO) === true ? facts.journal : remembered, facts),
-    netns,
-  );
+  await take(undoing(facts.journal, facts), netns);
   if (isClean(traces)) return true;
   await take(xtablesRevert(name, traces), netns);
   const gone = await untilNothingIsHeld(netns);

@@ -1,15 +1,29 @@
 /* Rules that somebody takes away from a running engine, as a firewall does that loads its own over everything. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { apply, open, revert, type Engine, type NfqClusterError } from '../../src/index.js';
+import {
+  apply,
+  open,
+  revert,
+  status,
+  type Engine,
+  type NfqClusterError,
+  type Options,
+  type SetupStatus,
+} from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
+import { resolveOptions } from '../../src/options.js';
+import { install, type Installed } from '../../src/setup/index.js';
+import { chooseMechanism } from '../../src/setup/probe.js';
+import { inTurn } from '../../src/setup/turn.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { cli, share, waitFor } from '../support/processes.js';
 import { mechanismsHere } from '../support/rules-lab.js';
 import { stateOf } from '../support/state.js';
-import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, NODE, SENDER, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -17,6 +31,30 @@ const flush = (node: Namespace): Promise<string> => node.run('nft', ['flush', 'r
 
 const fault = async (engine: Engine): Promise<NfqClusterError> =>
   ((await once(engine, 'fault')) as [NfqClusterError])[0];
+
+/** How many processes have their turn in a namespace, or wait for it. */
+const waitingFor = (netns: string): number =>
+  readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`flock\0${netns}\0`);
+      } catch {
+        return false;
+      }
+    }).length;
+
+const TABLE = 'nfq-cluster-q0';
+
+const states = ({ steps = [] }: SetupStatus): string[] => [
+  ...new Set(steps.map(({ state }) => state)),
+];
+
+/** A setup as an engine makes it, without one that looks. */
+async function made(options: Options): Promise<Installed> {
+  const resolved = resolveOptions(options);
+  return install(resolved, await chooseMechanism(resolved));
+}
 
 /** Every fault that an engine tells from here on. */
 function faultsOf(engine: Engine): string[] {
@@ -83,11 +121,11 @@ describe('an engine whose rules are gone', { skip }, async () => {
     await using engine = await open(clusterOptions(at.node));
     const told = fault(engine);
     await flush(at.node);
-    await using _other = await open(clusterOptions(at.node, { name: 'q0', queues: [1] }));
-    const standing = await stateOf(at.node);
+    const options = clusterOptions(at.node, { queues: [1] });
+    await using _other = await open(options);
     assert.equal((await told).code, 'ERR_RULES');
     await engine.close();
-    assert.equal(await stateOf(at.node), standing);
+    assert.deepEqual(states(await status({ netns: at.node.path }, options)), ['in place']);
   });
 
   test('and not one that is applied again beneath it', async () => {
@@ -100,6 +138,89 @@ describe('an engine whose rules are gone', { skip }, async () => {
     await at.node.run('nft', ['delete', 'table', 'inet', 'nfq-cluster-q1']);
     await told;
     assert.deepEqual(faults, []);
+  });
+
+  test('is looked at no more where close() came while it looked', async (t) => {
+    await using at = await wire();
+    await using engine = await open(clusterOptions(at.node));
+    const chains = await at.node.run('nft', ['list', 'chains', 'inet']);
+    const [run] = /run-\S+/.exec(chains)!;
+    const intervals = t.mock.method(globalThis, 'setInterval');
+    let closed: Promise<void> | undefined;
+    await inTurn(at.node.path, async () => {
+      await flush(at.node);
+      await waitFor('it looks', () => waitingFor(at.node.path) === 2);
+      await at.node.run('nft', [`add table inet ${TABLE}; add chain inet ${TABLE} ${run}`]);
+      closed = engine.close();
+    });
+    await closed;
+    assert.equal(intervals.mock.callCount(), 0);
+  });
+
+  test('tells a listener that may throw, once', async () => {
+    await using at = await wire();
+    await using engine = await open(clusterOptions(at.node));
+    const told: string[] = [];
+    engine.on('fault', ({ message }) => {
+      told.push(message);
+      throw new Error('on purpose');
+    });
+    const uncaught: string[] = [];
+    process.setUncaughtExceptionCaptureCallback(({ message }) => uncaught.push(message));
+    try {
+      await flush(at.node);
+      await waitFor('the error', () => uncaught.length > 0);
+    } finally {
+      process.setUncaughtExceptionCaptureCallback(null);
+    }
+    assert.deepEqual(uncaught, ['on purpose']);
+    assert.equal(told.length, 1, told.join('\n'));
+  });
+});
+
+describe('a setup whose rules are gone', { skip }, () => {
+  const options = ({ node }: Wire, more: Partial<Options> = {}): Options =>
+    clusterOptions(node, { conntrack: 'mark', ...more });
+
+  for (const [what, more] of [
+    ['another name', { name: 'q1', queues: [1] }],
+    ['its name', { queues: [1] }],
+  ] as const) {
+    test(`leaves what one of ${what} needs that came since, which takes it back`, async () => {
+      await using at = await wire();
+      const before = await stateOf(at.node);
+      const setup = await made(options(at));
+      await flush(at.node);
+      const [shared] = options(at).interfaces as [object];
+      const interfaces = [{ ...shared, name: 'eth0', addresses: [`${CLUSTER.ipv4}/24`] }];
+      const next = options(at, { ...more, interfaces });
+      await apply(next);
+      assert.equal(await setup.removeRest(), true);
+      const which = { name: resolveOptions(next).name, netns: at.node.path };
+      assert.deepEqual(states(await status(which, next)), ['in place']);
+      assert.doesNotMatch(await stateOf(at.node), /inet6 fd01::10/);
+      await revert(which);
+      assert.equal(await stateOf(at.node), before);
+    });
+  }
+
+  test('is not one that another replaced with the same rules, which it goes with', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const first = options(at);
+    await apply(first);
+    const setup = await made(first);
+    for (const last of [11, 10]) {
+      const interfaces = [{ name: 'eth0', addresses: [`10.1.0.${last}/24`], mac: CLUSTER.mac }];
+      await apply(options(at, { interfaces }), { replace: true });
+      const standing = await stateOf(at.node);
+      assert.equal(await setup.removeRest(), false);
+      assert.equal(await stateOf(at.node), standing);
+      for (const marker of setup.markers()) assert.ok(standing.includes(` ${marker} `), marker);
+    }
+    await flush(at.node);
+    assert.equal(await setup.removeRest(), true);
+    assert.equal(await stateOf(at.node), before);
   });
 });
 

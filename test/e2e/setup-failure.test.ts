@@ -10,7 +10,7 @@ import { findProgram } from '../../src/setup/exec.js';
 import { install } from '../../src/setup/index.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { openFolder } from '../support/capabilities.js';
-import { cli, root, type Outcome } from '../support/processes.js';
+import { cli, root, type Cli, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { CLUSTER, clusterOptions, wire, type Wire } from '../support/wire.js';
 
@@ -25,12 +25,14 @@ const SHARED = {
 /**
  * Runs nfq-cluster, with a configuration if one is given, and a program that fails where a shell pattern fits its
  * arguments and input; how, the shell is told.
+ * @param meanwhile what is done while it runs
  */
 async function failing(
   { node }: Wire,
   [program, pattern, how = 'exit 1']: [program: string, pattern: string, how?: string],
   command: readonly string[],
   config?: object,
+  meanwhile: (running: Cli) => Promise<void> = async () => {},
 ): Promise<Outcome> {
   await using folder = await openFolder();
   const real = (await findProgram(program))!;
@@ -44,7 +46,9 @@ async function failing(
   await writeFile(file, JSON.stringify(config ?? {}));
   const env = { PATH: `${folder.path}:${process.env['PATH']!}` };
   const line = config === undefined ? command : [...command, '--config', file];
-  return await cli(line, { namespace: node, env }).outcome;
+  const running = cli(line, { namespace: node, env });
+  await meanwhile(running);
+  return await running.outcome;
 }
 
 describe('where a step fails', { skip }, () => {
@@ -59,6 +63,19 @@ describe('where a step fails', { skip }, () => {
       { ...SHARED, offload: ['flows'], ownership },
     );
     assert.equal(exit, 1);
+    assert.match(stderr, /change what is owned: nft: injected/);
+    assert.equal(await stateOf(at.node), before);
+  });
+
+  test('nor where its rules are taken away before', async () => {
+    await using at = await wire();
+    const before = await stateOf(at.node);
+    const { stderr } = await failing(
+      at,
+      ['nft', '*"-f - flush chain"*', 'nft flush ruleset; exit 1'],
+      ['run', '--control', 'none'],
+      { ...SHARED, localNode: 1, offload: ['flows'] },
+    );
     assert.match(stderr, /change what is owned: nft: injected/);
     assert.equal(await stateOf(at.node), before);
   });
@@ -82,6 +99,37 @@ describe('where a step fails', { skip }, () => {
     await revert({ netns: at.node.path });
     assert.equal(await stateOf(at.node), before);
   });
+});
+
+describe('an engine that closes takes all back, though its rules go', { skip }, () => {
+  for (const [when, pattern, how] of [
+    // It reads for two steps. What is left is what the second finds.
+    [
+      'while it looks',
+      '*"list chain inet nfq-cluster-q0 undo"*',
+      '[ ! -e $0.read ] || nft flush ruleset; : >$0.read',
+    ],
+    ['before it removes them', '*"delete table inet"*', 'nft flush ruleset'],
+  ] as const) {
+    test(when, async () => {
+      await using at = await wire();
+      const before = await stateOf(at.node);
+      const command = ['run', '--json', '--control', 'none'];
+      const config = { ...SHARED, localNode: 1 };
+      const { status: exit, stderr } = await failing(
+        at,
+        ['nft', pattern, how],
+        command,
+        config,
+        async (run) => {
+          await run.event('ready');
+          run.child.kill('SIGTERM');
+        },
+      );
+      assert.equal(exit, 0, stderr);
+      assert.equal(await stateOf(at.node), before);
+    });
+  }
 });
 
 describe('revert takes nothing for gone', { skip }, () => {

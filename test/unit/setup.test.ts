@@ -341,7 +341,11 @@ describe('a plan', () => {
       ip6: 'table ip6 mangle {\n\tchain PREROUTING {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n\t\tcounter packets 0 bytes 0 drop\n\t}\n}\n',
     };
     const [step] = nftRevert('nfq-cluster-q0', traces, tables);
-    assert.equal(step!.input!, 'delete table inet nfq-cluster-q0\ndelete table ip mangle\n');
+    const lines = step!.input!.trim().split('\n');
+    assert.deepEqual(
+      lines.filter((line) => line.startsWith('delete')),
+      ['delete table inet nfq-cluster-q0', 'delete table ip mangle'],
+    );
   });
 
   it('to revert deletes no base chain while packets are held', () => {
