@@ -8,6 +8,7 @@ import type { Step } from './step.js';
 import { chooseMechanism } from './probe.js';
 import type { Mechanism } from './ruleset.js';
 import * as setup from './setup.js';
+import { revert as uninstallByName } from './uninstall.js';
 import { compared, statusOf, type SetupStatus } from './status.js';
 
 /** What has to be done to set a node up, in order. */
@@ -75,7 +76,7 @@ export async function apply(options: Options, how: ApplyOptions = {}): Promise<P
  */
 export async function revert(which: SetupName = {}): Promise<void> {
   const { name = DEFAULT_NAME, netns } = parse(nameSchema, which, 'the setup');
-  return setup.revert(name, netns);
+  return uninstallByName(name, netns);
 }
 
 /**

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
-import { isOfSame, sysctlsOf, wantedChanges, type Change } from './changes.js';
+import { sysctlsOf, type Change } from './changes.js';
 import { renewBuckets } from './connmarks.js';
-import { programOrThrow, run, runOrThrow } from './exec.js';
+import { programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
-import { closing, installation, journalLine, journalOf, leaving } from './plan.js';
-import { listenedQueues, untilNothingIsHeld } from './held.js';
+import { closing, installation, journalOf, leaving } from './plan.js';
+import { listenedQueues } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import {
@@ -19,14 +19,14 @@ import {
   isMadeBy,
   successor,
 } from './refuse.js';
-import { mangleMade, nftRevert, toUndo, undoing, xtablesRevert } from './removal.js';
 import { setOwned, type Owning, type OwnSets } from './owned.js';
-import { setQueueRule } from './queue-rule.js';
-import { nameOf, names, rulesName, tableName, type Mechanism } from './ruleset.js';
-import { nft, type Step } from './step.js';
+import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
+import type { Step } from './step.js';
+import { take } from './take.js';
 import { inTurn } from './turn.js';
+import { takeRest, uninstall } from './uninstall.js';
 import { checkWritable } from './writable.js';
-import { isClean, type Family, type Traces } from './traces.js';
+import type { Traces } from './traces.js';
 
 /** A setup that stands. Its methods may be called again, also after a failure. */
 export interface Installed {
@@ -301,76 +301,6 @@ export function besides(error: unknown, more: string, remedy: string): unknown {
   return new NfqClusterError(error.code, `${error.message}. ${more}`, { remedy, cause: error });
 }
 
-/**
- * Takes back what a setup of this name changed, whoever made it and however that ended, the rules last.
- * Does nothing where there is none.
- * @param name as in the options, without the prefix of the tables
- * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
- */
-export async function revert(name: string, netns: string | undefined): Promise<void> {
-  const table = rulesName({ name });
-  const uninstalled = async (): Promise<boolean> =>
-    uninstall(table, await readFacts(table, [], netns), netns);
-  if (await inTurn(netns, uninstalled)) return;
-  throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
-    expected: 'a moment in which no queue of the network namespace holds a packet',
-    found:
-      'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
-    remedy: 'Revert again when there is less traffic, or when who listens on that queue goes on',
-  });
-}
-
-/**
- * Takes back what was changed where the rules that say so are gone. What a setup that came since needs, and found in
- * place, is its own from now on.
- */
-async function takeRest(
-  options: ResolvedOptions,
-  remembered: readonly Change[],
-  facts: Facts,
-): Promise<void> {
-  const { netns } = options;
-  const untold = toUndo(remembered, { ...facts, others: [...facts.others, ...facts.journal] });
-  if (untold.length === 0) return;
-  const needed: Change[] = [];
-  let lines = '';
-  for (const [table, nftChains] of Object.entries(facts.traces.setups)) {
-    const there = { ...options, name: nameOf(table) };
-    const setup = await rememberedOptions(there, { ...facts.traces, nftChains });
-    if (setup === undefined) continue;
-    const wanted = wantedChanges(setup, facts);
-    const its = untold.filter((entry) => wanted.some(({ change }) => isOfSame(change, entry)));
-    needed.push(...its);
-    lines += its.map((change) => journalLine(table, change)).join('');
-  }
-  if (needed.length > 0) await take([nft('remember what was changed', lines)], netns);
-  const rest = untold.filter((change) => !needed.includes(change));
-  await take(undoing(rest, facts), netns);
-}
-
-/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
-async function uninstall(name: string, facts: Facts, netns: string | undefined): Promise<boolean> {
-  const { traces } = facts;
-  await take(undoing(facts.journal, facts), netns);
-  if (isClean(traces)) return true;
-  await take(xtablesRevert(name, traces), netns);
-  const gone = await untilNothingIsHeld(netns);
-  const tables = gone ? await listMangle(traces, netns) : undefined;
-  await take(nftRevert(name, traces, tables), netns);
-  return gone;
-}
-
-async function listMangle(
-  traces: Traces,
-  netns: string | undefined,
-): Promise<Partial<Record<Family, string>>> {
-  const tables: Partial<Record<Family, string>> = {};
-  for (const family of mangleMade(traces)) {
-    tables[family] = (await run('nft', ['list', 'table', family, 'mangle'], { netns })).stdout;
-  }
-  return tables;
-}
-
 /** Whether a setup of these options was made to stand. */
 const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
@@ -384,12 +314,4 @@ function isOf(run: string, { nftChains = [] }: Traces): boolean {
 /** @throws NfqClusterError `ERR_NO_TOOL` */
 async function checkPrograms(steps: readonly Step[]): Promise<void> {
   for (const { program, inPlace } of steps) if (!inPlace) await programOrThrow(program);
-}
-
-async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
-  for (const { what, program, args, input = '', inPlace, queueRule } of steps) {
-    if (inPlace) continue;
-    if (queueRule) await setQueueRule(queueRule, netns);
-    else await runOrThrow(what, program, args, { input, netns });
-  }
 }

@@ -1,0 +1,89 @@
+/* A setup taken back: by what its rules remember or, where they are gone, by what the process does. */
+import { NfqClusterError } from '../errors.js';
+import type { ResolvedOptions } from '../options.js';
+import { isOfSame, wantedChanges, type Change } from './changes.js';
+import { run } from './exec.js';
+import { readFacts, type Facts } from './facts.js';
+import { untilNothingIsHeld } from './held.js';
+import { journalLine } from './plan.js';
+import { rememberedOptions } from './remembered.js';
+import { mangleMade, nftRevert, toUndo, undoing, xtablesRevert } from './removal.js';
+import { nameOf, rulesName } from './ruleset.js';
+import { nft } from './step.js';
+import { take } from './take.js';
+import { isClean, type Family, type Traces } from './traces.js';
+import { inTurn } from './turn.js';
+
+/**
+ * Takes back what a setup of this name changed, whoever made it and however that ended, the rules last.
+ * Does nothing where there is none.
+ * @param name as in the options, without the prefix of the tables
+ * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ */
+export async function revert(name: string, netns: string | undefined): Promise<void> {
+  const table = rulesName({ name });
+  const uninstalled = async (): Promise<boolean> =>
+    uninstall(table, await readFacts(table, [], netns), netns);
+  if (await inTurn(netns, uninstalled)) return;
+  throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
+    expected: 'a moment in which no queue of the network namespace holds a packet',
+    found:
+      'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
+    remedy: 'Revert again when there is less traffic, or when who listens on that queue goes on',
+  });
+}
+
+/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
+export async function uninstall(
+  name: string,
+  facts: Facts,
+  netns: string | undefined,
+): Promise<boolean> {
+  const { traces } = facts;
+  await take(undoing(facts.journal, facts), netns);
+  if (isClean(traces)) return true;
+  await take(xtablesRevert(name, traces), netns);
+  const gone = await untilNothingIsHeld(netns);
+  const tables = gone ? await listMangle(traces, netns) : undefined;
+  await take(nftRevert(name, traces, tables), netns);
+  return gone;
+}
+
+async function listMangle(
+  traces: Traces,
+  netns: string | undefined,
+): Promise<Partial<Record<Family, string>>> {
+  const tables: Partial<Record<Family, string>> = {};
+  for (const family of mangleMade(traces)) {
+    tables[family] = (await run('nft', ['list', 'table', family, 'mangle'], { netns })).stdout;
+  }
+  return tables;
+}
+
+/**
+ * Takes back what was changed where the rules that say so are gone. What a setup that came since needs, and found in
+ * place, is its own from now on.
+ */
+export async function takeRest(
+  options: ResolvedOptions,
+  remembered: readonly Change[],
+  facts: Facts,
+): Promise<void> {
+  const { netns } = options;
+  const untold = toUndo(remembered, { ...facts, others: [...facts.others, ...facts.journal] });
+  if (untold.length === 0) return;
+  const needed: Change[] = [];
+  let lines = '';
+  for (const [table, nftChains] of Object.entries(facts.traces.setups)) {
+    const there = { ...options, name: nameOf(table) };
+    const setup = await rememberedOptions(there, { ...facts.traces, nftChains });
+    if (setup === undefined) continue;
+    const wanted = wantedChanges(setup, facts);
+    const its = untold.filter((entry) => wanted.some(({ change }) => isOfSame(change, entry)));
+    needed.push(...its);
+    lines += its.map((change) => journalLine(table, change)).join('');
+  }
+  if (needed.length > 0) await take([nft('remember what was changed', lines)], netns);
+  const rest = untold.filter((change) => !needed.includes(change));
+  await take(undoing(rest, facts), netns);
+}

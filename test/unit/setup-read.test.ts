@@ -1,0 +1,34 @@
+/* What programs print of rules, as a setup reads it. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { isEmptyMangle } from '../../src/setup/removal.js';
+import { parseChains, parseSave } from '../../src/setup/traces.js';
+
+describe('what is read', () => {
+  it('of iptables-save are our chain and our jump', () => {
+    const saved = `*mangle\n:PREROUTING ACCEPT [9:9]\n:nfq-cluster-a - [0:0]\n:nfq-cluster-ab - [0:0]\n-A PREROUTING -j nfq-cluster-ab\n-A PREROUTING -j nfq-cluster-ab\nCOMMIT\n`;
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-a'), { chain: true, jumps: 0 });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster-ab'), { chain: true, jumps: 2 });
+    assert.deepEqual(parseSave(saved, 'nfq-cluster'), { chain: false, jumps: 0 });
+  });
+
+  it('of nft list table are the chains', () => {
+    assert.deepEqual(
+      parseChains(
+        'table inet t {\n\tset s {\n\t}\n\tchain a-b {\n\t\tdrop\n\t}\n\n\tchain c {\n\t}\n}\n',
+      ),
+      ['a-b', 'c'],
+    );
+  });
+
+  it('of a table mangle is whether anybody uses it', () => {
+    const base =
+      '\tchain OUTPUT {\n\t\ttype route hook output priority mangle; policy accept;\n\t}\n';
+    assert.ok(isEmptyMangle(`table ip mangle {\n${base}\n${base}}\n`));
+    assert.ok(isEmptyMangle('table ip mangle {\n}\n'));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n${base.replace('accept', 'drop')}}\n`));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n${base}\tchain mine {\n\t}\n}\n`));
+    assert.ok(!isEmptyMangle(`table ip mangle {\n\tset s {\n\t\ttype ipv4_addr\n\t}\n${base}}\n`));
+    assert.ok(!isEmptyMangle(''));
+  });
+});
