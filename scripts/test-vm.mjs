@@ -27,6 +27,7 @@ const TESTS = [
   'test/e2e/offload-takeover.test.ts',
   'test/e2e/mid-stream.test.ts',
   'test/e2e/rules-gone.test.ts',
+  'test/e2e/second-interface.test.ts',
   'test/e2e/setup-conflict.test.ts',
   'test/e2e/gateway-mark.test.ts',
   'test/e2e/mark.test.ts',
