@@ -50,12 +50,14 @@ export const BY_OTHERS = 'by-others';
 
 /** Its rules: by another interface on the same wire the cluster's frames would come to every node undecided. */
 export const byOthers = (interfaces: Interfaces): string[] =>
-  FAMILIES.flatMap(({ family, daddr }) => {
-    const addresses = interfaces.flatMap((entry) => ofFamily(entry, family));
-    return addresses.length === 0
-      ? []
-      : [`meta pkttype multicast ${daddr} ${anyOf(addresses)} drop`];
-  });
+  interfaces.flatMap((entry) =>
+    FAMILIES.flatMap(({ family, daddr }) => {
+      const addresses = ofFamily(entry, family);
+      return addresses.length === 0
+        ? []
+        : [`ether daddr ${entry.mac!} ${daddr} ${anyOf(addresses)} drop`];
+    }),
+  );
 
 const isNarrow = ({ destinations }: ResolvedInterface): boolean => destinations === 'addresses';
 

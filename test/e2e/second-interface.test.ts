@@ -10,6 +10,7 @@ import { CLUSTER, clusterOptions } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
+const OTHER_CLUSTER = '03:00:00:00:00:99';
 const CLIENT = { 4: '10.9.0.1', 6: 'fd09::1' };
 
 describe("the cluster's frames by another interface", { skip }, async () => {
@@ -30,6 +31,9 @@ describe("the cluster's frames by another interface", { skip }, async () => {
           const from = (address: string) => (frame: Buffer) => frame.includes(bytes(address));
           await answers.seen('an answer of its own address', from(own));
           assert.ok(!answers.frames.some(from(to)));
+          // As of another cluster, whose setup decides there.
+          await inject(at.sender, 'eth1', [ping({ src, dst: to, ethDst: OTHER_CLUSTER })]);
+          await answers.seen('an answer to a frame of another MAC', from(to));
         }
         assert.equal(engine.stats().received, 0);
       });

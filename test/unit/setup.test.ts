@@ -91,8 +91,8 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     const text = nftTable(options({ interfaces }), 'nft', 'queue');
     assert.equal(rulesOf(text, 'before-queue')[0], 'iifname != "eth0" goto by-others');
     assert.deepEqual(rulesOf(text, 'by-others'), [
-      'meta pkttype multicast ip daddr { 192.0.2.10 } drop',
-      'meta pkttype multicast ip6 daddr { 2001:db8::10 } drop',
+      'ether daddr 03:00:00:00:00:01 ip daddr { 192.0.2.10 } drop',
+      'ether daddr 03:00:00:00:00:01 ip6 daddr { 2001:db8::10 } drop',
     ]);
     const marking = nftTable(options({ interfaces, action: 'mark' }), 'nft', 'queue');
     assert.equal(rulesOf(marking, 'before-queue')[0], 'iifname != "eth0" return');
