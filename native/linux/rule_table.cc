@@ -15,8 +15,7 @@
 namespace nfqc {
 namespace {
 
-/** The kernel's answer: a message of a type, or an errno; 0 and no attributes where it is neither.
- */
+/** The kernel's answer: a message of a type, or an errno; all 0 where it is neither. */
 struct Answer {
   int error = 0;
   std::uint16_t type = 0;
