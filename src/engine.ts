@@ -377,7 +377,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     // A look at the rules may end when close() has begun.
     if (rules === undefined || this.#closing !== undefined) return;
     this.#rulesCheck = setInterval(() => {
-      if (rules.markers().some((marker) => this.#native.hasChain(marker) !== false)) return;
+      if (rules.isWhole((...chain) => this.#native.hasChain(...chain) !== false)) return;
       clearInterval(this.#rulesCheck);
       void this.#inOrder(() => this.#lose(rules));
     }, RULES_CHECK_MS).unref();
@@ -399,7 +399,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 const rulesGone = ({ name }: ResolvedOptions, more = ''): NfqClusterError =>
   new NfqClusterError('ERR_RULES', `The rules are gone: what enters passes undecided${more}`, {
     expected: `the setup of this engine, in the table ${rulesName({ name })}`,
-    found: 'none, or another in its place: "nft flush ruleset" takes it away, as does revert()',
+    found: 'none, an emptied one, or another: "nft flush ruleset" takes it away, as does revert()',
     remedy: 'Close the engine, and open another once nobody takes its rules away',
   });
 

@@ -39,8 +39,8 @@ export interface NativeEngine {
   counters(): ArrayBuffer;
   /** Takes the kernel's counts into the counters. */
   readCounts(): void;
-  /** Whether the table has a chain; undefined where that cannot be told. */
-  hasChain(name: string): boolean | undefined;
+  /** Whether the table has a chain, and rules in it if that is asked; undefined where that cannot be told. */
+  hasChain(name: string, withRules: boolean): boolean | undefined;
   close(deadlineMs: number): Promise<void>;
   ref(): void;
   unref(): void;

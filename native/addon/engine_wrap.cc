@@ -123,10 +123,11 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
 
   void read_counts(const Napi::CallbackInfo&) { engine_->read_counts(); }
 
-  /** Whether the nft table of the rules has a chain; undefined where that cannot be told. */
+  /** (name, withRules): whether the nft table of the rules has a chain; undefined where that cannot
+   * be told. */
   Napi::Value has_chain(const Napi::CallbackInfo& info) {
     const std::string name = info[0].ToString();
-    const std::optional<bool> found = engine_->has_chain(name.c_str());
+    const std::optional<bool> found = engine_->has_chain(name.c_str(), info[1].ToBoolean());
     return found ? Napi::Boolean::New(info.Env(), *found) : info.Env().Undefined();
   }
 

@@ -58,9 +58,9 @@ void Engine::read_counts() {
   for (const auto& worker : workers_) worker->read_counts();
 }
 
-std::optional<bool> Engine::has_chain(const char* name) {
+std::optional<bool> Engine::has_chain(const char* name, bool with_rules) {
   const std::lock_guard lock(workers_mutex_);
-  return workers_.empty() ? std::nullopt : workers_.front()->has_chain(name);
+  return workers_.empty() ? std::nullopt : workers_.front()->has_chain(name, with_rules);
 }
 
 }  // namespace nfqc

@@ -77,8 +77,8 @@ class Engine {
   /** Takes the kernel's drop counts into the slots. */
   void read_counts();
 
-  /** Whether the nft table of the rules has a chain; empty where that cannot be told. */
-  [[nodiscard]] std::optional<bool> has_chain(const char* name);
+  /** As RuleTable's; empty also without rules, and once the first queue's thread has ended. */
+  [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:
   EngineConfig config_;

@@ -63,9 +63,9 @@ void QueueWorker::read_counts() {
   read_told();
 }
 
-std::optional<bool> QueueWorker::has_chain(const char* name) {
+std::optional<bool> QueueWorker::has_chain(const char* name, bool with_rules) {
   const std::lock_guard lock(told_mutex_);
-  return rules_ ? rules_->has_chain(name) : std::nullopt;
+  return rules_ ? rules_->has_chain(name, with_rules) : std::nullopt;
 }
 
 void QueueWorker::read_told() {

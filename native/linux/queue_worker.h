@@ -80,7 +80,7 @@ class QueueWorker {
   void read_counts();
 
   /** As RuleTable's; empty also without rules, and once the thread has ended. */
-  [[nodiscard]] std::optional<bool> has_chain(const char* name);
+  [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:
   void run() noexcept;

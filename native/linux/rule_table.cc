@@ -75,6 +75,18 @@ std::optional<std::uint64_t> packets_in(const Answer& answer) noexcept {
   return packets;
 }
 
+/** A chain's rules, and those that go to it. */
+std::uint32_t use_in(const Answer& answer) noexcept {
+  std::uint32_t use = 0;
+  for_each_attribute(answer.attributes, answer.length, [&use](const Attribute& attribute) {
+    if (attribute.type == NFTA_CHAIN_USE && attribute.length == 4) {
+      use = network_order(load<std::uint32_t>(attribute.value));
+    }
+    return true;
+  });
+  return use;
+}
+
 }  // namespace
 
 RuleTable::RuleTable(std::string table) : table_(std::move(table)) {
@@ -108,14 +120,14 @@ std::optional<std::uint64_t> RuleTable::read(const char* name) {
   return packets_in(answer);
 }
 
-std::optional<bool> RuleTable::has_chain(const char* name) {
+std::optional<bool> RuleTable::has_chain(const char* name, bool with_rules) {
   const std::lock_guard lock(mutex_);
   Question question(NFT_MSG_GETCHAIN, table_);
   mnl_attr_put_strz(*question, NFTA_CHAIN_NAME, name);
   const Answer answer = question.ask(socket_);
   if (answer.error == ENOENT) return false;
-  if (answer.type == message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN)) return true;
-  return std::nullopt;
+  if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN)) return std::nullopt;
+  return !with_rules || use_in(answer) > 0;
 }
 
 }  // namespace nfqc

@@ -22,8 +22,12 @@ class RuleTable {
   [[nodiscard]] std::uint64_t owned();
   [[nodiscard]] std::uint64_t foreign();
 
-  /** Whether the table is there and has a chain; empty where the kernel does not tell. */
-  [[nodiscard]] std::optional<bool> has_chain(const char* name);
+  /**
+   * Whether the table is there and has a chain, and one with rules if that is asked. Of a chain
+   * that a transaction is just refilling, it may be told that it has none. Empty where the kernel
+   * does not tell.
+   */
+  [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:
   struct Count {

@@ -20,7 +20,7 @@ import {
   successor,
 } from './refuse.js';
 import { setOwned, type Owning, type OwnSets } from './owned.js';
-import { names, rulesName, tableName, type Mechanism } from './ruleset.js';
+import { chainBefore, names, rulesName, tableName, type Mechanism } from './ruleset.js';
 import type { Step } from './step.js';
 import { take } from './take.js';
 import { inTurn } from './turn.js';
@@ -47,10 +47,13 @@ export interface Installed {
   remove(): Promise<void>;
   /** The same, just after it was made; but what an earlier run of its name left stays, as it keeps packets out. */
   giveUp(): Promise<void>;
-  /** Chains of the nft table, one of which is there as long as the setup is; others once another has come that goes on. */
-  markers(): readonly string[];
   /**
-   * Where somebody has taken the rules away, takes back what else was changed. Gives whether they are gone: not where a
+   * Whether the setup is there and decides, by what its nft table has. Where it is just made anew the answer may be no.
+   * @param hasChain whether the table has a chain, and rules in it if that is asked
+   */
+  isWhole(hasChain: (name: string, withRules: boolean) => boolean): boolean;
+  /**
+   * Where somebody has taken the rules away, or emptied them, takes back all else. Gives whether that is so: not where a
    * setup has come in their place that shares other addresses or MACs alone, by which the engine decides as well.
    */
   removeRest(): Promise<boolean>;
@@ -148,7 +151,7 @@ export async function install(
   const { steps, journal, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
-  const { remove, removeRest, markers } = taking(options, mechanism, { run, goesWith, journal });
+  const { remove, removeRest, isWhole } = taking(options, mechanism, { run, goesWith, journal });
   return {
     steps,
     setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
@@ -159,7 +162,7 @@ export async function install(
     },
     remove: () => inTurn(netns, remove),
     giveUp: async () => (fresh ? inTurn(netns, remove) : undefined),
-    markers,
+    isWhole,
     removeRest: () => inTurn(netns, removeRest),
   };
 }
@@ -169,35 +172,48 @@ function taking(
   options: ResolvedOptions,
   mechanism: Mechanism,
   made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
-): Pick<Installed, 'remove' | 'removeRest' | 'markers'> {
+): Pick<Installed, 'remove' | 'removeRest' | 'isWhole'> {
   const { netns } = options;
+  const before = chainBefore(mechanism.kind);
   // Once: what is there later is not of this setup.
   let remembered = made.journal;
   let markers = markersOfOwn(options, made.goesWith);
-  const look = (): Promise<Facts> => readFacts(rulesName(options), sysctlsOf(options), netns);
-  // Again, as somebody may take away what is being read.
-  const read = (): Promise<Facts> => look().catch(look);
   const remove = async (): Promise<void> => {
-    const facts = await read();
+    const facts = await look(options);
     if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
     else await takeRest(options, remembered, facts);
     if (isOf(made.run, facts.traces)) await uninstall(rulesName(options), facts, netns);
     remembered = [];
   };
   const removeRest = async (): Promise<boolean> => {
-    const facts = await read();
-    if (markers.some((marker) => facts.traces.nftChains?.includes(marker))) return false;
-    const next = await successor(options, mechanism, facts.traces);
+    const facts = await look(options);
+    const { nftChains = [], emptied } = facts.traces;
+    const ours = markers.some((marker) => nftChains.includes(marker));
+    if (ours && !emptied.includes(before)) return false;
+    const next = ours ? undefined : await successor(options, mechanism, facts.traces);
+    await takeRest(options, remembered, facts);
     if (next === undefined) {
-      await remove();
+      if (ours || isOf(made.run, facts.traces)) await uninstall(rulesName(options), facts, netns);
+      remembered = [];
       return true;
     }
-    await takeRest(options, remembered, facts);
-    remembered = (await read()).journal;
+    remembered = (await look(options)).journal;
     markers = markersOfOwn(next, undefined);
     return false;
   };
-  return { remove, removeRest, markers: () => markers };
+  return {
+    remove,
+    removeRest,
+    isWhole: (hasChain) =>
+      hasChain(before, true) && markers.some((marker) => hasChain(marker, false)),
+  };
+}
+
+/** Reads a second time where the first fails, as somebody may take away what is being read. */
+function look(options: ResolvedOptions): Promise<Facts> {
+  const read = (): Promise<Facts> =>
+    readFacts(rulesName(options), sysctlsOf(options), options.netns);
+  return read().catch(read);
 }
 
 async function installed(

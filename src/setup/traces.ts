@@ -31,6 +31,8 @@ export interface XtablesTraces extends XtablesVariant {
 export interface Traces {
   /** The chains of our nft table; undefined where there is no such table. */
   nftChains: readonly string[] | undefined;
+  /** Those of them that have a hook and no rule. */
+  emptied: readonly string[];
   /** Our table of family arp exists. */
   arp: boolean;
   /** The chains of every nft table that this package made in the namespace, ours included, by its name. */
@@ -51,8 +53,11 @@ export async function readTraces(name: string, netns: string | undefined): Promi
   const { stdout } = await runOrThrow('list the nft tables', 'nft', ['list', 'tables'], { netns });
   const tables = stdout.split('\n');
   const chains = new Map<string, string[]>();
+  let emptied: string[] = [];
   for (const [, table] of stdout.matchAll(/^table inet (nfq-cluster-\S+)$/gm)) {
-    chains.set(table!, await readChains(['inet', table!], netns));
+    const text = await listTable(['inet', table!], netns);
+    chains.set(table!, parseChains(text));
+    if (table === name) emptied = parseEmptied(text);
   }
   const xtables: XtablesTraces[] = [];
   for (const variant of await installedVariants())
@@ -60,6 +65,7 @@ export async function readTraces(name: string, netns: string | undefined): Promi
   const mangle = FAMILIES.filter((family) => tables.includes(`table ${family} mangle`));
   return {
     nftChains: chains.get(name),
+    emptied,
     arp: tables.includes(`table arp ${name}`),
     setups: Object.fromEntries(chains),
     mangle,
@@ -116,12 +122,14 @@ export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chai
 export const parseChains = (text: string): string[] =>
   [...text.matchAll(/^\tchain (\S+) \{$/gm)].map((match) => match[1]!);
 
-async function readChains(
+/** The chains with a hook and no rule, in the same. */
+export const parseEmptied = (text: string): string[] =>
+  [...text.matchAll(/^\tchain (\S+) \{\n\t\ttype [^\n]*\n\t\}$/gm)].map((match) => match[1]!);
+
+const listTable = (
   table: readonly [family: string, name: string],
   netns: string | undefined,
-): Promise<string[]> {
-  return parseChains(await listed(['table', ...table], netns, ['-t']));
-}
+): Promise<string> => listed(['table', ...table], netns, ['-t']);
 
 async function readXtables(
   variant: XtablesVariant,
@@ -134,7 +142,8 @@ async function readXtables(
   const saved = await run(`${program}-save`, ['-t', 'mangle'], { netns });
   if (saved.status === 0 && incompatibleTable(saved.stdout) === undefined)
     return { ...variant, ...parseSave(saved.stdout, name) };
-  if (legacy || !(await readChains([family, 'mangle'], netns)).includes(name)) return absent;
+  if (legacy || !parseChains(await listTable([family, 'mangle'], netns)).includes(name))
+    return absent;
   throw incompatible(program, `${family} mangle`);
 }
 

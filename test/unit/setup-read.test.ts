@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { isEmptyMangle } from '../../src/setup/removal.js';
-import { parseChains, parseSave } from '../../src/setup/traces.js';
+import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
 
 describe('what is read', () => {
   it('of iptables-save are our chain and our jump', () => {
@@ -18,6 +18,17 @@ describe('what is read', () => {
         'table inet t {\n\tset s {\n\t}\n\tchain a-b {\n\t\tdrop\n\t}\n\n\tchain c {\n\t}\n}\n',
       ),
       ['a-b', 'c'],
+    );
+  });
+
+  it('of nft list table are the chains that have a hook and no rule', () => {
+    const base = (name: string, rule = ''): string =>
+      `\tchain ${name} {\n\t\ttype filter hook prerouting priority mangle - 2; policy accept;\n${rule}\t}\n`;
+    assert.deepEqual(
+      parseEmptied(
+        `table inet t {\n\tchain marker {\n\t}\n\n${base('a')}\n${base('b', '\t\tdrop\n')}}\n`,
+      ),
+      ['a'],
     );
   });
 

@@ -116,7 +116,15 @@ describe('what is shared', () => {
 });
 
 const FACTS: Facts = {
-  traces: { nftChains: undefined, arp: false, setups: {}, mangle: [], made: [], xtables: [] },
+  traces: {
+    nftChains: undefined,
+    emptied: [],
+    arp: false,
+    setups: {},
+    mangle: [],
+    made: [],
+    xtables: [],
+  },
   journal: [],
   others: [],
   interfaces: { eth0: { index: 2, mac: '02:00:00:00:00:02', addresses: [], macs: [] } },

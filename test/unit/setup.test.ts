@@ -35,6 +35,7 @@ const nothing = (program: string, family: 'ip' | 'ip6'): XtablesTraces => ({
 
 const CLEAN: Traces = {
   nftChains: undefined,
+  emptied: [],
   arp: false,
   setups: {},
   mangle: [],
