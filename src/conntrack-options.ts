@@ -1,10 +1,10 @@
 import { invalidOption } from './errors.js';
 import type { Policy, ResolvedInterface, Rules } from './option-types.js';
 
-/** What tells the original direction of a packet's connection, and its master. */
+/** How the engine learns a connection's original direction, and its master; see `Options.conntrack`. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';
 
-/** What the kernel decides by itself: packets of known connections, and those whose own source is the key. */
+/** What the kernel decides by itself; see `Options.offload`. */
 export type Offload = 'flows' | 'sources';
 
 interface Given {

@@ -9,22 +9,27 @@ import { netnsPath } from './setup/exec.js';
 
 /** One direction of a connection. */
 export interface Tuple {
+  /** An IPv4 or IPv6 address, of the same family as `dst`. */
   src: string;
   dst: string;
-  /** The IP protocol's number, such as 6 for TCP. */
+  /** The IP protocol number, such as 6 for TCP. */
   protocol: number;
-  /** ICMP: the id. Default 0, as for protocols without ports. */
+  /** The source port; for ICMP, the id. Default 0, as for protocols without ports. */
   sport?: number;
-  /** ICMP: type * 256 + code. Default 0. */
+  /** The destination port; for ICMP, type * 256 + code. Default 0. */
   dport?: number;
 }
 
 /** A connection as the kernel tracks it. */
 export interface Connection {
-  /** The direction of the first packet, before NAT; null for one that has not come yet. */
+  /** The direction of its first packet, before NAT; null if a helper only expects the connection. */
   readonly original: Required<Tuple> | null;
-  /** The original direction of the connection that it belongs to; null if it has no master. */
+  /**
+   * The original direction of its master, the connection by which a helper came to expect it; null if it
+   * has none.
+   */
   readonly master: Required<Tuple> | null;
+  /** Its connmark. */
   readonly mark: number;
 }
 
@@ -47,9 +52,9 @@ const schema = z
   .refine(({ src, dst }) => isIP(src) === isIP(dst), 'src and dst of one family');
 
 /**
- * The confirmed connection of a tuple of either direction or, where there is none, the one that a helper
- * awaits; null if the kernel knows neither.
- * @param netns a network namespace's name or path; default the process's own
+ * The confirmed connection that a tuple belongs to, in either direction, or else the one that a helper
+ * expects; null if the kernel knows neither.
+ * @param netns the name or path of a network namespace. Default the process's own
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`
  */
 export async function findConnection(tuple: Tuple, netns?: string): Promise<Connection | null> {
@@ -69,7 +74,7 @@ export async function findConnection(tuple: Tuple, netns?: string): Promise<Conn
 /** How an engine follows connections, and questions to the kernel about them. */
 export class Conntrack {
   readonly source: ConntrackSource;
-  /** Why it is this source. */
+  /** Why this source was chosen, as text. */
   readonly why: string;
   readonly #netns: string | undefined;
 
@@ -88,17 +93,19 @@ export class Conntrack {
   }
 
   /**
-   * The original direction of the connection that this one belongs to; null if it has no master, or the
-   * kernel does not know it. A tuple of either direction will do.
-   * @throws as findConnection()
+   * The original direction of a connection's master; null if it has none, or the kernel does not know the
+   * connection.
+   * @param tuple of the connection, in either direction
+   * @throws NfqClusterError as findConnection()
    */
   async masterOf(tuple: Tuple): Promise<Required<Tuple> | null> {
     return (await findConnection(tuple, this.#netns))?.master ?? null;
   }
 
   /**
-   * The original direction of a connection, from a tuple of either; null if the kernel does not know it.
-   * @throws as findConnection()
+   * The original direction of a connection; null if the kernel does not know it.
+   * @param tuple of the connection, in either direction
+   * @throws NfqClusterError as findConnection()
    */
   async originalOf(tuple: Tuple): Promise<Required<Tuple> | null> {
     return (await findConnection(tuple, this.#netns))?.original ?? null;

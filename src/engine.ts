@@ -29,21 +29,26 @@ import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
 export interface Ownership {
-  /** Ascending; the set as it was given, also after its time is over. */
+  /** Numbers from 0, ascending; the set as it was given, even once its time is over. */
   readonly buckets: readonly number[];
-  /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
+  /** Milliseconds until nothing is owned any more: 0 once the time is over, Infinity without a deadline. */
   readonly validFor: number;
 }
 
 export interface EngineEvents {
   /**
-   * A queue thread ended: its packets are dropped from here on. Or, by `ERR_RULES`, somebody has taken the rules away:
-   * what enters passes undecided, and what else the setup had changed was taken back. Close the engine and open another.
-   * Where nobody listens it is a warning of the process.
+   * A queue thread has ended: packets for its queue are dropped from now on. Or, with code `ERR_RULES`,
+   * somebody has removed the rules: packets pass undecided, and whatever else the setup had changed was
+   * undone, unless the message says otherwise. Close the engine and open another. Without a listener, the
+   * error is emitted as a process warning.
    */
   fault: [error: NfqClusterError];
-  /** The kernel dropped packets since the last such event, or since the start. */
+  /**
+   * How many packets the kernel has dropped since the last such event, or since the start, as the queue
+   * (`queueDropped`) or the socket's receive buffer (`userDropped`) was full. Looked at once a second.
+   */
   loss: [lost: { queueDropped: number; userDropped: number }];
+  /** The engine is closed. */
   close: [];
 }
 
@@ -56,13 +61,13 @@ const RULES_CHECK_MS = 250;
 const CLOSE_DEADLINE_MS = 2000;
 
 /**
- * Binds the queues, installs rules if `options.rules` says so, and decides packets until close().
+ * Binds the queues, installs rules unless `options.rules` is `none`, and decides packets until close().
  * An open engine keeps the process alive, as a listening server does; see unref().
  *
- * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_INTERFACE`,
- *   `ERR_QUEUE_TAKEN`, `ERR_CONFLICT`, `ERR_NO_NFQUEUE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`,
- *   `ERR_CONTROL_TAKEN`, `ERR_SYSTEM`, before anything is changed; `ERR_RULES` when the system refuses a rule or a step
- *   of the setup, and what came before it is taken back.
+ * @throws NfqClusterError before anything is changed: `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`,
+ *   `ERR_NO_INTERFACE`, `ERR_QUEUE_TAKEN`, `ERR_CONFLICT`, `ERR_NO_NFQUEUE`, `ERR_NO_CONNTRACK`,
+ *   `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`, `ERR_CONTROL_TAKEN`, `ERR_SYSTEM`. `ERR_RULES` if the
+ *   system refuses a rule or a step of the setup; the steps before it are then undone
  */
 export async function open(options: Options): Promise<Engine> {
   const resolved = resolveOptions(options);
@@ -74,50 +79,53 @@ export async function open(options: Options): Promise<Engine> {
   return engine;
 }
 
-/** A running engine; open() makes it. */
+/** A running engine, made by open(). */
 export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   readonly options: ResolvedOptions;
-  /** Whether rules were installed, and by what. */
+  /** What sends packets to the queue; undefined with `rules: 'none'`. */
   readonly mechanism: Mechanism | undefined;
+  /** What is owned at this moment. */
   readonly ownership: Ownership;
-  /** How connections are followed, and questions about them. */
+  /** How connections are followed, and questions to the kernel about them. */
   readonly conntrack: Conntrack;
   /**
    * Replaces what is owned, at once and as a whole. When the promise resolves, no packet is decided
    * by the old ownership any more, so that another node may take over. With `offload` the kernel's sets
-   * come first. If they cannot be changed, the engine owns what it did, and so do they or, where nft refuses that,
-   * too, nothing.
+   * are changed first. If that fails, the engine still owns what it did before, and the sets are put back
+   * or, if nft refuses that as well, emptied.
    * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_CLOSED`; with `offload` also `ERR_RULES`
    */
   setOwnership(ownership: OwnershipInput): Promise<void>;
   /**
-   * Changes what is owned, in words: `+2` adds node 2 and `-2` removes it, as CLUSTERIP's membership file
-   * did; `1,3-5` and `none` replace all. Where the engine has fine-grained buckets, the numbers are buckets.
-   * Resolves as setOwnership() does. To add or remove keeps the deadline.
-   * @param options.validFor milliseconds, only for a change that replaces. Default Infinity
+   * Changes what is owned, given as text: `+2` adds node 2 and `-2` removes it, as in CLUSTERIP's
+   * membership file; `1,3-5` and `none` replace everything. With fine-grained buckets, the numbers are
+   * buckets, from 0. Resolves as setOwnership() does. Adding and removing keep the deadline.
+   * @param options.validFor milliseconds, only with a change that replaces. Default Infinity
    * @throws NfqClusterError `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`, `ERR_INVALID_OPTION`,
    *   `ERR_CLOSED`
    */
   own(change: string, options?: { validFor?: number }): Promise<void>;
-  /** Counts since open(); after close(), the last ones. */
+  /** The counts since open(); after close(), the final ones. */
   stats(): Stats;
   /**
    * The growth of the counts, one item per interval, until the engine is closed.
-   * @param interval milliseconds, 1 to 2,147,483,647
-   * @default 1000
-   * @throws NfqClusterError `ERR_INVALID_OPTION`, by the first next()
+   * @param interval milliseconds, 1 to 2,147,483,647. Default 1000
+   * @throws NfqClusterError `ERR_INVALID_OPTION`, from the first next()
    */
   changes(interval?: number): AsyncIterableIterator<Stats>;
   /**
-   * Stops queueing, decides what still waits, unbinds the queues and removes the rules. Repeated
-   * calls share one completion.
-   * @param options.deadline milliseconds for the packets that wait; later ones are dropped. Default 2000
-   * @throws NfqClusterError `ERR_INVALID_OPTION`; `ERR_RULES` and others where the rules could not be removed: the
-   *   engine is closed, they drop what they would queue, and revert() removes them
+   * Stops queueing, decides what still waits, unbinds the queues and removes the rules, unless apply()
+   * made them. Repeated calls share one completion.
+   * @param options.deadline milliseconds in which to decide the packets that wait; those that still do
+   *   are then dropped. Default 2000
+   * @throws NfqClusterError `ERR_INVALID_OPTION`; `ERR_RULES` and others if the rules could not be
+   *   removed: the engine is closed all the same, the rules drop what they would queue, and revert()
+   *   removes them
    */
   close(options?: { deadline?: number }): Promise<void>;
-  /** Whether the engine keeps the process alive; it does unless unref() was called. */
+  /** Has the open engine keep the process alive, as it does unless unref() was called. */
   ref(): this;
+  /** Lets the process end although the engine is open. */
   unref(): this;
 }
 

@@ -1,25 +1,26 @@
 /**
- * Stable error codes. The message of an error may change between versions, its code never does.
+ * Stable error codes: an error's message may change between versions, its code never does.
  *
  * - `ERR_INVALID_OPTION`: an option, an argument or a line of input is not what it must be.
- * - `ERR_PRIVILEGE`: the kernel refused for want of CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace;
+ * - `ERR_PRIVILEGE`: the process lacks CAP_NET_ADMIN (or CAP_SYS_ADMIN, to enter a namespace;
  *   CAP_SYS_NICE, for `realtime`).
  * - `ERR_NO_INTERFACE`: an interface named in the options does not exist.
- * - `ERR_NO_CONNTRACK`: the kernel cannot tell of connections in the way that was asked for.
+ * - `ERR_NO_CONNTRACK`: the kernel cannot report connections in the way that was asked for.
  * - `ERR_QUEUE_TAKEN`: another process or engine listens on the queue.
  * - `ERR_NO_NFQUEUE`: the kernel cannot queue packets to a process.
  * - `ERR_NO_NETNS`: the network namespace does not exist or cannot be entered.
- * - `ERR_NO_TOOL`: a program that is called (nft, ip, sysctl and others) is not installed.
+ * - `ERR_NO_TOOL`: a program that is needed (nft, ip, sysctl or another) is not installed.
  * - `ERR_RULES`: the kernel refused a rule, or the rules of an engine are gone.
- * - `ERR_READ_ONLY`: a kernel parameter must be changed, and /proc/sys cannot be written.
+ * - `ERR_READ_ONLY`: a kernel parameter must be changed, but /proc/sys cannot be written.
  * - `ERR_CONTROL_TAKEN`: another engine listens on the control socket.
  * - `ERR_NO_ENGINE`: no engine answers on a control socket.
- * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is owned, what was to be removed is not.
- * - `ERR_EXPIRED`: the ownership that was to be changed is over.
- * - `ERR_NOT_EXPORTABLE`: another program cannot say what a configuration says.
- * - `ERR_HELD`: rules were emptied, and their chains stay while queues hold packets.
- * - `ERR_CONFLICT`: another setup or engine stands in the way: of the same name, or with a queue or bits of the connmark in
- *   common.
+ * - `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`: what was to be added is already owned, or what was to be removed
+ *   is not owned.
+ * - `ERR_EXPIRED`: the ownership that was to be changed has expired.
+ * - `ERR_NOT_EXPORTABLE`: the other program cannot express the configuration.
+ * - `ERR_HELD`: a setup was reverted, but its empty chains stay, since queues hold packets all the time.
+ * - `ERR_CONFLICT`: another setup or engine is in the way: it has the same name, or a queue or bits of the
+ *   connmark in common.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
  * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.
@@ -48,7 +49,7 @@ export type ErrorCode =
   | 'ERR_SYSTEM';
 
 export interface ErrorDetails {
-  /** What was expected, as a noun phrase: "an integer from 1 to 32". */
+  /** What was expected, as a noun phrase, such as "an integer from 1 to 32". */
   expected?: string;
   /** What was found instead, printed as it would stand in source. */
   found?: string;

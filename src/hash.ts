@@ -9,17 +9,23 @@ import { parse } from './parse.js';
 
 export type { Address };
 
-/** A packet, as far as policy `clusterip` looks at it. Every other policy looks at `src` alone. */
+/** The fields of a packet that policy `clusterip` hashes. Every other policy hashes `src` alone. */
 export interface PacketFields {
   src: Address;
   /**
-   * The IP protocol's number. TCP (6), UDP (17), DCCP (33), ESP (50), AH (51), SCTP (132) and UDP-Lite
-   * (136) have ports; the halves of ESP's and AH's SPI are theirs.
+   * The IP protocol number, 0 to 255. TCP (6), UDP (17), DCCP (33), ESP (50), AH (51), SCTP (132) and
+   * UDP-Lite (136) have ports; for ESP and AH, the two halves of the SPI serve as ports.
    */
   protocol: number;
-  /** @default 0 */
+  /**
+   * Source port.
+   * @default 0
+   */
   sport?: number;
-  /** @default 0 */
+  /**
+   * Destination port.
+   * @default 0
+   */
   dport?: number;
 }
 
@@ -27,42 +33,47 @@ export interface HasherOptions {
   /** @default 'jhash' */
   policy?: Policy;
   /**
-   * Policy `clusterip` only.
+   * What is hashed of a packet; only for policy `clusterip`.
    * @default 'sourceip'
    */
   hashMode?: HashMode;
   /** 0 to 0xffffffff. */
   hashSeed: number;
-  /** The number of nodes, 1 to 32: node n owns bucket n - 1. Excludes `buckets`. */
+  /** The number of nodes, 1 to 32: node n owns bucket n - 1. Exactly one of this and `buckets` is given. */
   totalNodes?: number;
   /** The number of buckets, 1 to 1,023. */
   buckets?: number;
 }
 
-/** How an address comes to its bucket. */
+/** How an address, or a packet, is assigned its bucket. */
 export interface Explanation {
   policy: Policy;
-  /** Of policy `clusterip` alone. */
+  /** Only with policy `clusterip`. */
   hashMode?: HashMode;
   hashSeed: number;
+  /** The IP version of the address. */
   family: 4 | 6;
   /**
-   * The 32-bit words that are hashed, as they lie in memory: 10.0.0.1 is [0x0100000a] on little-endian. With
-   * policy `clusterip` the address as a number, then ports as they lie in memory.
+   * The 32-bit words that are hashed, as they lie in memory: on a little-endian machine 10.0.0.1 is
+   * [0x0100000a]. With policy `clusterip`, the address as a number (0x0a000001), then the ports as they
+   * lie in memory.
    */
   words: number[];
+  /** 32 bits, unsigned. */
   hash: number;
+  /** The number of buckets. */
   buckets: number;
+  /** From 0. */
   bucket: number;
 }
 
 /**
- * The pure functions behind a decision; they need no privilege. Make one and keep it: its options
- * are checked and converted once.
+ * Computes hashes and buckets exactly as an engine does; it needs no privilege. Make one and keep it:
+ * its options are checked and converted once.
  */
 export class Hasher {
   readonly policy: Policy;
-  /** Of policy `clusterip` alone. */
+  /** Means something for policy `clusterip` alone. */
   readonly hashMode: HashMode;
   readonly hashSeed: number;
   /** The number of buckets: `totalNodes`, or `buckets`. */
@@ -86,8 +97,8 @@ export class Hasher {
   }
 
   /**
-   * The 32-bit hash of an address or, for policy `clusterip`, of a packet. There an address alone is a
-   * packet without ports.
+   * The 32-bit hash of an address or, with policy `clusterip`, of a packet; an address alone then counts
+   * as a packet without ports.
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   hash(packet: Address | PacketFields): number {
@@ -107,7 +118,8 @@ export class Hasher {
   /**
    * The buckets of many IPv4 addresses.
    * @param addresses in host order: 0x0a000001 is 10.0.0.1
-   * @param out at least as long; made if not given
+   * @param out where the buckets go, at least as long as `addresses`; a new array if not given
+   * @returns `out`
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   bucketsIpv4(addresses: Uint32Array, out?: Uint16Array): Uint16Array {
@@ -120,7 +132,8 @@ export class Hasher {
   /**
    * The buckets of many IPv6 addresses. Not for policy `clusterip`.
    * @param addresses records of 16 bytes in network order
-   * @param out at least as long as there are records; made if not given
+   * @param out where the buckets go, with at least one element per record; a new array if not given
+   * @returns `out`
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   bucketsIpv6(addresses: Uint8Array, out?: Uint16Array): Uint16Array {
@@ -134,10 +147,11 @@ export class Hasher {
   }
 
   /**
-   * How many addresses of a range of IPv4 addresses each bucket has. All of them take seconds.
-   * @param first in host order: 0x0a000000 is 10.0.0.0
-   * @param count up to the last address, 255.255.255.255
-   * @returns one number for each bucket
+   * How many addresses of an IPv4 range fall into each bucket. All 2^32 take seconds, during which the
+   * event loop stands still.
+   * @param first the first address in host order: 0x0a000000 is 10.0.0.0. Default 0
+   * @param count the number of addresses. Default all up to 255.255.255.255
+   * @returns one count per bucket
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   countIpv4(first = 0, count?: number): Float64Array {
@@ -171,7 +185,7 @@ export class Hasher {
       : invalidOption('address', expected, packet);
   }
 
-  /** How an address comes to its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
+  /** How an address, or a packet, is assigned its bucket. @throws NfqClusterError `ERR_INVALID_OPTION` */
   explain(packet: Address | PacketFields): Explanation {
     const hash = this.hash(packet);
     const nativePacket: NativePacket = isPacket(packet) ? fields(packet) : [packet];

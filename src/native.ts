@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { NfqClusterError, type ErrorCode } from './errors.js';
 import type { HashMode, Policy, ResolvedOptions } from './option-types.js';
 
-/** An IPv4 address in host order (0x0a000001 is 10.0.0.1), text, or 4 or 16 bytes in network order. */
+/** An IP address: text, a number (IPv4, host order: 0x0a000001 is 10.0.0.1), or 4 or 16 bytes in network order. */
 export type Address = string | number | Uint8Array;
 
 /** What is hashed: an address and, for policy `clusterip`, protocol number and ports. */

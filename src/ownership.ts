@@ -8,7 +8,8 @@ import { parse } from './parse.js';
 /** Buckets (from 0) or nodes (from 1) to own, and for how long. */
 export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
   /**
-   * Milliseconds from now after which nothing is owned, counted through suspend; a hundred years are Infinity.
+   * Milliseconds from now after which nothing is owned; time in suspend counts. More than a hundred years
+   * mean Infinity.
    * @default Infinity
    */
   validFor?: number;
@@ -65,11 +66,11 @@ interface Given extends LocalNodes {
 export interface Share {
   /** The number of buckets: `totalNodes`, or `buckets`. */
   buckets: number;
-  /** Whether `nodes` may be used to name what is owned. */
+  /** Whether `totalNodes` was given, so that what is owned may be named by `nodes`. */
   classic: boolean;
-  /** Owned bucket numbers at the start, ascending, inversion applied. */
+  /** The buckets owned at the start, ascending, with `invert` applied. */
   owned: readonly number[];
-  /** Milliseconds, or Infinity. */
+  /** Milliseconds until nothing is owned, or Infinity. */
   validFor: number;
 }
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { check, oneOf } from './checks.js';
 import { invalidOption } from './errors.js';
 
-/** What an interface's options say of what its nodes share. */
+/** The options of an interface that say what the nodes share on it. */
 export const sharedSchema = {
   addresses: z
     .array(
@@ -27,13 +27,13 @@ export const sharedSchema = {
 
 /** An address that all nodes share, on one interface. */
 export interface ClusterAddress {
-  /** As the kernel prints it: lower case, without needless zeros. */
+  /** As the kernel prints it: in lower case, without needless zeros. */
   address: string;
   prefix: number;
   family: 4 | 6;
 }
 
-/** Which packets that enter by an interface are the cluster's. */
+/** Which of the packets that arrive on an interface are the cluster's; see `InterfaceOptions.destinations`. */
 export type Destinations = 'all' | 'addresses';
 
 /** What the nodes share on one interface. */
@@ -41,7 +41,7 @@ export interface Shared {
   addresses: readonly ClusterAddress[];
   /** Lower case, with colons; undefined where nothing is shared. */
   mac: string | undefined;
-  /** The IPv4 multicast group that is joined, so that switches learn where the MAC's frames belong. */
+  /** The IPv4 multicast group that is joined, so that switches learn which ports need the MAC's frames. */
   group: string | undefined;
   destinations: Destinations;
 }

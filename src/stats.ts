@@ -3,63 +3,66 @@ import { native, type CounterName } from './native.js';
 
 const { layout } = native;
 
-/** How long packets took from being received to having their verdict sent. */
+/** The time from receiving packets to sending their verdicts. */
 export interface Latency {
-  /** Packets measured. */
+  /** How many packets were measured. */
   readonly count: number;
   /**
-   * Nanoseconds that `percent` of the packets did not exceed, at most an eighth too high; 0 where
-   * nothing was measured.
+   * The nanoseconds that this percentage of the packets did not exceed, at most an eighth too high; 0 if
+   * none was measured.
+   * @param percent 0 to 100; 100 gives the maximum
    * @throws NfqClusterError `ERR_INVALID_OPTION`
    */
   percentile(percent: number): number;
 }
 
-/** Counts since the engine was opened, or their growth over an interval. All queues are added up. */
+/** Counts since the engine was opened, or their growth over an interval; the sum of all queues. */
 export interface Stats {
   /** Packets taken from the queues: owned + foreign + unknown + malformed. */
   received: number;
+  /** Packets whose bucket was owned. */
   owned: number;
+  /** Packets whose bucket was not owned. */
   foreign: number;
   /** Packets whose connection's original direction was not known. Treated as foreign. */
   unknown: number;
   /** Packets or messages that could not be read, or came from an unknown interface. Treated as foreign. */
   malformed: number;
-  /** Unicast packets in multicast frames, passed on to have their pkt_type set to HOST. */
+  /** Unicast packets from multicast frames that passed: their pkt_type is, or is to be, set to HOST. */
   fixups: number;
   /** Verdicts that the kernel refused, or that could not be sent. */
   verdictErrors: number;
   /** Sends of verdicts. */
   batches: number;
-  /** Receive calls that failed for want of memory or buffer. */
+  /** Receive calls that failed for lack of memory or buffer space. */
   receiveErrors: number;
-  /** Dropped by the kernel since the queue was full. */
+  /** Packets that the kernel dropped because the queue was full. */
   queueDropped: number;
-  /** Dropped by the kernel since the socket's receive buffer was full. */
+  /** Packets that the kernel dropped because the socket's receive buffer was full. */
   userDropped: number;
-  /** Bytes of receive buffer that the kernel granted, all queues together. Not a growth. */
+  /** Bytes of receive buffer that the kernel granted; always the current value, never a growth. */
   receiveBuffer: number;
-  /** Packets whose connection a queue thread knew from an earlier one, in the last second. */
+  /** Packets whose connection the queue thread had looked up for another packet in the last second. */
   flowHits: number;
-  /** Packets that ctnetlink was asked about. */
+  /** Packets whose connection ctnetlink was asked for. */
   lookups: number;
-  /** Those whose connection it knew. */
+  /** Those of them whose connection it knew. */
   lookupHits: number;
-  /** Those that it did not know and a helper awaited. */
+  /** Those whose connection it did not know, but a helper expected. */
   expected: number;
-  /** Nanoseconds that the lookups took. */
+  /** Nanoseconds spent on lookups. */
   lookupTime: number;
-  /** Connections that helpers await, as each queue thread holds them. Not a growth. */
+  /** Connections that helpers expect, counted in every queue thread; always the current value. */
   expectations: number;
-  /** Times that the kernel could not tell a queue thread of every expectation. */
+  /** How often the kernel could not tell a queue thread of every expected connection. */
   expectationsLost: number;
-  /** Owned packets that the kernel passed by itself; not among `received`. Only with `offload`. */
+  /** Owned packets that the kernel passed by itself, not counted in `received`. Only with `offload`. */
   offloadedOwned: number;
-  /** Foreign ones that it dropped, or under action `mark` passed unmarked. */
+  /** Foreign packets that it dropped or, under action `mark`, passed unmarked; likewise. */
   offloadedForeign: number;
-  /** Packets per bucket. */
+  /** Packets per bucket, by the bucket's number. */
   buckets: number[];
-  /** Batches by their number of packets: index 0 to 64. */
+  /** Batches per size: index n, 0 to 64, counts those of n packets. */
   batchSizes: number[];
   latency: Latency;
 }

@@ -10,7 +10,7 @@ import type { Status } from './status.js';
 
 const PATIENCE = 10_000;
 
-/** Which engine is meant. */
+/** Which engine to speak to. */
 export interface ControlTarget {
   /**
    * The engine's option `name`.
@@ -18,15 +18,15 @@ export interface ControlTarget {
    */
   name?: string;
   /**
-   * The network namespace it works in: a name under /run/netns, or a path.
+   * The engine's network namespace: a name under /run/netns, or an absolute path.
    * @default the process's own
    */
   netns?: string;
-  /** The path of its control socket, where it has not the default one. */
+  /** The path of its control socket, if that is not the default one; `name` and `netns` then have no effect. */
   path?: string;
 }
 
-/** Asks and tells an engine of another process, by its control socket. */
+/** Asks and changes an engine of any process on this machine, through its control socket. */
 export class Control {
   readonly #target: z.output<typeof targetSchema>;
 
@@ -35,15 +35,21 @@ export class Control {
     this.#target = parse(targetSchema, target, 'the engine');
   }
 
-  /** @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, `ERR_NO_NETNS` */
+  /**
+   * What the engine is, what it owns, and what it has counted.
+   * @throws NfqClusterError `ERR_NO_ENGINE`, also if no answer comes within 10 seconds; `ERR_PRIVILEGE`,
+   *   `ERR_NO_NETNS`
+   */
   async status(): Promise<Status> {
     return (await this.#ask({ command: 'status' })) as Status;
   }
 
   /**
-   * Changes what is owned, as `Engine.own()` does; when it resolves, the change is done.
-   * @param options.validFor milliseconds, only for a change that replaces. Default Infinity
-   * @throws NfqClusterError `ERR_NO_ENGINE`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, and what `Engine.own()` throws
+   * Changes what the engine owns, as `Engine.own()` does, and resolves once the change is done.
+   * @param change such as `+2`, `-2`, `1,3-5` or `none`
+   * @param options.validFor milliseconds, only with a change that replaces. Default Infinity
+   * @returns the status after the change
+   * @throws NfqClusterError as status(), and as `Engine.own()`
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
     if (typeof change !== 'string') throw invalidOption('change', 'a text', change);

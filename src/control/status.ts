@@ -4,44 +4,48 @@ import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../options
 import type { Mechanism } from '../setup/index.js';
 import type { Stats } from '../stats.js';
 
-/** What an engine is and does, as `ready` and the control socket tell it. Plain JSON. */
+/** What an engine is and does, as `run --json` and the control socket report it. Plain JSON. */
 export interface Summary {
   policy: Policy;
-  /** Of policy `clusterip`; null for the others. */
+  /** Null unless the policy is `clusterip`. */
   hashMode: HashMode | null;
   hashSeed: number;
+  /** The number of buckets. */
   buckets: number;
-  /** The number of buckets owned. */
+  /** How many of them are owned. */
   owned: number;
   action: 'drop' | 'mark';
   interfaces: readonly ResolvedInterface[];
   queues: readonly number[];
+  /** What sends packets to the queue, and the name of its table or chain; null with `rules: 'none'`. */
   rules: { by: string; name: string } | null;
+  /** Null for the process's own. */
   netns: string | null;
-  /** What tells the original direction of a connection, and why that. */
+  /** How the engine learns a connection's original direction, and why in that way. */
   conntrack: { source: ConntrackSource; why: string };
-  /** What the kernel decides by itself; how much of it, `counts` says. */
+  /** What the kernel decides by itself. */
   offload: readonly Offload[];
-  /** Bytes. */
+  /** Bytes that the kernel granted; the sum of all queues. */
   receiveBuffer: number;
 }
 
-/** A running engine, seen through its control socket. */
+/** A running engine, as its control socket reports it. */
 export interface Status extends Summary {
   name: string;
   pid: number;
   /** Node numbers, ascending; null where buckets are fine-grained. */
   nodes: number[] | null;
-  /** Bucket numbers, ascending. */
+  /** Bucket numbers from 0, ascending; the set as it was given, even once its time is over, as is `nodes`. */
   ownedBuckets: readonly number[];
-  /** What owned packets carry under action `mark`. */
+  /** What is set in the mark of owned packets under action `mark`. */
   ownedMark: MaskedMark;
-  /** Milliseconds until nothing is owned; 0 if that is over, null if it never comes. */
+  /** Milliseconds until nothing is owned any more: 0 once the time is over, null without a deadline. */
   validFor: number | null;
-  /** Since the start. */
+  /** Since the engine was opened. */
   counts: Counts;
 }
 
+/** The counts of `Stats`, without those per bucket and batch size; latencies in nanoseconds. */
 export type Counts = ReturnType<typeof counts>;
 
 export function status(engine: Engine): Status {

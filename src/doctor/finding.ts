@@ -2,19 +2,19 @@ import type { ErrorCode } from '../errors.js';
 import type { Command } from '../setup/exec.js';
 import { quoted } from '../setup/script.js';
 
-/** `skipped`: it could not be found out, or does not apply yet; never as good as `ok`. */
+/** `skipped`: it could not be found out, or does not apply yet, which is not the same as `ok`. */
 export type Level = 'ok' | 'warning' | 'error' | 'skipped';
 
-/** What one check says. */
+/** The result of one check. */
 export interface Finding {
-  /** The check's name, the same in every version: `queue listener`. */
+  /** The check's name, the same in every version, such as `queue listener`. */
   check: string;
   level: Level;
-  /** What was found, as a sentence without its full stop. */
+  /** What was found, as a sentence without a full stop. */
   found: string;
-  /** What to do about it; undefined where there is nothing to do. */
+  /** What to do about it, as text; undefined if there is nothing to do, or `command` says it all. */
   remedy?: string;
-  /** The command that does it, where one does, for a shell. */
+  /** The shell command that does it, if there is one. */
   command?: string;
 }
 

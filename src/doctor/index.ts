@@ -29,9 +29,9 @@ import { checkXtables } from './xtables.js';
 
 export type { Finding, Level } from './finding.js';
 
-/** What is right on a machine, and what is wrong. */
+/** What is right on a machine, and what is wrong with it. */
 export interface Diagnosis {
-  /** Whether no finding is an error. */
+  /** True if no finding is an error. */
   healthy: boolean;
   findings: readonly Finding[];
 }
@@ -65,9 +65,12 @@ export function diagnose(facts: DoctorFacts): Diagnosis {
 }
 
 /**
- * Looks at this machine and changes nothing: with the options of a setup at that one, without at those that
- * stand. Where `rules` is `none`, rules that queue to the engine are as good as ours; else they are a setup's. What cannot be found out is a finding of level `skipped`.
- * @param where the network namespace, where no options are given
+ * Checks this machine, and changes nothing. What cannot be found out is a finding of level `skipped`.
+ * @param options of the setup to check; without them, all setups that are in place are checked. With
+ *   `rules: 'none'`, other rules that send packets to the queues are taken for your own; otherwise they are
+ *   errors. Here `rules` is `auto` by default
+ * @param where.netns the network namespace to check if no options are given: a name under /run/netns, or an
+ *   absolute path. Default the process's own
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export async function doctor(

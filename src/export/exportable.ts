@@ -6,7 +6,7 @@ import type { Engine } from '../engine.js';
 import { MAX_BUCKETS } from '../limits.js';
 import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
 
-/** What a configuration says that rules of other programs can say, or not. */
+/** The part of a configuration that exportRules() looks at. */
 export type Exportable = Pick<
   ResolvedOptions,
   'hashSeed' | 'buckets' | 'classic' | 'owned' | 'validFor' | 'action' | 'conntrack'
@@ -14,7 +14,7 @@ export type Exportable = Pick<
   interfaces: readonly (Pick<ResolvedInterface, 'name' | 'key'> &
     Partial<Pick<ResolvedInterface, 'addresses' | 'destinations' | 'mac'>>)[];
   policy: Policy;
-  /** Of policy `clusterip`. */
+  /** Only with policy `clusterip`. */
   hashMode?: string;
   marks: Pick<ResolvedOptions['marks'], 'owned'>;
 };
@@ -69,7 +69,7 @@ const statusSchema = z.object({
 });
 
 /**
- * What a running engine says of itself, as what can be exported.
+ * The status of a running engine, of any process, in the form that exportRules() takes.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function ofStatus(status: Status): Exportable {

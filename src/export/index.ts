@@ -13,11 +13,11 @@ export type ExportFormat = (typeof FORMATS)[number];
 
 export interface ExportFlags {
   /**
-   * Of `nft`: rules for IPv4 alone.
+   * Only for `nft`: rules for IPv4 alone.
    * @default false
    */
   ipv4?: boolean;
-  /** Of `pacemaker`: the address that is shared. */
+  /** Only for `pacemaker`: the shared address. Default the configuration's, if it has just one. */
   address?: string;
 }
 
@@ -30,10 +30,10 @@ const flagsSchema = z.strictObject(
 );
 
 /**
- * A configuration as text for another program that decides alike.
- * @param from an engine: what it owns now; or what `ofStatus()` gives. `engine.options` has what was owned when it was
- *   opened
- * @throws NfqClusterError `ERR_NOT_EXPORTABLE` where the program cannot, with the reason;
+ * A configuration as text for another program, which then makes the same decisions.
+ * @param from an engine, of which what it owns now is exported; or what ofStatus() returns. Beware of
+ *   `engine.options`, which say what was owned when the engine was opened
+ * @throws NfqClusterError `ERR_NOT_EXPORTABLE`, with the reason, if the program cannot decide so;
  *   `ERR_INVALID_OPTION`
  */
 export function exportRules(

@@ -21,20 +21,21 @@ import { logicalLines, words, type Line } from './words.js';
 
 export type { ImportedOptions, Note };
 
-/** What rules of iptables, arptables and nft mean here. */
+/** What rules of iptables, arptables and nft amount to here. */
 export interface Imported {
-  /** For `open()` or `run --config`; several where interfaces differ. */
+  /** Options for open() or `run --config`; several if the rules treat interfaces differently. */
   configurations: ImportedOptions[];
-  /** By line. */
+  /** In the order of their lines. */
   notes: Note[];
 }
 
 /**
- * Reads rules and finds those of `-m cluster`, `-j CLUSTERIP` and nft's `jhash`: the output of iptables-save
- * and of `nft list ruleset`, and command lines of iptables, arptables and `ip maddress`, in any mixture.
- * Of text it throws nothing: what cannot be read or carried is in `notes`, and an interface about which a rule is
- * refused has no configuration.
- * @throws NfqClusterError `ERR_INVALID_OPTION` where it is no text
+ * Finds the rules with `-m cluster`, `-j CLUSTERIP` and nft's `jhash` in a text, and turns them into options.
+ * What it cannot read or carry over, it reports in `notes`; an interface with a rule that is refused gets no
+ * configuration.
+ * @param text output of iptables-save and of `nft list ruleset`, and command lines of iptables, arptables and
+ *   `ip maddress`, in any mixture
+ * @throws NfqClusterError `ERR_INVALID_OPTION` if it is not a string
  */
 export function importRules(text: string): Imported {
   if (typeof text !== 'string') throw invalidOption('text', 'text, not bytes,', text);

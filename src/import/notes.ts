@@ -1,13 +1,13 @@
-/** What there is to say about a line. */
+/** A remark on one line of the text. */
 export interface Note {
-  /** From 1. */
+  /** The line's number, from 1. */
   line: number;
   /**
-   * - `refused`: iptables or the kernel refuse the rule, or its meaning is not certain; nothing is carried of
-   *   what is said about its interface.
-   * - `not carried`: the rule was read, but this part of it has no equal here.
-   * - `warning`: carried, but look at it.
-   * - `by hand`: what the node needs besides, as a command.
+   * - `refused`: iptables or the kernel would refuse the rule, or its meaning is not certain; nothing is
+   *   carried over for its interface.
+   * - `not carried`: the rule was read, but this part of it has no equivalent here.
+   * - `warning`: carried over, but should be looked at.
+   * - `by hand`: a command for something that the node needs besides.
    */
   kind: 'refused' | 'not carried' | 'warning' | 'by hand';
   text: string;

@@ -3,18 +3,18 @@ import { type HASH_MODES, type ClusterAddress } from './clusterip.js';
 import { freeBits, type Mark } from './mark.js';
 import type { HashRule } from './nft.js';
 
-/** Options for `open()` and `run --config`, as far as rules tell them. */
+/** Options for open() and `run --config`, as far as the rules determine them. */
 export interface ImportedOptions {
   policy: Policy;
   hashMode?: (typeof HASH_MODES)[number];
-  /** Left out where no rule named one. */
+  /** Missing if a rule is not for particular interfaces: name them yourself. */
   interfaces?: (string | ImportedInterface)[];
   totalNodes?: number;
   buckets?: number;
   hashSeed: number;
   localNode?: number | number[];
   ownership?: { nodes: number[] } | { buckets: number[] };
-  /** Where the rules hash each packet's own address. */
+  /** Only if the rules hash each packet's own address. */
   conntrack?: 'off';
   action: 'drop' | 'mark';
   marks?: { owned: MaskedMark; multicast?: number; decided?: number };

@@ -11,39 +11,44 @@ import * as setup from './setup.js';
 import { revert as uninstallByName } from './uninstall.js';
 import { compared, statusOf, type SetupStatus } from './status.js';
 
-/** What has to be done to set a node up, in order. */
+/** What has to be done to set a node up. */
 export interface Plan {
+  /** The option `name`. */
   name: string;
-  /** What brings packets to the queue. */
+  /** What sends packets to the queue. */
   mechanism: Mechanism;
   /** The path of the network namespace, or undefined for the process's own. */
   netns: string | undefined;
+  /** In the order in which they are taken. */
   steps: readonly Step[];
-  /** What one should know before: what is cut off until an engine decides. */
+  /** What to know beforehand, as sentences: which packets are dropped until an engine decides. */
   warnings: readonly string[];
 }
 
 export interface ApplyOptions {
   /**
-   * Replace a setup of this name that stands with other options.
+   * Replace a setup of this name that is in place with other options.
    * @default false
    */
   replace?: boolean;
 }
 
 export interface SetupName {
-  /** @default 'q0' */
+  /**
+   * The option `name` of the setup.
+   * @default 'q0'
+   */
   name?: string;
   /**
-   * A name under /run/netns, or a path.
+   * The network namespace: a name under /run/netns, or an absolute path.
    * @default the process's own
    */
   netns?: string;
 }
 
 /**
- * The steps that `apply` would take now; changes nothing.
- * @throws NfqClusterError as `apply`
+ * The steps that apply() would take now. Changes nothing.
+ * @throws NfqClusterError as apply()
  */
 export async function plan(options: Options, how: ApplyOptions = {}): Promise<Plan> {
   const { replace = false } = parse(applySchema, how, 'the second argument');
@@ -53,13 +58,15 @@ export async function plan(options: Options, how: ApplyOptions = {}): Promise<Pl
 }
 
 /**
- * Sets the node up, so that it stands until `revert`, beyond this process: rules, cluster MAC, cluster
- * addresses and kernel parameters. May be called again. Until an engine decides, what it would decide is
- * dropped; `open()` with the same options finds the setup, and leaves it when it closes.
- * @returns the steps as they were found, with `inPlace` where nothing had to be done
- * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_NO_INTERFACE`, `ERR_CONFLICT`, `ERR_PRIVILEGE`,
- *   `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`, before anything is changed; `ERR_RULES` when the
- *   system refuses a step: what came before it is taken back, and a setup in whose place this was to come is put back
+ * Sets the node up: rules, cluster MAC, cluster addresses and kernel parameters, which stay in place when
+ * this process ends, until revert(). May be called again. Until an engine decides them, the packets that it
+ * would decide are dropped; open() with the same options uses the setup, and leaves it in place when it
+ * closes.
+ * @returns the plan that was carried out, with `inPlace` on steps that had nothing to do
+ * @throws NfqClusterError before anything is changed: `ERR_INVALID_OPTION`, `ERR_NO_INTERFACE`,
+ *   `ERR_CONFLICT`, `ERR_PRIVILEGE`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`.
+ *   `ERR_RULES` if the system refuses a step: the steps before it are undone, and a setup that was to be
+ *   replaced is put back
  */
 export async function apply(options: Options, how: ApplyOptions = {}): Promise<Plan> {
   const { replace = false } = parse(applySchema, how, 'the second argument');
@@ -69,9 +76,10 @@ export async function apply(options: Options, how: ApplyOptions = {}): Promise<P
 }
 
 /**
- * Takes a setup back, whoever made it and however that ended: what was changed gets its earlier value,
- * unless somebody else changed it since, or another setup needs it, too. Does nothing where there is none. A running
- * engine whose rules are taken back decides nothing any more: what would come to it is accepted.
+ * Undoes a setup, whichever process made it and however that process ended: what was changed gets its
+ * earlier value, unless somebody else has changed it since, or another setup needs it as well. Does nothing
+ * if there is no such setup. A running engine whose rules are removed decides nothing any more: the packets
+ * that it would decide are accepted.
  * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
 export async function revert(which: SetupName = {}): Promise<void> {
@@ -80,10 +88,11 @@ export async function revert(which: SetupName = {}): Promise<void> {
 }
 
 /**
- * What of a setup is in place.
- * @param which setup; beside options, which tell that by themselves, the same or nothing
- * @param options of the setup: then the rules are also compared with those that the options make
- * @throws NfqClusterError as `revert`; with options, as `plan`
+ * Which parts of a setup are in place.
+ * @param which the setup. Not needed with options, which name it; if given, it must agree with them
+ * @param options of the setup; with them, `steps` says how each step that they ask for compares with what
+ *   is there, rules included
+ * @throws NfqClusterError as revert(); with options, as plan()
  */
 export async function status(which: SetupName = {}, options?: Options): Promise<SetupStatus> {
   const { name, netns } = parse(nameSchema, which, 'the setup');

@@ -3,23 +3,23 @@ import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
 
 /**
- * One thing outside the rules that a setup changes. What it changed is remembered in its nft table, one
- * text an entry, so that any later run can undo it.
+ * One thing outside the rules that a setup changes. Its nft table records each as a line of text, so that
+ * any later run can undo it.
  */
 export type Change =
   | {
       kind: 'address' | 'mac' | 'group';
       /** The interface's name. */
       on: string;
-      /** `192.0.2.10/24`, `03:00:c0:00:02:0a`, `239.192.2.10`. */
+      /** Such as `192.0.2.10/24`, `03:00:c0:00:02:0a` or `239.192.2.10`. */
       value: string;
     }
   | {
       kind: 'sysctl';
-      /** Below /proc/sys/net: `netfilter/nf_conntrack_tcp_loose`. */
+      /** The kernel parameter below /proc/sys/net, such as `netfilter/nf_conntrack_tcp_loose`. */
       on: string;
       value: string;
-      /** What it was. */
+      /** The value before. */
       earlier: string;
     };
 

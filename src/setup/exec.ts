@@ -10,7 +10,7 @@ export interface Outcome {
   stderr: string;
 }
 
-/** A program, what it is given, and so what it does: data, for a plan. */
+/** A program to run, with its arguments and its input. */
 export interface Command {
   program: string;
   args: readonly string[];

@@ -34,8 +34,8 @@ import { NOTHING, ownedLines } from './owned.js';
 import { hex, join } from './words.js';
 
 /**
- * What brings packets to the queue: nft's `queue` statement; NFQUEUE in a chain of nft's, where nft_compat
- * holds it; or NFQUEUE by these programs.
+ * What sends packets to the queue: nft's `queue` statement; xtables' NFQUEUE in an nft chain, by nft_compat;
+ * or NFQUEUE by these programs.
  */
 export type Mechanism =
   | { kind: 'nft' }

@@ -7,25 +7,29 @@ import { installation } from './plan.js';
 import { rulesName, type Mechanism } from './ruleset.js';
 import { readable } from './setup.js';
 
-/** What of a setup is in place. */
+/** Which parts of a setup are in place. */
 export interface SetupStatus {
+  /** The option `name`. */
   name: string;
-  /** Whether rules of this name stand, or any part of them. */
+  /** Whether rules of this name, or any part of them, are in place. */
   rules: boolean;
-  /** Whether it is to stand until it is reverted; else it belongs to a process, alive or killed. */
+  /** Whether apply() made it, to stay until revert(); otherwise it belongs to an engine, alive or killed. */
   standing: boolean;
-  /** First and last. */
+  /** The first and the last queue; undefined if they are not known. */
   queues: readonly [number, number] | undefined;
-  /** What it changed besides, in order, and whether that is still so. */
+  /** What it changed besides the rules, in order, and whether that is still so. */
   changes: readonly (Change & { inPlace: boolean })[];
-  /** Where the options were given: each step, and how the system is to it. */
+  /** Only if the options were given: each step of the setup, and its state. */
   steps?: readonly StepStatus[];
 }
 
-/** A step of a setup, and how the system is to it. */
+/** A step of a setup, and its state. */
 export interface StepStatus {
   what: string;
-  /** `changed`: there, and not as the step makes it. `unknown`: no namespace could be made to compare with. */
+  /**
+   * `changed`: there, but not as the step would make it. `unknown`: no network namespace could be created in
+   * which to make rules for comparison.
+   */
   state: 'in place' | 'changed' | 'missing' | 'unknown';
 }
 

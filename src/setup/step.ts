@@ -2,17 +2,17 @@ import type { Command } from './exec.js';
 import type { QueueRule } from './queue-rule.js';
 import type { XtablesTraces } from './traces.js';
 
-/** One command that takes all of its input or nothing of it. */
+/** One command of a setup, which takes effect as a whole or not at all. */
 export interface Step extends Command {
   /** What it does. */
   what: string;
   /** Why it is done, and why at its place in the order. */
   why: string;
-  /** What takes it back; undefined where there is nothing to take back. */
+  /** The command that undoes it; undefined if there is nothing to undo. */
   undo: Command | undefined;
-  /** Whether the system is already so, and the step has nothing to do. */
+  /** Whether that is so already, and the step has nothing to do. */
   inPlace: boolean;
-  /** What the command would set, where that is done by netlink, without the program. */
+  /** The queue rule that the command would set; apply() and open() set it by netlink, without the program. */
   queueRule?: QueueRule;
 }
 
