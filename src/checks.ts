@@ -52,7 +52,7 @@ export const matching = (expected: string, pattern: RegExp) =>
 
 export const integers = (low: number, high: number, atLeast: number) =>
   check<readonly number[]>(
-    `${atLeast > 0 ? 'a list, not empty,' : 'a list'} of different integers from ${low} to ${high}`,
+    `${atLeast > 0 ? 'a non-empty list' : 'a list'} of different integers from ${low} to ${high}`,
     (value) =>
       Array.isArray(value) &&
       value.length >= atLeast &&

@@ -76,9 +76,14 @@ function refuseStateless(
 
 /** Both live by rules that no user could keep equal to the engine's. */
 function refuseWithoutRules(conntrack: string, offload: readonly Offload[]): void {
-  const remedy = "Set rules to another than 'none': it needs rules that store the bucket.";
+  const remedy = "Set rules to something other than 'none': the rules have to store the bucket.";
   if (conntrack === 'mark') {
-    throw invalidOption('conntrack', 'another than "mark" where rules is "none"', 'mark', remedy);
+    throw invalidOption(
+      'conntrack',
+      'something other than "mark" where rules is "none"',
+      'mark',
+      remedy,
+    );
   }
   if (offload.length > 0) {
     throw invalidOption('offload', 'an empty list where rules is "none"', offload, remedy);

@@ -398,17 +398,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       if (await rules.removeRest()) this.#tell(rulesGone(this.options));
       else this.#watchRules();
     } catch (error) {
-      const reason = `. What else was changed cannot be taken back: ${(error as Error).message}`;
+      const reason = `. What else was changed cannot be undone: ${(error as Error).message}`;
       this.#tell(rulesGone(this.options, reason));
     }
   }
 }
 
 const rulesGone = ({ name }: ResolvedOptions, more = ''): NfqClusterError =>
-  new NfqClusterError('ERR_RULES', `The rules are gone: what enters passes undecided${more}`, {
+  new NfqClusterError('ERR_RULES', `The rules are gone: packets pass undecided${more}`, {
     expected: `the setup of this engine, in the table ${rulesName({ name })}`,
-    found: 'none, an emptied one, or another: "nft flush ruleset" takes it away, as does revert()',
-    remedy: 'Close the engine, and open another once nobody takes its rules away',
+    found: 'none, an emptied one, or another: "nft flush ruleset" removes it, as does revert()',
+    remedy: 'Close the engine, and open another once nothing removes its rules any more',
   });
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>

@@ -40,7 +40,7 @@ export function resolveMarks(given: Given | undefined, use: Use): ResolvedOption
 
 const CARRIED =
   "It belongs to policy 'clusterip', to conntrack 'mark', and to offload where connections are followed.";
-const FOLLOWED = 'It belongs to a conntrack that is not off.';
+const FOLLOWED = 'It has a use only where conntrack is not off.';
 
 /** A rule of the user's own that sets the bit is not to be presumed. */
 const directOf = ({ rules }: Use): number => (rules === 'none' ? 0 : 0x2000_0000);

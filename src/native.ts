@@ -199,7 +199,7 @@ const FAULTS = {
   ],
   queueTaken: [
     'ERR_QUEUE_TAKEN',
-    'Choose another queue number, or stop who listens on it: its port id, often a process id, is the second column of /proc/net/netfilter/nfnetlink_queue',
+    'Choose another queue number, or stop the program that listens on it: its port id, often a process id, is in the second column of /proc/net/netfilter/nfnetlink_queue',
   ],
   noNfqueue: [
     'ERR_NO_NFQUEUE',
@@ -207,7 +207,7 @@ const FAULTS = {
   ],
   noConntrack: [
     'ERR_NO_CONNTRACK',
-    "Set conntrack to 'auto'; where the kernel has no ctnetlink either (CONFIG_NF_CT_NETLINK), to 'off'",
+    "Set conntrack to 'auto' or, if the kernel has no ctnetlink either (CONFIG_NF_CT_NETLINK), to 'off'",
   ],
   noInterface: ['ERR_NO_INTERFACE', '"ip link" lists the interfaces of a network namespace'],
   noNetns: ['ERR_NO_NETNS', '"ip netns list" lists the named network namespaces'],

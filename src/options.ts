@@ -64,9 +64,9 @@ const schema = z.strictObject(
           ],
           'an interface name, or an object with name and key',
         ),
-        'a list of interfaces, not empty',
+        'a non-empty list of interfaces',
       )
-      .min(1, 'a list of interfaces, not empty')
+      .min(1, 'a non-empty list of interfaces')
       .max(MAX_INTERFACES, `at most ${MAX_INTERFACES} interfaces`),
     ...shareSchema,
     action: oneOf('drop', 'mark').optional(),

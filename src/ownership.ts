@@ -104,7 +104,7 @@ export function resolveShare(options: Given): Share {
       ? { owned: localBuckets(options, buckets), validFor: Infinity }
       : resolveOwnership(ownership, buckets, classic);
   if (options.invert === true && ownership !== undefined) {
-    throw invalidOption('invert', 'nothing', true, 'With ownership, name what is owned.');
+    throw invalidOption('invert', 'nothing', true, 'With ownership, name what is owned directly.');
   }
   const owned = options.invert === true ? inverted(share.owned, buckets) : share.owned;
   return { buckets, classic, owned, validFor: share.validFor };

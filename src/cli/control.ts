@@ -29,7 +29,7 @@ export async function status(flags: ControlFlags): Promise<void> {
 export async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
   const { validFor } = flags;
   if (change === undefined && validFor !== undefined)
-    throw new CommandError('--valid-for needs what is to be owned, such as 1,3', 2);
+    throw new CommandError('--valid-for needs a change that says what to own, such as 1,3', 2);
   const control = controlOf(flags);
   const answer =
     change === undefined
@@ -49,7 +49,7 @@ export function defaultControl(): 'auto' | 'none' {
     return 'auto';
   } catch (error) {
     complain(
-      `no control socket: ${(error as Error).message}. --control takes another path, or none`,
+      `no control socket: ${(error as Error).message}. Give another path by --control, or --control none`,
     );
     return 'none';
   }

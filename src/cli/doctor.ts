@@ -12,7 +12,7 @@ interface DoctorFlags extends Flags {
 export function addDoctor(top: Command): void {
   withSetup(top.command('doctor'))
     .description(
-      'look at this machine and say what is right, what is wrong, and what to do; with the flags of run at that setup, without at those that stand',
+      'check this machine: what is right, what is wrong, and what to do; with the flags of run for that setup, without them for all setups in place',
     )
     .option('--json', 'as JSON')
     .action(look);

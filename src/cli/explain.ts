@@ -36,8 +36,8 @@ interface Found {
 const TOLD = {
   original: "source of its connection's original direction, by ctnetlink",
   master: "source of its master's original direction, by ctnetlink",
-  expectation: 'source of the master of what a helper awaits, by the expectation',
-  packet: 'its own source: the kernel knows no connection, so that it would be the first packet',
+  expectation: "source of its master's original direction: a helper expects the connection",
+  packet: 'its own source: the kernel knows no such connection, so this would be its first packet',
 } as const;
 
 /** `nfq-cluster explain`: how an address or packet comes to its bucket, its node, and whether that is this one. */
@@ -72,7 +72,7 @@ export async function explain(flags: ExplainFlags): Promise<void> {
 function checkPacket({ dst, proto, netns, bucketBits }: ExplainFlags): void {
   if (dst !== undefined && proto === undefined) {
     throw new CommandError(
-      '--dst needs --proto, as a connection is known by it: 6 for TCP, 17 for UDP, 1 for ICMP',
+      '--dst needs --proto to find the connection: 6 for TCP, 17 for UDP, 1 for ICMP',
       2,
     );
   }
@@ -89,7 +89,10 @@ async function keyOf(
   dst: string,
 ): Promise<Found> {
   if (hasher.policy === 'clusterip') {
-    throw new CommandError('--dst is not for --policy clusterip: a packet is hashed by itself', 2);
+    throw new CommandError(
+      '--dst is not for --policy clusterip, which hashes each packet by its own header',
+      2,
+    );
   }
   const { netns, bucketBits } = whereToAsk(hasher, options);
   const found = await findConnection({ src, dst, protocol: proto, sport, dport }, netns);

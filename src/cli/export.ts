@@ -28,7 +28,7 @@ async function ofRunning(flags: Omit<ExportCommandFlags, 'address'>): Promise<Ex
   const known = ['to', 'running', 'ipv4', 'name', 'netns', 'control'];
   if (Object.keys(flags).some((flag) => !known.includes(flag))) {
     throw new CommandError(
-      '--running exports what the engine says of itself: beside it only --name, --netns and --control',
+      '--running exports what the engine reports; of the other flags it takes --name, --netns and --control',
       2,
     );
   }

@@ -66,7 +66,7 @@ export const withHashing = (command: Command): Command =>
     .option('--buckets <count>', 'instead: fine-grained buckets, 1 to 1023', u32)
     .option(
       '--hash-init, --cluster-hash-seed <seed>',
-      'the same 32 bits on every node (mandatory)',
+      '32-bit seed, the same on every node (mandatory)',
       u32,
     )
     .addOption(
@@ -100,7 +100,7 @@ export const withShare = (command: Command): Command =>
     .option('--cluster-local-nodemask <mask>', 'instead: bit n - 1 stands for node n', u32)
     .option(
       '--invert',
-      'own what these nodes do not; or a lone ! before --cluster-local-node or --cluster-local-nodemask',
+      'own what these nodes do not; same as a lone ! before --cluster-local-node or --cluster-local-nodemask',
     )
     .option('--own <buckets>', 'instead: bucket numbers from 0, such as 0-511,600', numberList);
 
@@ -109,7 +109,7 @@ export const withPackets = (command: Command): Command =>
   command
     .option(
       '-i, --interface <name[:key]>',
-      'decide what enters here, by its source or :destination; may be repeated',
+      'decide what arrives here, by its source or, with :destination, its destination; may be repeated',
       interfaceKey,
     )
     .option(
@@ -119,15 +119,19 @@ export const withPackets = (command: Command): Command =>
     )
     .option(
       '--queue-cpu-fanout',
-      'of several queues, the one of the processor that handles a packet, not of its addresses',
+      'choose the queue by the processor that handles a packet, not by its addresses',
     )
     .option('--queue-length <packets>', 'packets the kernel holds per queue (default: 16384)', u32)
     .option('--receive-buffer <bytes>', 'socket buffer per queue (default: 33554432)', u32)
-    .option('--gather <us>', 'sleep after each batch, for larger ones (default: 0)', u32)
-    .option('--busy-poll <us>', 'stay awake when no packet waits (default: 0)', u32)
+    .option(
+      '--gather <us>',
+      'microseconds to sleep after each batch, for larger batches (default: 0)',
+      u32,
+    )
+    .option('--busy-poll <us>', 'microseconds to stay awake when no packet waits (default: 0)', u32)
     .option(
       '--realtime <priority>',
-      'run queue threads by SCHED_FIFO; 0: do not (default: auto, by 1 if allowed)',
+      'SCHED_FIFO priority of the queue threads; 0: none (default: auto, 1 if permitted)',
       u32OrAuto,
     )
     .addOption(
@@ -155,7 +159,7 @@ const withShared = (command: Command): Command =>
     )
     .option(
       '--destinations <interface=all|addresses>',
-      'decide all that enters, or what is for its cluster addresses (default: all; with policy clusterip addresses)',
+      'decide all that arrives, or only what is for its cluster addresses (default: all; with policy clusterip: addresses)',
       assignment,
     );
 
@@ -179,12 +183,12 @@ export const withRules = (command: Command): Command =>
       'mark bits: the bucket plus 1, also in the connmark (default: 0x03ff0000)',
       u32,
     )
-    .option('--strict', 'policy clusterip to the letter, its faults included')
+    .option('--strict', 'policy clusterip exactly as the original, including its faults')
     .addOption(rulesChoice())
     .addOption(
       choice(
         '--reinject',
-        'how packets return, with --rules none (default: accept)',
+        'how packets return to the kernel, with --rules none (default: accept)',
         'accept',
         'repeat',
       ),
@@ -197,7 +201,7 @@ const withConntrack = (command: Command): Command =>
     .addOption(
       choice(
         '--conntrack',
-        "what tells a connection's original direction and master (default: auto)",
+        "how to learn a connection's original direction and master (default: auto)",
         'auto',
         'queue',
         'netlink',
@@ -218,10 +222,7 @@ export const withSetup = (command: Command): Command =>
 
 /** The flag that says where a running engine listens. */
 export const withControl = (command: Command): Command =>
-  command.option(
-    '--control <path>',
-    "the engine's control socket, where it has not the default one",
-  );
+  command.option('--control <path>', "the engine's control socket, if not the default one");
 
 const choice = (flag: string, description: string, ...choices: string[]): Option =>
   new Option(`${flag} <which>`, description).choices(choices);

@@ -14,7 +14,7 @@ export async function importFiles(files: readonly string[], flags: { json?: true
     for (const note of notes) complain(spoken(note));
     if (configurations.length > 1)
       complain(
-        `${configurations.length} configurations: each is for a run of its own, with --config a file of its own`,
+        `${configurations.length} configurations: put each into a file of its own, for a run of its own with --config`,
       );
     for (const options of configurations) await print(`${JSON.stringify(options, undefined, 2)}\n`);
   }

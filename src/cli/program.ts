@@ -34,18 +34,20 @@ function program(): Command {
     .configureOutput({
       outputError: (message, write) => write(message.replace(/^error: /, 'nfq-cluster: ')),
     })
-    .showHelpAfterError('(--help lists what there is)');
+    .showHelpAfterError('(see --help)');
   withSetup(top.command('run'))
-    .description('decide packets until SIGINT, SIGTERM or SIGHUP, with rules of its own')
+    .description(
+      'decide packets until SIGINT, SIGTERM or SIGHUP; rules are installed first and removed at the end',
+    )
     .option(
       '--control <path>',
-      'socket for status and own; none: no socket (default: in /run/nfq-cluster, by the name)',
+      'socket for the commands status and own, or none (default: in /run/nfq-cluster, by --name)',
     )
-    .option('--json', 'one JSON object a line')
+    .option('--json', 'one JSON object per line')
     .action((flags: RunFlags) => run(flags));
   withHashing(top.command('hash'))
     .description(
-      'read addresses, one a line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
+      'read addresses, one per line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
     )
     .action((flags: Flags) => hash(flags));
   for (const add of [addExplain, addControlCommands, addSetup, addDoctor, addRuleCommands])
@@ -57,7 +59,7 @@ function addExplain(top: Command): void {
   const explains = top
     .command('explain')
     .description(
-      "show how an address comes to its node or, with --dst, a packet: by its connection's key",
+      'show how an address or, with --dst, a packet of a connection is assigned its node',
     )
     .requiredOption('--src <address>', 'IPv4 or IPv6 address')
     .option('--dst <address>', "the packet's destination: asks the kernel for its connection")
@@ -65,14 +67,18 @@ function addExplain(top: Command): void {
   withShare(withHashing(explains))
     .option(
       '--proto <number>',
-      "IP protocol's number, with --dst, which needs it, or policy clusterip",
+      'IP protocol number, with --dst (mandatory) or policy clusterip',
       u32,
     )
-    .option('--sport <port>', 'source port, likewise (of a ping: its id)', u32)
-    .option('--dport <port>', 'destination port, likewise (of a ping: type * 256 + code)', u32)
+    .option(
+      '--sport <port>',
+      'source port, with --dst or policy clusterip (for a ping: its id)',
+      u32,
+    )
+    .option('--dport <port>', 'destination port, as --sport (for a ping: type * 256 + code)', u32)
     .option(
       '--bucket-bits <mask>',
-      'with --dst: where the connmark holds it (default: 0x03ff0000)',
+      'with --dst: bits of the connmark that hold the bucket (default: 0x03ff0000)',
       u32,
     )
     .option('--json', 'as JSON')
@@ -83,20 +89,27 @@ function addExplain(top: Command): void {
 function addRuleCommands(top: Command): void {
   top
     .command('import')
-    .description('read rules of iptables and nft that share load; print the equal options')
+    .description('read load-sharing rules of iptables and nft; print the equivalent options')
     .argument(
       '[files...]',
       'what iptables-save or nft list ruleset printed, or command lines (default: standard input)',
     )
-    .option('--json', 'options and remarks as one JSON object')
+    .option('--json', 'options and notes as one JSON object')
     .action((files: string[], flags: { json?: true }) => importFiles(files, flags));
   const exports = top
     .command('export')
-    .description('print a configuration, given or running, as rules of another program')
-    .addOption(new Option('--to <program>', 'whose rules').choices(FORMATS).makeOptionMandatory())
-    .option('--running', 'that of a running engine: by --name, --netns and --control')
+    .description("print a configuration, or a running engine's, as rules for another program")
+    .addOption(
+      new Option('--to <program>', 'the program that the rules are for')
+        .choices(FORMATS)
+        .makeOptionMandatory(),
+    )
+    .option(
+      '--running',
+      'the configuration of a running engine, found by --name, --netns and --control',
+    )
     .option('--ipv4', 'nft: rules for IPv4 alone')
-    .option('--address <address>', 'pacemaker: the address that is shared');
+    .option('--address <address>', 'pacemaker: the shared address');
   withRules(withPackets(withShare(withHashing(withControl(exports))))).action(
     (flags: ExportCommandFlags) => exportConfiguration(flags),
   );
@@ -109,7 +122,7 @@ function addControlCommands(top: Command): void {
     .option('--json', 'as JSON')
     .option(
       '--setup',
-      'instead: what of its setup is in place; exit status 1 unless all of it is. With the flags of apply, also whether the rules are as it makes them',
+      'instead: which parts of the setup are in place; exit status 1 unless all are. With the flags of apply, also whether the rules are as apply would make them',
     )
     .action(showStatus);
   const owns = top
@@ -117,7 +130,11 @@ function addControlCommands(top: Command): void {
     .description('change what a running engine owns, or show it')
     .argument('[change]', '+2 adds node 2, -2 removes it; 1,3 and none replace all');
   withTarget(owns)
-    .option('--valid-for <ms>', 'where all is replaced: nothing is owned after it', milliseconds)
+    .option(
+      '--valid-for <ms>',
+      'with a change that replaces all: after this time, own nothing',
+      milliseconds,
+    )
     .action((change: string | undefined, flags: OwnFlags) => own(change, flags));
 }
 

@@ -72,7 +72,7 @@ function stopRequest(): Promise<void> {
         if (signal === first.signal && at - first.at < ECHO_MS) return;
         if (asked) {
           complain(
-            `${signal} again: ends at once; rules may still stand, and then drop. The next run of the same name replaces them`,
+            `${signal} again: ending at once. Rules that are still in place drop packets until the next run of the same name replaces them`,
           );
           process.exit(128 + number);
         }
@@ -101,7 +101,7 @@ function leave(engine: Engine, message: string): void {
   complain(
     engine.mechanism === undefined
       ? message
-      : `${message}. The rules stay, and drop, until the next run replaces them`,
+      : `${message}. The rules stay, and drop packets, until the next run replaces them`,
   );
   process.exit(1);
 }

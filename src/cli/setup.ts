@@ -46,13 +46,13 @@ export function addSetup(top: Command): void {
     .action(applySetup);
   top
     .command('revert')
-    .description('take a setup back, also one whose process was killed')
+    .description('undo a setup, even one whose process was killed')
     .option('--name <name>', 'name of the setup (default: q0)')
     .option('--netns <name>', 'network namespace, by its name or path')
     .action(({ name, netns }: NameFlags) => revert(named(name, netns)));
   top
     .command('queue-rule')
-    .description('the step of plan --script by which rules nft-compat queue')
+    .description('the step of plan --script that makes the rules of nft-compat queue')
     .requiredOption('--name <name>', 'name of the setup')
     .requiredOption('--queue <range>', 'queue numbers, such as 0-3', numberRange)
     .option('--queue-cpu-fanout', 'as in the setup')
@@ -74,7 +74,7 @@ function setRule({ name, queue, queueCpuFanout, netns }: QueueRuleFlags): Promis
 
 const withPlan = (command: Command): Command =>
   withSetup(command)
-    .option('--replace', 'in the place of a setup of this name that stands with other options')
+    .option('--replace', 'replace a setup of this name that is in place with other options')
     .option('--json', 'the plan as JSON');
 
 async function showPlan(flags: SetupFlags): Promise<void> {
@@ -103,7 +103,7 @@ function applied({ name, steps }: Plan, state: string): string {
 async function stateOf({ interfaces, queues, netns }: ResolvedOptions): Promise<string> {
   const listened = (await listenedQueues(netns)) ?? [];
   if (queues.every((queue) => listened.includes(queue)))
-    return queues.length === 1 ? 'its queue is listened to' : 'its queues are listened to';
+    return queues.length === 1 ? 'its queue has a listener' : 'its queues have listeners';
   const narrow = interfaces.every(({ destinations }) => destinations === 'addresses');
   const what = narrow ? 'packets to its cluster addresses' : 'packets';
   return `${what} are dropped until "nfq-cluster run" decides them`;
@@ -118,7 +118,7 @@ export async function showSetup(flags: StatusFlags): Promise<void> {
   const isNamedAlone = Object.keys(flags).every((flag) => NAMING.includes(flag));
   if (!isNamedAlone && flags.interface === undefined && flags.config === undefined) {
     throw new CommandError(
-      'the flags of a setup need --interface or --config; --name alone says which setup it is',
+      'the flags of a setup need --interface or --config; to name a setup, --name is enough',
       2,
     );
   }

@@ -44,7 +44,9 @@ export function interfaceKey(
   before: InterfaceOptions[] | undefined,
 ): InterfaceOptions[] {
   if (text.startsWith('--'))
-    throw new InvalidArgumentError('Expected NAME, and there is the next flag: was it forgotten?');
+    throw new InvalidArgumentError(
+      'Expected NAME, but the next flag follows: was the name forgotten?',
+    );
   const [name, key, ...more] = text.split(':');
   if (more.length > 0 || (key !== undefined && key !== 'source' && key !== 'destination')) {
     throw new InvalidArgumentError('Expected NAME, NAME:source or NAME:destination.');

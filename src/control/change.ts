@@ -29,11 +29,11 @@ export function changed(
     classic ? { nodes: all } : { buckets: all };
   if (sign === '') return { ...name(numbers), ...(validFor === undefined ? {} : { validFor }) };
   if (validFor !== undefined) {
-    throw invalidOption('validFor', 'nothing', validFor, 'To add or remove keeps the deadline.');
+    throw invalidOption('validFor', 'nothing', validFor, 'Adding and removing keep the deadline.');
   }
   if (before.validFor === 0) {
-    throw new NfqClusterError('ERR_EXPIRED', 'The time of the ownership is over', {
-      remedy: 'Name all that is to be owned, such as 1,3',
+    throw new NfqClusterError('ERR_EXPIRED', 'The ownership has expired', {
+      remedy: 'Name everything that is to be owned, such as 1,3',
     });
   }
   const owned = before.buckets.map((bucket) => bucket + first);

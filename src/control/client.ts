@@ -52,7 +52,7 @@ export class Control {
    * @throws NfqClusterError as status(), and as `Engine.own()`
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
-    if (typeof change !== 'string') throw invalidOption('change', 'a text', change);
+    if (typeof change !== 'string') throw invalidOption('change', 'a string', change);
     const { validFor } = parse(howLong, options, 'the second argument');
     const given = validFor === undefined ? {} : { validFor };
     return (await this.#ask({ command: 'own', change, ...given })) as Status;
@@ -101,17 +101,21 @@ function readAnswer(file: string, text: string): Answer {
   try {
     return answerSchema.parse(JSON.parse(text)) as Answer;
   } catch (cause) {
-    throw new NfqClusterError('ERR_NO_ENGINE', `No whole answer came from ${file}`, {
-      remedy: 'The engine may just be ending; ask again',
-      cause,
-    });
+    throw new NfqClusterError(
+      'ERR_NO_ENGINE',
+      `The answer from ${file} is incomplete or not understood`,
+      {
+        remedy: 'The engine may be closing just now; ask again',
+        cause,
+      },
+    );
   }
 }
 
 function unreachable(file: string, cause: NodeJS.ErrnoException): NfqClusterError {
   return cause.code === 'EACCES' || cause.code === 'EPERM'
     ? new NfqClusterError('ERR_PRIVILEGE', `Not permitted to use the control socket ${file}`, {
-        remedy: 'Be the user that the engine runs as, or root',
+        remedy: 'Run as root, or as the user that the engine runs as',
         cause,
       })
     : new NfqClusterError('ERR_NO_ENGINE', `No engine answers on ${file}: ${cause.message}`, {

@@ -230,8 +230,8 @@ function isAlive(file: string): Promise<boolean> {
 }
 
 const taken = (file: string): NfqClusterError =>
-  new NfqClusterError('ERR_CONTROL_TAKEN', `Another engine is controlled by ${file}`, {
-    remedy: 'Give each engine a name of its own, or a control socket of its own',
+  new NfqClusterError('ERR_CONTROL_TAKEN', `Another engine listens on the control socket ${file}`, {
+    remedy: 'Give each engine a name or a control socket of its own',
   });
 
 function cannotListen(file: string, error: unknown): NfqClusterError {
@@ -240,7 +240,7 @@ function cannotListen(file: string, error: unknown): NfqClusterError {
     'ERR_SYSTEM',
     `Cannot listen on the control socket ${file}: ${message}`,
     {
-      remedy: 'Set control to the absolute path of a socket in a directory that may be written',
+      remedy: 'Set control to the absolute path of a socket in a writable directory',
       ...(errno === undefined ? {} : { errno: Math.abs(errno) }),
       ...(syscall === undefined ? {} : { syscall }),
       cause: error,

@@ -16,8 +16,8 @@ export const checkUpper = ({ subjects, links }: DoctorFacts): Finding[] =>
           .map(({ name, above = '' }) =>
             warning(
               'interface',
-              `${name} stands on ${above}: what it takes enters by it, and is not decided`,
-              { remedy: `Name ${name}, too, where that is for the cluster` },
+              `${name} is on top of ${above}: packets for it arrive on ${name}, and are not decided`,
+              { remedy: `Name ${name} as well if they are for the cluster` },
             ),
           ),
       ),
@@ -46,9 +46,9 @@ const bridges = ({ name, bridgesByRules }: Link, all: readonly Link[]): boolean 
 const judgeBridge = (name: string, everywhere: boolean, netns: string | undefined): Finding =>
   warning(
     'bridge',
-    `What ${name} only forwards between its ports, as to virtual machines, is decided, too`,
+    `What ${name} only forwards between its ports, such as to virtual machines, is decided as well`,
     {
-      remedy: `Where no rules need to see that (Docker's and Kubernetes' do), let none; else decide only what is for the cluster, by --destinations ${name}=addresses`,
+      remedy: `If no rules need to see that (Docker's and Kubernetes' do), hide it from all rules; otherwise decide only what is for the cluster, by --destinations ${name}=addresses`,
       command: everywhere
         ? {
             program: 'sysctl',

@@ -24,7 +24,7 @@ export async function readListeners(netns: string | undefined): Promise<Listener
   if (table === undefined) {
     throw new NfqClusterError(
       'ERR_PRIVILEGE',
-      '/proc/net/netfilter/nfnetlink_queue cannot be read, as by root alone',
+      '/proc/net/netfilter/nfnetlink_queue cannot be read: only root may',
     );
   }
   const queues = parseQueues(table);
@@ -113,25 +113,29 @@ function judge(subject: Subject, queue: number, listener: Listener | undefined):
     ...(lost === 0
       ? []
       : [
-          warning('lost packets', `Queue ${queue} has lost ${lost} packets: it was full`, {
-            remedy: 'Let more packets wait, by --queue-length and --receive-buffer, or add queues',
-          }),
+          warning(
+            'lost packets',
+            `Queue ${queue} has lost ${lost} packets: it, or its receive buffer, was full`,
+            {
+              remedy: 'Raise --queue-length and --receive-buffer, or add queues',
+            },
+          ),
         ]),
   ];
 }
 
 function nobody({ rules }: Subject, queue: number): Finding {
   if (!rules) return skipped(CHECK, `Nobody listens on queue ${queue}, and no rule sends to it`);
-  return error(CHECK, `Nobody listens on queue ${queue}: what is to be decided is dropped`, {
-    remedy: 'Start "nfq-cluster run" with the options of the setup, or the program that decides',
+  return error(CHECK, `Nobody listens on queue ${queue}: packets sent to it are dropped`, {
+    remedy: 'Start "nfq-cluster run" with the options of the setup, or your own program',
   });
 }
 
 function somebody(queue: number, process: Listener['process']): Finding {
   const remedy = 'Stop it, or choose another queue by --queue';
   if (process?.hasEngine === undefined) {
-    return skipped(CHECK, `Somebody listens on queue ${queue}; who, may not be read`, {
-      remedy: 'Look as root, in the process-id namespace of the listener',
+    return skipped(CHECK, `Somebody listens on queue ${queue}, but this process may not see who`, {
+      remedy: 'Look as root, in the PID namespace of the listener',
     });
   }
   const who = `process ${process.id} (${process.name})`;

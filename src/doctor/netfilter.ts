@@ -42,9 +42,7 @@ export const checkNft = ({ subjects, nft, xtables, netns }: DoctorFacts): Findin
       const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
       const others = objects.filter((object) => !isOfXtables(object, saved));
       const findings = all.flatMap((subject) => judge(subject, others, netns));
-      return findings.length > 0
-        ? findings
-        : [ok('nft rules', 'None by other hands stands in the way')];
+      return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
     }),
   );
 
@@ -105,7 +103,7 @@ function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Fi
   if (numbers === undefined) {
     return [
       warning('queue users', `A rule in ${asOther(rule).place} chooses its queue by a map`, {
-        remedy: 'See that none of it is ours',
+        remedy: 'Make sure that none of its queues is ours',
       }),
     ];
   }
@@ -197,7 +195,7 @@ function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): F
   const see = chain.dev === undefined ? 'may see' : 'see';
   return [
     warning('ingress', `Rules in ${named(chain)} ${see} the packets of ${on.join(', ')} first`, {
-      remedy: 'See that they neither drop nor redirect what is for the cluster',
+      remedy: 'Make sure that they neither drop nor redirect what is for the cluster',
     }),
   ];
 }

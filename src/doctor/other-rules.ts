@@ -34,7 +34,7 @@ export function judgeQueueing(
     return [
       error(
         'bypass',
-        `A rule in ${place} ${bypass}: every node accepts where nobody listens`,
+        `A rule in ${place} ${bypass}: when nobody listens, every node accepts every packet`,
         own
           ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' }
           : { command: deletion },
@@ -44,14 +44,19 @@ export function judgeQueueing(
   }
   if (own || compared === 'own') return [];
   return [
-    error('queue users', `A rule in ${place} sends to our queues`, { command: deletion }, netns),
+    error(
+      'queue users',
+      `A rule in ${place} sends packets to our queues`,
+      { command: deletion },
+      netns,
+    ),
   ];
 }
 
 export const untracks = ({ place, deletion }: OtherRule, netns: string | undefined): Finding =>
   error(
     'notrack',
-    `A rule in ${place} takes packets from connection tracking: they are no node's`,
+    `A rule in ${place} exempts packets from connection tracking: no node owns them`,
     { command: deletion },
     netns,
   );
@@ -61,10 +66,15 @@ export const dropsBefore = (
   { place, deletion }: OtherRule,
   netns: string | undefined,
 ): Finding =>
-  warning(check, `A rule in ${place} drops before the decision`, { command: deletion }, netns);
+  warning(
+    check,
+    `A rule in ${place} drops packets before they are decided`,
+    { command: deletion },
+    netns,
+  );
 
 export const policyDrops = (check: string, place: string): Finding =>
-  warning(check, `The policy of ${place} drops before the decision`, {
+  warning(check, `The policy of ${place} drops packets before they are decided`, {
     remedy: 'Let it accept what is for the cluster',
   });
 
@@ -84,7 +94,7 @@ export function judgeMark(
   return [
     warning('marks', `A rule in ${place} sets bits of the mark that are ours`, {
       remedy:
-        'Use other bits there, or give ours by --mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits',
+        'Use other bits there, or choose ours by --mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits',
     }),
   ];
 }

@@ -6,31 +6,41 @@ import { error, given, ok, skipped, warning, type Finding } from './finding.js';
 export const checkSetup = ({ subjects }: DoctorFacts): Finding[] =>
   given('setup', subjects, (all) =>
     all.length === 0
-      ? [skipped('setup', 'No setup stands, and no options say which one should')]
+      ? [skipped('setup', 'No setup is in place, and no options say which one should be')]
       : all.map(standing),
   );
 
 function standing({ name, rules, compared }: Subject): Finding {
   const same = { remedy: 'Run "nfq-cluster apply" or "nfq-cluster run" with these options' };
-  if (!rules) return error('setup', `No rules of the setup ${name} stand: nothing decides`, same);
+  if (!rules)
+    return error(
+      'setup',
+      `The rules of the setup ${name} are not in place: nothing is decided`,
+      same,
+    );
   switch (compared) {
     case 'same':
-      return ok('setup', `The rules of ${name} stand, as these options make them`);
+      return ok('setup', `The rules of ${name} are in place, as these options make them`);
     case 'changed':
       return error('setup', `The rules of ${name} are not as these options make them`, {
         remedy:
           'Somebody changed them, the interface changed its MAC, or the engine has other options. Run "nfq-cluster apply" with these options',
       });
     case 'other options':
-      return error('setup', `The setup ${name} stands with other options`, {
-        remedy: 'Run "nfq-cluster apply --replace" with these options, or give the others',
+      return error('setup', `The setup ${name} is in place with other options`, {
+        remedy:
+          'Run "nfq-cluster apply --replace" with these options, or run the doctor with the others',
       });
     case 'own':
-      return skipped('setup', `The rules of ${name} are your own, by --rules none`);
+      return skipped('setup', `The rules of ${name} are your own, with --rules none`);
     case undefined:
-      return warning('setup', `Rules of ${name} stand; not compared with what they should be`, {
-        remedy: 'Give the options of the setup',
-      });
+      return warning(
+        'setup',
+        `The rules of ${name} are in place, but not compared with what they should be`,
+        {
+          remedy: 'Give the options of the setup',
+        },
+      );
   }
 }
 
@@ -56,7 +66,7 @@ function judgeChange(
   const inPlace = isInPlace(change, system);
   const found = inPlace ? so(change) : notSo(change, system);
   if (inPlace) return ok(check, found);
-  if (!rules) return skipped(check, `${found}: that comes with the setup`);
+  if (!rules) return skipped(check, `${found}: the setup will change that`);
   return error(check, found, { command: commandOf(change, 'do') }, netns);
 }
 
@@ -66,7 +76,7 @@ const so = ({ kind, on, value }: Change): string =>
 const notSo = ({ kind, on, value }: Change, { sysctls }: SystemFacts): string =>
   kind === 'sysctl'
     ? `net/${on} is ${sysctls[on] ?? 'not there'}, and must be ${value}`
-    : `${on} has not ${value}`;
+    : `${on} does not have ${value}`;
 
 /** Whether the interfaces are there and up. */
 export const checkInterfaces = ({ subjects, links, netns }: DoctorFacts): Finding[] =>
@@ -85,22 +95,22 @@ export const checkInterfaces = ({ subjects, links, netns }: DoctorFacts): Findin
 function judgeLink(name: string, link: Link | undefined, netns: string | undefined): Finding {
   if (link === undefined) {
     return error('interface', `There is no interface ${name}`, {
-      remedy: 'The command "ip link" lists those that there are',
+      remedy: 'The command "ip link" lists those that exist',
     });
   }
   if (link.portOf !== undefined) {
     return error(
       'interface',
-      `What ${name} receives enters by ${link.portOf}, and is not decided`,
+      `What ${name} receives arrives on ${link.portOf}, whose port it is, and is not decided`,
       {
-        remedy: `Name ${link.portOf} in its place`,
+        remedy: `Name ${link.portOf} instead`,
       },
     );
   }
   if (link.loopback === true) {
-    return error('interface', `Nothing that other machines send enters by ${name}`, {
+    return error('interface', `Nothing that other machines send arrives on ${name}`, {
       remedy:
-        'Name the interface by which it enters; a cluster address may stand here all the same',
+        'Name the interface on which it does; a cluster address may be on this one all the same',
     });
   }
   if (!link.up) {
@@ -109,8 +119,8 @@ function judgeLink(name: string, link: Link | undefined, netns: string | undefin
   }
   return link.carrier
     ? ok('interface', `${name} is up`)
-    : error('interface', `${name} is up and has no carrier`, {
-        remedy: 'Look at the cable, the switch, or the other end of a virtual wire',
+    : error('interface', `${name} is up but has no carrier`, {
+        remedy: 'Check the cable, the switch, or the other end of the virtual link',
       });
 }
 
@@ -138,7 +148,7 @@ function judgePeers(
     }),
     ...strangers.map(({ address, on, mac }) =>
       error('peers', `${address} on ${on} is resolved to ${mac!}, the MAC of the cluster`, {
-        remedy: `Let the machine with ${address} tell its own MAC`,
+        remedy: `Have the machine with ${address} announce its own MAC`,
       }),
     ),
   ];
@@ -151,7 +161,7 @@ function judgePeer(
 ): Finding {
   if (found === undefined) {
     return skipped('peers', `Nothing here has asked for ${address}`, {
-      remedy: `Look on a machine that sends to it: "ip neigh show ${address}" must tell ${mac}`,
+      remedy: `Look on a machine that sends to it: "ip neigh show ${address}" must show ${mac}`,
     });
   }
   if (found.mac === mac) return ok('peers', `${address} is resolved to ${mac}`);
@@ -159,7 +169,7 @@ function judgePeer(
     'peers',
     `${address} on ${found.on} is resolved to ${found.mac!}, not to ${mac}`,
     {
-      remedy: `A node without the setup, or another machine, answers for it on the wire of ${on}. Mend that, and forget what was told`,
+      remedy: `A node without the setup, or another machine, answers for it on the network of ${on}. Correct that, then delete this entry`,
       command: { program: 'ip', args: ['neigh', 'del', address, 'dev', found.on] },
     },
     netns,
@@ -171,9 +181,13 @@ export const checkRouters = ({ subjects }: DoctorFacts): Finding[] =>
   given('routers', subjects, (all) =>
     all.flatMap(({ shared }) =>
       shared.map(({ address, mac }) =>
-        skipped('routers', `Whether the routers take ${mac} for ${address} is not seen from here`, {
-          remedy: `To one that does not, give a static entry: ${staticEntry(address, mac)}`,
-        }),
+        skipped(
+          'routers',
+          `Whether the routers accept ${mac} for ${address} cannot be seen from here`,
+          {
+            remedy: `A router that does not needs a static entry: ${staticEntry(address, mac)}`,
+          },
+        ),
       ),
     ),
   );

@@ -17,7 +17,7 @@ export const checkPrograms = ({ programs }: DoctorFacts): Finding[] => {
         ],
   );
   const names = programs.map(({ name }) => name).join(', ');
-  return missing.length > 0 ? missing : [ok('programs', `All are there: ${names}`)];
+  return missing.length > 0 ? missing : [ok('programs', `All are installed: ${names}`)];
 };
 
 /** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
@@ -26,16 +26,20 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Finding[]
     const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
     if (!has(NET_ADMIN)) {
       return [
-        error('privileges', 'This process has not CAP_NET_ADMIN', {
+        error('privileges', 'This process does not have CAP_NET_ADMIN', {
           remedy: 'Run as root or with CAP_NET_ADMIN',
         }),
       ];
     }
     if (netns !== undefined && !has(SYS_ADMIN)) {
       return [
-        error('privileges', 'This process has not CAP_SYS_ADMIN, and so cannot enter --netns', {
-          remedy: 'Run as root, or start in the network namespace',
-        }),
+        error(
+          'privileges',
+          'This process does not have CAP_SYS_ADMIN, and so cannot enter --netns',
+          {
+            remedy: 'Run as root, or start in the network namespace',
+          },
+        ),
       ];
     }
     return [ok('privileges', 'CAP_NET_ADMIN')];
@@ -66,15 +70,15 @@ export const checkConntrackGlue = ({ probe }: DoctorFacts): Finding[] =>
 const GLUE = 'conntrack glue';
 
 function judgeGlue(bind: number, conntrack: number): Finding[] {
-  if (bind !== 0) return [skipped(GLUE, 'Not known: no queue to ask by')];
-  if (conntrack === 0) return [ok(GLUE, 'The kernel tells the flow of a queued packet')];
+  if (bind !== 0) return [skipped(GLUE, 'Not known: it takes a queue to find out')];
+  if (conntrack === 0) return [ok(GLUE, 'The kernel attaches the connection to a queued packet')];
   if (conntrack !== constants.errno.EOPNOTSUPP) {
     return [skipped(GLUE, `Not known: the kernel answers errno ${conntrack}`)];
   }
   return [
-    warning(GLUE, 'The kernel does not tell the flow of a queued packet', {
+    warning(GLUE, 'The kernel does not attach the connection to a queued packet', {
       remedy:
-        'Nothing, if ctnetlink may be asked instead; a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, saves these questions',
+        'Nothing needs to be done if the engine may ask ctnetlink instead; a kernel with CONFIG_NETFILTER_NETLINK_GLUE_CT, as distributions have, saves it from asking',
     }),
   ];
 }
@@ -93,8 +97,8 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
       known.kind === 'nft'
         ? "nft's queue statement"
         : known.kind === 'nft-compat'
-          ? 'NFQUEUE in a chain of nft, which has no queue statement in this kernel'
-          : `NFQUEUE of ${known.iptables}; nft of this kernel has no queue statement`,
+          ? 'NFQUEUE in an nft chain; this kernel has no queue statement for nft'
+          : `NFQUEUE of ${known.iptables}; this kernel has no queue statement for nft`,
     ),
   ];
 };
@@ -102,9 +106,9 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
 export const checkJhash = ({ jhash }: DoctorFacts): Finding[] =>
   given('nft jhash', jhash, (known) => [
     known
-      ? ok('nft jhash', 'Nodes without the engine can decide alike, by nft')
-      : warning('nft jhash', 'nft of this kernel has no jhash', {
-          remedy: 'Use a kernel with CONFIG_NFT_HASH, where rules of "export --to nft" are to run',
+      ? ok('nft jhash', 'Nodes without the engine can make the same decisions by nft')
+      : warning('nft jhash', 'This kernel has no jhash for nft', {
+          remedy: 'To use rules of "export --to nft", run a kernel with CONFIG_NFT_HASH',
         }),
   ]);
 
@@ -116,7 +120,12 @@ export const checkConntrack = ({ system, subjects }: DoctorFacts): Finding[] =>
         return [ok('conntrack', 'The kernel tracks connections')];
       }
       if (all.every(({ stateless, rules }) => stateless || !rules)) {
-        return [skipped('conntrack', 'The kernel tracks no connections; rules that need it ask')];
+        return [
+          skipped(
+            'conntrack',
+            'The kernel tracks no connections yet; rules that need it will start it',
+          ),
+        ];
       }
       return [
         error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {

@@ -32,7 +32,7 @@ export function judgeDropOfUnmarked(
   return [
     error(
       '-m cluster',
-      `A rule in ${place(rule)} drops what ${place(marking)} and its like do not mark: without them it drops all`,
+      `A rule in ${place(rule)} drops what ${place(marking)} and similar rules do not mark: without them, it drops everything`,
       {
         remedy: 'Delete it before the rules that mark',
         command: deleting(rule),
@@ -53,7 +53,7 @@ export function judgeLeftDrop(
   return [
     error(
       'iptables rules',
-      `A rule in ${place(rule)} drops what has not a mark that nothing sets: what is owned, too`,
+      `A rule in ${place(rule)} drops packets without a mark that nothing sets any more: owned packets, too`,
       { command: deleting(rule) },
       netns,
     ),

@@ -36,7 +36,7 @@ export const checkXtables = ({ subjects, xtables, nft, netns }: DoctorFacts): Fi
       ];
       return findings.length > 0
         ? findings
-        : [ok('iptables rules', 'None by other hands stands in the way')];
+        : [ok('iptables rules', 'No other rules are in the way')];
     }),
   );
 
@@ -125,7 +125,7 @@ function judgeOrder(
   return [
     error(
       'rule order',
-      `A rule in ${place(rule)} stands before ours: what it accepts is never decided`,
+      `A rule in ${place(rule)} comes before ours: what it accepts is never decided`,
       { remedy: 'Delete it, and add it again behind ours', command: deleting(rule) },
       netns,
     ),

@@ -44,7 +44,7 @@ const common = {
   hashSeed: u32,
   buckets: integer(1, MAX_BUCKETS),
   action: oneOf('drop', 'mark'),
-  interfaces: z.array(entry, 'a list of interfaces').min(1, 'a list, not empty,'),
+  interfaces: z.array(entry, 'a list of interfaces').min(1, 'a non-empty list'),
 };
 
 /* What is there besides is passed over. */
@@ -137,7 +137,7 @@ export const isStateless = ({ conntrack, interfaces }: Exportable): boolean =>
 export const requireAllDestinations = ({ interfaces }: Exportable): void =>
   requireThat(
     interfaces.every(({ destinations }) => destinations !== 'addresses'),
-    'An interface decides packets to its cluster addresses alone, and these rules decide all that enters',
+    'An interface decides only packets to its cluster addresses, but these rules decide everything that arrives',
     "Set its destinations to 'all'",
   );
 

@@ -31,7 +31,7 @@ export function iptablesRules(from: Exportable, program: 'iptables' | 'ip6tables
   const comments = [
     `# for ${program}-restore --noflush; ${owned.length} of ${buckets} nodes`,
     ...(owned.some((bucket) => bucket >= 6)
-      ? [`# what ${program}-save prints of node 7 and above, ${program}-restore does not take`]
+      ? [`# what ${program}-save prints for node 7 and above, ${program}-restore does not accept`]
       : []),
   ];
   return [...comments, '*mangle', ...rules, 'COMMIT', ''].join('\n');
@@ -59,10 +59,10 @@ function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables')
   requireThat(
     policy === 'xt_cluster' || (policy === 'jhash' && program === 'iptables'),
     `${program} cannot hash as policy ${policy} does` +
-      (policy === 'jhash' ? ': its match takes the first 32 bits of an IPv6 address alone' : ''),
+      (policy === 'jhash' ? ': its match takes only the first 32 bits of an IPv6 address' : ''),
     policy === 'jhash' ? 'nft can, for both families' : undefined,
   );
-  requireThat(buckets <= 32, `${program} has at most 32 nodes, and here are ${buckets} buckets`);
+  requireThat(buckets <= 32, `${program} has at most 32 nodes, but there are ${buckets} buckets`);
   requireThat(
     interfaces.every(({ key }) => key === 'source'),
     `${program} cannot hash the destination`,
@@ -70,12 +70,12 @@ function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables')
   );
   requireThat(
     !isStateless(from),
-    `${program} decides by connections alone, and here conntrack is off`,
+    `${program} decides only by connections, but conntrack is off`,
     'nft can decide each packet by its own header',
   );
   requireThat(
     interfaces.every(({ name }) => /^[\p{L}\p{N}_.@=~%,-]+$/u.test(name)),
     'an interface has a name that means something else in a rule',
   );
-  requireThat(validFor === Infinity, 'rules have no deadline, and this ownership has');
+  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
 }

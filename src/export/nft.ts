@@ -94,12 +94,12 @@ function requireExpressible({ policy, interfaces, validFor }: Exportable, ipv4: 
   requireThat(
     policy === 'jhash' || (policy === 'xt_cluster' && ipv4),
     `nft cannot hash as policy ${policy} does` +
-      (policy === 'xt_cluster' ? ', the first 32 bits of an IPv6 flow’s source alone' : ''),
+      (policy === 'xt_cluster' ? ', by only the first 32 bits of an IPv6 flow’s source' : ''),
     policy === 'xt_cluster' ? 'For IPv4 alone it can: --ipv4' : undefined,
   );
   requireThat(
     interfaces.every(({ name }) => !/[*"\\]/.test(name)),
     'an interface has a name that means something else in a rule',
   );
-  requireThat(validFor === Infinity, 'rules have no deadline, and this ownership has');
+  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
 }

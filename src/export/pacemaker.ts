@@ -27,7 +27,7 @@ export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): st
   const known = onlyAddress(from);
   const address = flags.address ?? known?.address;
   requireThat(action === 'drop', 'IPaddr2 has no marks');
-  requireThat(validFor === Infinity, 'IPaddr2 has no deadline, and this ownership has');
+  requireThat(validFor === Infinity, 'IPaddr2 cannot have a deadline, but this ownership has one');
   requireThat(
     address !== undefined && isIPv4(address),
     'IPaddr2 needs the address that is shared, and it must be IPv4',

@@ -61,7 +61,7 @@ function requireSame(made: ClusterAddress, others: readonly ClusterAddress[]): v
     const differs = named.find((name) => other[name] !== made[name]);
     if (differs === undefined) continue;
     throw new Refusal(
-      `CLUSTERIP: ${made.address} differs in ${differs} from ${other.address}, and all addresses of ${made.interfaceName} share alike here: give it another interface`,
+      `CLUSTERIP: ${made.address} differs in ${differs} from ${other.address}, but all addresses of ${made.interfaceName} share alike here: give it another interface`,
     );
   }
 }

@@ -14,7 +14,7 @@ export function unreadParts(rule: Rule, carried: readonly string[]): Note[] {
   return parts.map((option) => ({
     line,
     kind: 'not carried',
-    text: `${written(option)}: an engine decides all that enters its interfaces`,
+    text: `${written(option)}: an engine decides everything that arrives on its interfaces`,
   }));
 }
 
@@ -23,7 +23,10 @@ export function clusterNotes(rule: Rule, match: ClusterMatch, hasInterface: bool
   const notes: Note[] = [];
   const add = (kind: Note['kind'], text: string): void => void notes.push({ line, kind, text });
   if (!hasInterface)
-    add('warning', 'the rule is for no one interface: name those to decide in interfaces');
+    add(
+      'warning',
+      'the rule is not for a particular interface: list the ones to decide under interfaces',
+    );
   if (chain !== 'PREROUTING') add('warning', `chain ${chain}: decided in PREROUTING here`);
   if (match.unrestorable) {
     add('warning', 'iptables itself cannot restore this mask: it takes none above 32');
@@ -46,15 +49,19 @@ export function clusteripNotes(line: number, address: ClusterAddress, isNew: boo
     {
       line,
       kind: 'warning',
-      text: `${ip}: the rule has no prefix length; it is added as /32 where the node has it not yet`,
+      text: `${ip}: the rule has no prefix length; it is added as /32 if the node does not have it yet`,
     },
   ];
   if (localNode > Math.max(1, totalNodes)) {
-    const text = `local node ${localNode} of ${totalNodes} owns nothing; so it is here`;
+    const text = `local node ${localNode} of ${totalNodes} owns nothing, here as in the original`;
     notes.push({ line, kind: 'warning', text });
   }
   if (totalNodes === 0) {
-    notes.push({ line, kind: 'warning', text: 'of 0 nodes, the original gives all to node 1' });
+    notes.push({
+      line,
+      kind: 'warning',
+      text: 'with 0 nodes, the original gives everything to node 1',
+    });
   }
   return notes;
 }
@@ -97,10 +104,13 @@ export function hashNotes(rule: HashRule): Note[] {
   const notes: Note[] = [];
   const add = (kind: Note['kind'], text: string): void => void notes.push({ line, kind, text });
   for (const part of new Set(decisions.flatMap(({ narrowed }) => narrowed))) {
-    add('not carried', `${part}: an engine decides all that enters its interfaces`);
+    add('not carried', `${part}: an engine decides everything that arrives on its interfaces`);
   }
   if (decisions.some(({ interfaces }) => interfaces === undefined))
-    add('warning', 'the rule is for no one interface: name those to decide in interfaces');
+    add(
+      'warning',
+      'the rule is not for a particular interface: list the ones to decide under interfaces',
+    );
   if (translated !== undefined) {
     const meant =
       translated >= 1 && translated <= buckets ? `. If so, localNode is ${translated}` : '';
@@ -112,10 +122,10 @@ export function hashNotes(rule: HashRule): Note[] {
   if (decisions.some(({ beyond }) => beyond)) {
     add(
       'warning',
-      `a value that the hash never has: it counts from the offset, ${buckets} of them`,
+      `a value that the hash never has: it takes ${buckets} values, from the offset on`,
     );
   }
   if (!original && key === 'source')
-    add('warning', 'hashes each packet’s own source, replies too: so does conntrack "off"');
+    add('warning', 'hashes each packet’s own source, even of replies, as does conntrack "off"');
   return notes;
 }

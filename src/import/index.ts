@@ -189,6 +189,6 @@ function oneFamily(rules: readonly (readonly [line: number, family: 4 | 6 | unde
   const families = new Set(rules.map(([, family]) => family));
   if (first?.[1] === undefined || families.size > 1) return [];
   const [line, family] = first;
-  const text = `the rules are for IPv${family} alone; the engine decides IPv${family === 4 ? 6 : 4} on the same interfaces, too`;
+  const text = `the rules are for IPv${family} alone; the engine also decides IPv${family === 4 ? 6 : 4} on the same interfaces`;
   return [{ line, kind: 'warning', text }];
 }

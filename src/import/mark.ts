@@ -15,7 +15,8 @@ export function carriedMark(name: string, { value, mask }: Mark): Mark {
   const meant = mask === 0xffff_ffff ? value : mask;
   if (value === 0 || (value & ~meant) !== 0)
     throw new Refusal(`${name}: a mark that is not within its mask, or 0`);
-  if (freeBits(meant).length < 2) throw new Refusal(`${name}: leaves no two bits to the engine`);
+  if (freeBits(meant).length < 2)
+    throw new Refusal(`${name}: does not leave two bits to the engine`);
   return { value, mask: meant };
 }
 

@@ -85,12 +85,13 @@ export function parseHashRule(line: Located, later: readonly Located[]): HashRul
 
 function hashIn(text: string): RegExpExecArray {
   if (/\bsymhash\b/.test(text)) {
-    throw new Refusal('symhash has a secret of its own on every node, so that nodes cannot agree');
+    throw new Refusal('symhash has a different secret on every node, so nodes cannot agree');
   }
   const match = HASH.exec(text);
-  if (match === null) throw new Refusal('a jhash of something else than one address');
+  if (match === null) throw new Refusal('a jhash of something other than one address');
   const [, original, , address, mod, seed] = match;
-  if (seed === undefined) throw new Refusal('a jhash without seed has a random one on every node');
+  if (seed === undefined)
+    throw new Refusal('a jhash without a seed gets a random one on every node');
   if (Number(mod) < 1 || Number(mod) > MAX_BUCKETS) {
     throw new Refusal(`mod ${mod!}: from 1 to ${MAX_BUCKETS} buckets`);
   }

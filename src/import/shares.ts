@@ -27,7 +27,7 @@ export function sharesOf(
     );
     if (first === undefined) return [];
     if (missing !== undefined) {
-      const text = `nothing about ${first.interfaceName ?? 'all interfaces'}, as line ${missing.line} is refused, and may be about the same packets`;
+      const text = `nothing for ${first.interfaceName ?? 'all interfaces'}: line ${missing.line} is refused, and may concern the same packets`;
       notes.push({ line: first.line, kind: 'not carried', text });
       return [];
     }
@@ -45,7 +45,7 @@ function agreed(pieces: readonly Piece[], notes: Note[]): Share[] {
   const other = others.find((place) => meaning(place) !== meaning(first!));
   if (other !== undefined) {
     throw new Refusal(
-      `lines ${first!.line} and ${other.line} decide differently, and an engine decides alike all that enters ${first!.interfaceName ?? 'its interfaces'}, of both families and in every chain`,
+      `lines ${first!.line} and ${other.line} decide differently, but an engine decides everything that arrives on ${first!.interfaceName ?? 'its interfaces'} alike, for both families and all chains`,
     );
   }
   return grouped(places, ({ interfaceName }) => String(interfaceName)).map(([place]) => place!);
@@ -66,7 +66,7 @@ function ownedOf(place: readonly Piece[], notes: Note[]): number[] {
   if (verdicts.size === 1) {
     if (verdicts.has('mark')) return matchedBy('mark');
     if (verdicts.has('drop')) return inverted(dropped, buckets);
-    const text = `${statement}: owned packets pass and foreign ones are dropped, as by a rule behind it that drops the rest`;
+    const text = `${statement}: owned packets pass and foreign ones are dropped, as if a rule behind it dropped the rest`;
     notes.push({ line, kind: 'not carried', text });
     return accepted;
   }

@@ -15,7 +15,7 @@ export function outcomeOf(rule: Rule, rules: readonly Rule[], notes: Note[]): Ou
   const target = jump?.name === '--jump' ? jump.values[0] : undefined;
   const statement = `-j ${target ?? ''}`;
   if (target === 'DROP') {
-    const text = 'packets without conntrack pass this rule, and are dropped here';
+    const text = 'packets that conntrack does not track pass this rule, but are dropped here';
     notes.push({ line, kind: 'warning', text });
     return { verdict: 'drop', action: 'drop', statement };
   }
@@ -36,7 +36,7 @@ function ofMark(rule: Rule, rules: readonly Rule[], notes: Note[]): Outcome {
     return { verdict: 'mark', action: 'mark', mark, statement };
   }
   const lines = drops.map((drop) => drop.line).join(', ');
-  const text = `the DROP in line ${lines} has the mark as its only user: both are carried by action drop`;
+  const text = `only the DROP in line ${lines} uses the mark: action drop stands for both`;
   notes.push({ line: rule.line, kind: 'warning', text });
   return { verdict: 'mark', action: 'drop', statement };
 }

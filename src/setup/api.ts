@@ -139,7 +139,7 @@ function resolve(options: Options): ResolvedOptions {
       'rules',
       'one of "auto", "nft", "nft-compat", "xtables"',
       resolved.rules,
-      'A setup is made of rules; by "none" they are your own affair.',
+      'A setup is made of rules, and with "none" you write them yourself.',
     );
   }
   return resolved;
@@ -159,6 +159,6 @@ export function warningsOf({ interfaces }: ResolvedOptions): string[] {
     .filter(({ destinations }) => destinations === 'all')
     .map(
       ({ name }) =>
-        `until an engine decides, all that enters by ${name} is dropped, ssh to this machine too; with --destinations ${name}=addresses only what is for a cluster address`,
+        `until an engine decides, all packets that arrive on ${name} are dropped, including ssh to this machine; with --destinations ${name}=addresses, only those for a cluster address are`,
     );
 }

@@ -75,7 +75,7 @@ export function wantedChanges(options: ResolvedOptions, { sysctls }: SystemFacts
 }
 
 const LOOSE_WHY =
-  'A reply in mid-stream must not make a flow of its own: its source would be the wrong end.';
+  'A reply in mid-stream must not count as a new connection: its source would be the wrong end.';
 
 /** Kernel parameters of an interface: name, value, reason. */
 function settingsOf({ name, mac, addresses }: ResolvedInterface): [string, string, string][] {
@@ -91,7 +91,7 @@ function settingsOf({ name, mac, addresses }: ResolvedInterface): [string, strin
     settings.push([
       promote(name),
       '1',
-      'Without it, to take our address away would take away others of its subnet that came later.',
+      'Without it, removing our address would remove later addresses of its subnet as well.',
     ]);
   }
   return settings;
@@ -104,17 +104,17 @@ function addressesOf({ name, addresses }: ResolvedInterface): Wanted[] {
   }));
 }
 
-const LAST = 'Last, as from here on the kernel answers for it, by rules that already stand';
+const LAST = 'Last: from here on the kernel answers for it, and the rules are already in place';
 
 function macOf({ name, mac, group }: ResolvedInterface): Wanted {
   return group === undefined
     ? {
         change: { kind: 'mac', on: name, value: mac! },
-        why: 'The interface takes the frames; behind the rules, so that each is decided.',
+        why: 'The interface accepts the frames. After the rules, so that every packet is decided.',
       }
     : {
         change: { kind: 'group', on: name, value: group },
-        why: `The interface takes frames for ${mac!}, and tells switches so by IGMP; behind the rules, so that each is decided.`,
+        why: `The interface accepts frames for ${mac!}, and tells switches so by IGMP. After the rules, so that every packet is decided.`,
       };
 }
 

@@ -164,7 +164,7 @@ function rules(
   ].join('');
   const first = {
     ...nft('install the nft rules', whole),
-    why: `First, so that nothing is answered or accepted that shall not be; and it remembers what is to be undone${opening ? '. Until xtables queues, nothing passes' : ''}.`,
+    why: `First, so that nothing is answered or accepted that should not be. It also records what to undo${opening ? '. Until xtables queues, nothing passes' : ''}.`,
     undo: nftUndo(name, options),
   };
   return [
@@ -174,7 +174,7 @@ function rules(
     ...(opening ? [open(options, mechanism, indexes)] : []),
     ...unused.map((variant) => ({
       ...restore('remove', variant, xtablesRemoval(name, variant.jumps)),
-      why: 'An earlier run queued by it.',
+      why: 'An earlier run used them to queue.',
     })),
   ];
 }
@@ -190,7 +190,7 @@ const open = (options: ResolvedOptions, { kind }: Mechanism, indexes: readonly n
 
 const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   ...restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
-  why: "This kernel's nft cannot queue packets. The queue rule stands first in mangle.",
+  why: "This kernel's nft cannot queue packets. The queue rule comes first in mangle.",
   undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
 });
 
@@ -201,7 +201,7 @@ const queueRule = ({ name, queues, queueCpuFanout }: ResolvedOptions): Step => {
   const rule = { name, queues, queueCpuFanout };
   return {
     what: 'queue by NFQUEUE in the nft rules',
-    why: 'The text of nft cannot say it. Until it is there, what comes to its chain is dropped.',
+    why: 'nft has no syntax for it. Until it is in place, packets that reach its chain are dropped.',
     ...queueRuleCommand(rule),
     undo: undefined,
     inPlace: false,

@@ -51,7 +51,7 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
 
 async function requireJhash(netns: string | undefined): Promise<void> {
   if (await takesJhash(netns)) return;
-  throw new NfqClusterError('ERR_RULES', 'nft of this kernel has no jhash', {
+  throw new NfqClusterError('ERR_RULES', 'This kernel has no jhash for nft', {
     remedy: "Use a kernel with CONFIG_NFT_HASH, or neither offload nor conntrack 'mark'",
   });
 }
@@ -90,7 +90,7 @@ async function requireCt(): Promise<void> {
   const nft = (await findProgram('nft')) ?? 'nft';
   const tried = await inTrial(nft, ['--check', '-f', '-'], nftChain('ct state invalid drop'));
   if (tried === undefined || tried.status === 0) return;
-  throw new NfqClusterError('ERR_RULES', `nft of this kernel has no ct: ${said('nft', tried)}`, {
+  throw new NfqClusterError('ERR_RULES', `This kernel has no ct for nft: ${said('nft', tried)}`, {
     remedy: "Use a kernel with CONFIG_NFT_CT, or set conntrack to 'off'",
   });
 }
@@ -116,7 +116,7 @@ function chooseCompat(): Mechanism {
       })
     : new NfqClusterError(
         'ERR_NO_NFQUEUE',
-        `This kernel has no NFQUEUE for a chain of nft (NFT_COMPAT): errno ${target}`,
+        `This kernel has no NFQUEUE for nft chains (NFT_COMPAT): errno ${target}`,
         { remedy: "Set rules to 'auto'" },
       );
 }

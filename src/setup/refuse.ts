@@ -19,18 +19,22 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
     throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
       expected: 'an interface that exists',
       found: name,
-      remedy: 'The command "ip link" lists those that there are',
+      remedy: 'The command "ip link" lists those that exist',
     });
   }
 }
 
 /** Rules of a port would let all pass undecided. */
 const isPort = (name: string, of: string): NfqClusterError =>
-  new NfqClusterError('ERR_INVALID_OPTION', `What ${name} receives enters by ${of}, as its port`, {
-    expected: 'an interface by which packets enter',
-    found: `${name}, a port of ${of}`,
-    remedy: `Name ${of} in its place`,
-  });
+  new NfqClusterError(
+    'ERR_INVALID_OPTION',
+    `${name} is a port of ${of}: what it receives arrives on ${of}`,
+    {
+      expected: 'an interface on which packets arrive',
+      found: `${name}, a port of ${of}`,
+      remedy: `Name ${of} instead`,
+    },
+  );
 
 /** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
 export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {
@@ -40,7 +44,7 @@ export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {
     const [first, last] = other;
     if (queues.at(-1)! < first || queues[0]! > last) continue;
     throw conflict(
-      `The setup ${name} uses queues ${first} to ${last}, and ${queues[0]!} to ${queues.at(-1)!} are to be used`,
+      `The setup ${name} already uses queues ${first} to ${last}, which overlap ${queues[0]!} to ${queues.at(-1)!}`,
       `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
@@ -54,8 +58,8 @@ export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): voi
     if (other === undefined || (own.bits & other.bits) === 0) continue;
     if (own.bits === other.bits && own.told === other.told) continue;
     throw conflict(
-      `The setup ${name} keeps something else in bits ${hex(other.bits)} of connmarks, and ${hex(own.bits)} are to be used`,
-      `Give one of them other marks.bucket, or revert it ("nfq-cluster revert --name ${name}")`,
+      `The setup ${name} keeps something else in the connmark bits ${hex(other.bits)}, which overlap ${hex(own.bits)}`,
+      `Give one of them a different marks.bucket, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
 }
@@ -88,7 +92,7 @@ export async function checkName(
   const other = isMadeOf(options, there) ? 'rules of another kind' : 'other options';
   if (standing !== undefined && !replace) {
     throw conflict(
-      `A setup with the name ${name} and ${other} stands`,
+      `A setup named ${name} is in place with ${other}`,
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
@@ -98,8 +102,8 @@ export async function checkName(
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
   if (!listened.some((queue) => queue >= first && queue <= last && !own.includes(queue))) return;
   throw conflict(
-    `An engine with the name ${name} and ${other} decides what comes to queues ${first} to ${last}`,
-    `Choose another name, or close it; where it is gone, "nfq-cluster revert --name ${name}"`,
+    `An engine named ${name} decides the packets of queues ${first} to ${last}, with ${other}`,
+    `Choose another name, or close it; if it is gone, run "nfq-cluster revert --name ${name}"`,
   );
 }
 

@@ -12,7 +12,7 @@ export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>
     .toReversed()
     .map((change) => ({
       what: `undo: ${purposeOf(change)}`,
-      why: 'While the rules still stand.',
+      why: 'While the rules are still in place.',
       ...commandOf(change, 'undo'),
       undo: undefined,
       inPlace: false,

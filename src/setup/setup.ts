@@ -284,7 +284,7 @@ async function takeBack(
   } catch (reason) {
     throw besides(
       error,
-      `What was made could not be taken back: ${(reason as Error).message}`,
+      `What had been done could not be undone: ${(reason as Error).message}`,
       `Run "nfq-cluster revert --name ${name}"`,
     );
   }
@@ -305,8 +305,8 @@ async function putBack(
   } catch (reason) {
     throw besides(
       error,
-      `What stood before could not be put back: ${(reason as Error).message}`,
-      'What stands now is a part of both ("nfq-cluster status --setup"): apply one again',
+      `The earlier setup could not be put back: ${(reason as Error).message}`,
+      'Parts of both are in place now ("nfq-cluster status --setup"): apply one of them again',
     );
   }
 }

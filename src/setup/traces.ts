@@ -153,7 +153,7 @@ export const incompatibleTable = (saved: string): string | undefined =>
 
 export const incompatible = (program: string, table: string): NfqClusterError =>
   new NfqClusterError('ERR_RULES', `${program}-save does not print the table ${table}`, {
-    remedy: `Move what nft alone can say ("nft list table ${table}") to a table of another name`,
+    remedy: `Move the rules that only nft can express ("nft list table ${table}") to a table of another name`,
   });
 
 /** Plain iptables says which it is; before 1.8 there was but one. */

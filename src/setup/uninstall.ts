@@ -25,12 +25,17 @@ export async function revert(name: string, netns: string | undefined): Promise<v
   const uninstalled = async (): Promise<boolean> =>
     uninstall(table, await readFacts(table, [], netns), netns);
   if (await inTurn(netns, uninstalled)) return;
-  throw new NfqClusterError('ERR_HELD', 'All is taken back but empty chains without effect', {
-    expected: 'a moment in which no queue of the network namespace holds a packet',
-    found:
-      'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
-    remedy: 'Revert again when there is less traffic, or when who listens on that queue goes on',
-  });
+  throw new NfqClusterError(
+    'ERR_HELD',
+    'Everything is undone except for empty chains, which have no effect',
+    {
+      expected: 'a moment in which no queue of the network namespace holds a packet',
+      found:
+        'packets that wait for their verdict, which the kernel drops when a base chain is deleted',
+      remedy:
+        'Revert again when there is less traffic, or when the program that listens on that queue goes on',
+    },
+  );
 }
 
 /** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */

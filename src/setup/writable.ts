@@ -32,8 +32,8 @@ export async function checkWritable(
 function readOnly(settings: readonly string[], stderr: string): NfqClusterError {
   const [found = '/proc/sys'] = /\/proc\/sys\/[^\s:]+/.exec(stderr) ?? [];
   return new NfqClusterError('ERR_READ_ONLY', `The kernel parameter ${found} cannot be written`, {
-    expected: 'a /proc/sys that can be written, or all of these already set',
+    expected: 'a writable /proc/sys, or all of these already set',
     found: 'a read-only file system',
-    remedy: `Set ${settings.join(', ')} from outside (docker run --sysctl, or nsenter on the host), then try again: what is already so is not written`,
+    remedy: `Set ${settings.join(', ')} from outside (docker run --sysctl, or nsenter on the host), then try again: what is already set is not written`,
   });
 }

@@ -95,7 +95,7 @@ describe('nfq-cluster status and own', { skip }, () => {
       [['-0'], /received "-0"/, 2],
       [['all'], /received "all"/, 2],
       [['1,4-3'], /ranges FIRST-LAST for change/, 2],
-      [['+2', '--valid-for', '5'], /keeps the deadline/, 2],
+      [['+2', '--valid-for', '5'], /keep the deadline/, 2],
     ];
     for (const [args, says, exit = 1] of wrong) {
       const { status, stdout, stderr } = await command(lab.node, 'own', ...args);
@@ -120,7 +120,7 @@ describe('nfq-cluster status and own', { skip }, () => {
     const second = ['run', '-i', 'eth0', ...share, '--cluster-hash-seed', '0', '--name', 'q0'];
     const refused = await command(lab.node, ...second);
     assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /Another engine is controlled by/);
+    assert.match(refused.stderr, /Another engine listens on the control socket/);
     assert.deepEqual(await command(lab.node, 'own'), ok('1\n'));
 
     first.child.kill('SIGKILL');

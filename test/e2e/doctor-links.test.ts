@@ -86,7 +86,10 @@ describe('doctor', { skip }, () => {
     await seen.seen('an answer', (frame) => frame.subarray(30, 34).equals(bytes('10.9.0.1')));
     assert.equal(engine.stats().received, 0);
     const [[found] = []] = await warnings(options, 'interface');
-    assert.equal(found, 'upper stands on eth0: what it takes enters by it, and is not decided');
+    assert.equal(
+      found,
+      'upper is on top of eth0: packets for it arrive on upper, and are not decided',
+    );
     assert.deepEqual(
       await warnings({ ...options, interfaces: ['eth0', 'upper'] }, 'interface'),
       [],
@@ -107,7 +110,7 @@ describe('doctor', { skip }, () => {
     const { healthy, findings } = await doctor(options);
     assert.equal(healthy, false);
     assert.ok(
-      findings.some(({ found }) => found === 'Nothing that other machines send enters by lo'),
+      findings.some(({ found }) => found === 'Nothing that other machines send arrives on lo'),
     );
   });
 });

@@ -33,14 +33,14 @@ const FAULTS: [name: string, fault: string, check: string, found: RegExp][] = [
     'the cluster MAC is removed',
     `ip maddress del ${CLUSTER.mac} dev eth0`,
     'MAC',
-    /^eth0 has not 03:/,
+    /^eth0 does not have 03:/,
   ],
   ['the interface is down', 'ip link set eth0 down', 'interface', /^eth0 is down$/],
   [
     'the cluster address is removed',
     `ip address del ${CLUSTER.ipv4}/24 dev eth0`,
     'address',
-    /^eth0 has not 10\.1\.0\.10\/24$/,
+    /^eth0 does not have 10\.1\.0\.10\/24$/,
   ],
   [
     'tcp_loose is 1',
@@ -87,7 +87,7 @@ END`,
     'a rule queues to our queue',
     'iptables-nft -t mangle -A FORWARD -j NFQUEUE --queue-balance 0:3',
     'queue users',
-    /sends to our queues/,
+    /sends packets to our queues/,
   ],
   [
     'a neighbour is resolved to a MAC of its own',
@@ -201,11 +201,11 @@ describe('doctor', { skip }, () => {
   test('sees a setup of other options, and one that does not stand', async () => {
     await using at = await doctorLab({ running: false });
     const other = await diagnosis(at, [...SETUP, '--queue', '7', '--name', 'q0']);
-    assert.match(other.errors[0]!.found, /stands with other options/);
+    assert.match(other.errors[0]!.found, /is in place with other options/);
     const absent = await diagnosis(at, [...SETUP, '--name', 'absent', '--queue', '9']);
     assert.deepEqual(
       absent.errors.map(({ found }) => found),
-      ['No rules of the setup absent stand: nothing decides'],
+      ['The rules of the setup absent are not in place: nothing is decided'],
     );
   });
 
@@ -300,7 +300,7 @@ describe('doctor', { skip }, () => {
     const { stdout } = await cli(['doctor', ...SETUP], { namespace: at.node }).outcome;
     assert.match(
       stdout,
-      /^error {4}MAC: eth0 has not 03:00:00:00:00:02\n {11}\$ ip maddress add 03:00:00:00:00:02 dev eth0$/m,
+      /^error {4}MAC: eth0 does not have 03:00:00:00:00:02\n {11}\$ ip maddress add 03:00:00:00:00:02 dev eth0$/m,
     );
     assert.match(stdout, /^skipped {2}routers: .*\n.*"arp 10\.1\.0\.10 0300\.0000\.0002 arpa"/m);
   });

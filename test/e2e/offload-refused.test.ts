@@ -119,7 +119,7 @@ test('open() that fails, and cannot remove its rules, tells so', { skip }, async
   const opening = open(offloading(node, { offload: ['sources'], conntrack: 'off', ownership }));
   await assert.rejects(opening, {
     code: 'ERR_RULES',
-    message: /told to refuse.*could not be taken back.*revert --name q0/s,
+    message: /told to refuse.*could not be undone.*revert --name q0/s,
   });
   assert.equal(left(), '');
   await revert({ netns: node.path });

@@ -76,7 +76,7 @@ describe('an engine whose rules are gone', { skip }, async () => {
       await flush(at.node);
       const { code, message, expected } = await told;
       assert.equal(code, 'ERR_RULES');
-      assert.match(message, /^The rules are gone: what enters passes undecided\. /);
+      assert.match(message, /^The rules are gone: packets pass undecided\. /);
       assert.match(expected!, /nfq-cluster-q0/);
       assert.equal(await stateOf(at.node), before);
       await engine.close();
@@ -257,7 +257,7 @@ test('`run` whose rules are gone ends with 1, and the next one decides', { skip 
   await flush(at.node);
   const { status, stderr } = await run.outcome;
   assert.equal(status, 1);
-  assert.match(stderr, /^nfq-cluster: The rules are gone: .* open another once nobody/m);
+  assert.match(stderr, /^nfq-cluster: The rules are gone: .* open another once nothing/m);
   assert.equal(await stateOf(at.node), before);
 
   const next = cli(args, { namespace: at.node });

@@ -35,7 +35,7 @@ describe('while an engine decides', { skip }, () => {
       const before = await stateOf(at.node);
       await using engine = await open(options(at));
       const running = await stateOf(at.node);
-      const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides.* queues 0 to 0/ };
+      const refused = { code: 'ERR_CONFLICT', message: /named gw decides.* queues 0 to 0/ };
       await assert.rejects(open(options(at, more)), refused);
       assert.equal(await stateOf(at.node), running);
       await engine.close();
@@ -93,7 +93,7 @@ test(
     for (const more of others) {
       const refused = {
         code: 'ERR_CONFLICT',
-        message: /setup one keeps something else in bits 0x3ff0000/,
+        message: /setup one keeps something else in the connmark bits 0x3ff0000/,
       };
       for (const change of [open, apply])
         await assert.rejects(change({ ...second, ...more }), refused);
@@ -123,7 +123,7 @@ describe('under an engine that runs', { skip }, () => {
       await apply(own);
       await using engine = await open(own);
       const standing = await stateOf(at.node);
-      const refused = { code: 'ERR_CONFLICT', message: /name gw .*decides/ };
+      const refused = { code: 'ERR_CONFLICT', message: /named gw decides/ };
       await assert.rejects(apply(other, { replace: true }), refused);
       assert.equal(await stateOf(at.node), standing);
       await engine.close();

@@ -95,7 +95,7 @@ describe('where a step fails', { skip }, () => {
     const failures = '"address add"*|"maddress del"*';
     const config = { ...SHARED, localNode: 1 };
     const { stderr } = await failing(at, ['ip', failures], ['apply'], config);
-    assert.match(stderr, /taken back: .*eth0 take frames for .*"nfq-cluster revert --name q0"$/m);
+    assert.match(stderr, /undone: .*eth0 take frames for .*"nfq-cluster revert --name q0"$/m);
     await revert({ netns: at.node.path });
     assert.equal(await stateOf(at.node), before);
   });

@@ -147,7 +147,9 @@ describe('plan and apply', { skip }, () => {
     await using at = await wire();
     const warned = async (...more: string[]): Promise<boolean> => {
       const { stderr } = await nfqCluster(at, ['plan', ...SETUP, ...more]);
-      return stderr.includes('until an engine decides, all that enters by eth0 is dropped, ssh');
+      return stderr.includes(
+        'until an engine decides, all packets that arrive on eth0 are dropped, including ssh',
+      );
     };
     assert.equal(await warned(), true);
     assert.equal(await warned('--destinations', 'eth0=addresses'), false);
@@ -165,7 +167,7 @@ describe('plan and apply', { skip }, () => {
     assert.match(await said(...narrow), /; packets to its cluster addresses are dropped until/);
     const run = cli(['run', ...SETUP, ...narrow, '--json'], { namespace: at.node });
     await run.event('ready');
-    assert.match(await said(...narrow), /; its queue is listened to\n$/);
+    assert.match(await said(...narrow), /; its queue has a listener\n$/);
     run.child.kill();
     await run.outcome;
   });

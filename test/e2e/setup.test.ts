@@ -287,8 +287,13 @@ describe('a setup is refused before anything changes:', { skip }, () => {
     'ERR_INVALID_OPTION',
     /interfaces\.0\.mac/,
   );
-  refused('overlapping queues', { queues: [3, 4] }, 'ERR_CONFLICT', /other uses queues 4 to 5/);
-  refused('a name that is taken', { name: 'other', queues: [4] }, 'ERR_CONFLICT', /name other/);
+  refused(
+    'overlapping queues',
+    { queues: [3, 4] },
+    'ERR_CONFLICT',
+    /other already uses queues 4 to 5/,
+  );
+  refused('a name that is taken', { name: 'other', queues: [4] }, 'ERR_CONFLICT', /named other/);
 });
 
 test(

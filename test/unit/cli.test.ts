@@ -160,7 +160,7 @@ describe('nfq-cluster import', () => {
   it('says where one file is not for one run', () => {
     const ofNodes = (on: string, nodes: number): string =>
       `-A PREROUTING -i ${on} -m cluster --cluster-total-nodes ${nodes} --cluster-local-node 1 --cluster-hash-seed 1 -j ACCEPT\n`;
-    const several = /2 configurations: each is for a run of its own/;
+    const several = /2 configurations: put each into a file of its own/;
     const drop = '-A PREROUTING -j DROP\n';
     assert.match(cli('import', ofNodes('eth1', 2) + ofNodes('eth2', 3) + drop).stderr, several);
     assert.doesNotMatch(cli('import', ofNodes('eth1', 2) + drop).stderr, several);
@@ -263,12 +263,12 @@ describe('nfq-cluster', () => {
   });
 
   it('refuses flags that would be ignored, or are misread', () => {
-    wrongUse('own --valid-for 100', /--valid-for needs what is to be owned/);
+    wrongUse('own --valid-for 100', /--valid-for needs a change/);
     wrongUse('own 1 --valid-for -5', /argument '-5' is invalid\. Expected a positive number/);
-    wrongUse('run -i --cluster-total-nodes 2', /Expected NAME, and there is the next flag/);
+    wrongUse('run -i --cluster-total-nodes 2', /Expected NAME, but the next flag follows/);
     wrongUse(`run ${TWO} -i eth1 --cluster-local-node 1 --name -a`, /for --name but received "-a"/);
-    wrongUse(`export --running --to nft ${TWO}`, /--running exports what the engine says/);
-    wrongUse('export --running --to nft -i eth1', /--running exports what the engine says/);
+    wrongUse(`export --running --to nft ${TWO}`, /--running exports what the engine reports/);
+    wrongUse('export --running --to nft -i eth1', /--running exports what the engine reports/);
     const whole = `${TWO} -i eth1 --cluster-local-node 1`;
     wrongUse(`export --to iptables --ipv4 ${whole}`, /nothing for ipv4 .* belongs to nft/);
     wrongUse(`export --to nft --address ::1 ${whole}`, /for address .* belongs to pacemaker/);

@@ -110,7 +110,7 @@ describe('several rules of one interface', () => {
     ]);
     assert.deepEqual(one(text)['interfaces'], ['eth1']);
     assert.match(noted(text, 'refused').join(), /^4: cannot see what becomes .*--jump foreign/);
-    assert.match(noted(text, 'not carried').join(), /^3: nothing about eth0, as line 4/);
+    assert.match(noted(text, 'not carried').join(), /^3: nothing for eth0: line 4/);
   });
 });
 
@@ -185,5 +185,8 @@ it('interfaces of nft that are not named one by one are refused', () => {
   }
   const others = table(`iifname != "eth0" ${HASH} != 1 drop`);
   assert.equal(one(others)['interfaces'], undefined);
-  assert.match(noted(others, 'not carried').join(), /iifname != "eth0": an engine decides all/);
+  assert.match(
+    noted(others, 'not carried').join(),
+    /iifname != "eth0": an engine decides everything/,
+  );
 });

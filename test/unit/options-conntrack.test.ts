@@ -34,9 +34,9 @@ describe('conntrack', () => {
   test('by mark needs rules', () => {
     refuses(resolve({ conntrack: 'mark' }), {
       name: 'conntrack',
-      expected: 'another than "mark" where rules is "none"',
+      expected: 'something other than "mark" where rules is "none"',
       value: 'mark',
-      remedy: "Set rules to another than 'none': it needs rules that store the bucket.",
+      remedy: "Set rules to something other than 'none': the rules have to store the bucket.",
     });
     assert.equal(resolve({ conntrack: 'mark', rules: 'nft' })().conntrack, 'mark');
   });
@@ -93,7 +93,7 @@ describe('offload', () => {
       name: 'offload',
       expected: 'an empty list where rules is "none"',
       value,
-      remedy: "Set rules to another than 'none': it needs rules that store the bucket.",
+      remedy: "Set rules to something other than 'none': the rules have to store the bucket.",
     });
   });
 });
@@ -130,7 +130,7 @@ describe('the mark bits of a connection', () => {
       name: 'marks.direct',
       expected,
       value: 1 << 20,
-      remedy: 'It belongs to a conntrack that is not off.',
+      remedy: 'It has a use only where conntrack is not off.',
     });
   });
 });

@@ -101,7 +101,7 @@ describe('options that do not go together', () => {
 
   test('inversion of an ownership', () => {
     const call = resolve({ totalNodes: 2, ownership: { nodes: [1] }, invert: true });
-    const remedy = 'With ownership, name what is owned.';
+    const remedy = 'With ownership, name what is owned directly.';
     refuses(call, { name: 'invert', expected: 'nothing', value: true, remedy });
   });
 

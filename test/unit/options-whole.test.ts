@@ -11,7 +11,7 @@ const NOT_SHARED = { addresses: [], mac: undefined, group: undefined, destinatio
 
 const NAME =
   'an interface name: 1 to 15 characters without "/", quotes, white space or control characters';
-const LIST = 'a list of interfaces, not empty';
+const LIST = 'a non-empty list of interfaces';
 
 describe('interfaces', () => {
   const given = (interfaces: unknown) => () => resolveOptions({ ...VALID, interfaces });

@@ -28,7 +28,7 @@ const MARK = { value: 1, mask: 1 };
 const FIELDS: readonly Field[] = [
   {
     name: 'queues',
-    expected: 'a list, not empty, of different integers from 0 to 65535',
+    expected: 'a non-empty list of different integers from 0 to 65535',
     good: [[0], [65_535], [3, 4, 5], [5, 3, 4], undefined],
     bad: [
       [],

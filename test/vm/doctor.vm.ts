@@ -13,8 +13,8 @@ test('of a healthy node whose nft queues, and that tells flows', async () => {
       .map((finding) => `${finding.level} ${finding.found}`)
       .join();
   assert.equal(found('queue rule'), "ok nft's queue statement");
-  assert.equal(found('conntrack glue'), 'ok The kernel tells the flow of a queued packet');
-  assert.equal(found('setup'), 'ok The rules of q0 stand, as these options make them');
+  assert.equal(found('conntrack glue'), 'ok The kernel attaches the connection to a queued packet');
+  assert.equal(found('setup'), 'ok The rules of q0 are in place, as these options make them');
 });
 
 test('of rules by other hands: each is named, and the commands printed mend them', async () => {
