@@ -32,7 +32,7 @@ export function localBuckets(
   return ascending(nodes.map((node) => node - 1).filter((bucket) => bucket < totalNodes));
 }
 
-/** So many numbers, from 0 or another on; none where the length is not positive. */
+/** `length` consecutive numbers; none if it is not positive. */
 export const range = (length: number, first = 0): number[] =>
   Array.from({ length: Math.max(0, length) }, (_, index) => first + index);
 export const ascending = (numbers: readonly number[]): number[] =>

@@ -59,7 +59,7 @@ function statelessness({ policy, interfaces }: Surroundings): string | undefined
   return `A gateway with key 'destination' (${inside.name}) hashes every packet by its own header.`;
 }
 
-/** Where no connection is known, `sources` alone can be: their addresses are the whole key. */
+/** Without connections only `sources` is possible: a packet's address is then the whole key. */
 function refuseStateless(
   offload: readonly Offload[],
   policy: Policy,
@@ -74,7 +74,7 @@ function refuseStateless(
   }
 }
 
-/** Both live by rules that no user could keep equal to the engine's. */
+/** Both depend on rules that agree with the engine in every detail, which no user could maintain. */
 function refuseWithoutRules(conntrack: string, offload: readonly Offload[]): void {
   const remedy = "Set rules to something other than 'none': the rules have to store the bucket.";
   if (conntrack === 'mark') {

@@ -38,7 +38,7 @@ export interface Ownership {
 export interface EngineEvents {
   /**
    * A queue thread has ended: packets for its queue are dropped from now on. Or, with code `ERR_RULES`,
-   * somebody has removed the rules: packets pass undecided, and whatever else the setup had changed was
+   * somebody has removed or emptied the rules: packets pass undecided, and whatever else the setup had changed was
    * undone, unless the message says otherwise. Close the engine and open another. Without a listener, the
    * error is emitted as a process warning.
    */
@@ -54,7 +54,7 @@ export interface EngineEvents {
 
 type Owned = Pick<ResolvedOptions, 'owned' | 'validFor'>;
 
-/** What Node's timers take: by a longer one they tick each millisecond. */
+/** The longest that Node's timers take: with a longer one they fire every millisecond. */
 const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
 const RULES_CHECK_MS = 250;
@@ -163,7 +163,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         marksForRules: marksForRules(options),
         table: options.rules === 'none' ? '' : rulesName(options),
       },
-      // Not while connmarks hold buckets of other options, nor while conntrack takes a reply in mid-stream for a new connection.
+      // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
+      // still take a reply in mid-stream for a new connection.
       options.rules === 'none' ? options.owned : [],
       options.validFor,
       (error) => this.#tell(fromNative(error) as NfqClusterError),
@@ -181,7 +182,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     });
     try {
       this.mechanism = mechanism;
-      // What the control socket asks for comes behind it.
+      // In order, so that changes from the control socket come after the installation.
       await this.#inOrder(async () => {
         await this.#listen();
         if (mechanism !== undefined) await this.#install(mechanism);
@@ -190,7 +191,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       this.#started = true;
     } catch (error) {
       await this.#control?.close();
-      // While the queue is decided: what it holds is no reason to leave anything.
+      // While packets are still decided: held packets would keep empty chains from being deleted.
       const left = await this.#rules?.giveUp().then(
         () => undefined,
         (reason: unknown) => reason,
@@ -250,7 +251,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   #tell(fault: NfqClusterError): void {
-    // What a listener throws is no failure of who tells, and would come to nothing within a call of the addon's.
+    // Not from here: what a listener throws is no failure of our caller, and within a call of the addon it would be lost.
     queueMicrotask(() => {
       if (!this.#started) this.#early ??= fault;
       else if (!this.emit('fault', fault)) process.emitWarning(fault);
@@ -261,7 +262,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     return resolveOwnership(input, this.options.buckets, this.options.classic);
   }
 
-  /** @param kept whether the time of what is wanted counts from its turn, not from the call */
+  /** @param kept whether the wanted `validFor` counts from the turn of this change, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = this.#native.now();
     const installing = this.mechanism !== undefined && this.#rules === undefined;
@@ -316,7 +317,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         signal: this.#ending.signal,
         ref: false,
       })) {
-        /* Intervals that passed while the consumer was busy come all the same. */
+        /* Ticks from while the consumer was busy come even after the end. */
         if (this.#ending.signal.aborted) return;
         this.#native.readCounts();
         const now = this.#stats.snapshot();
@@ -340,13 +341,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     clearInterval(this.#rulesCheck);
     await this.#control?.close();
     await this.#changes;
-    // Where that fails they may still be removed.
+    // Should that fail, removing them may still succeed.
     await this.#rules?.stopQueueing().catch(() => undefined);
     await this.#native.close(deadline);
     try {
       await this.#rules?.remove();
     } finally {
-      // Not before: who then ends the process must leave no rules.
+      // Not before: whoever ends the process upon this must not leave rules behind.
       this.#ending.abort();
       this.emit('close');
     }
@@ -382,7 +383,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   #watchRules(): void {
     const rules = this.#rules;
-    // A look at the rules may end when close() has begun.
+    // #lose() may get here after close() has begun.
     if (rules === undefined || this.#closing !== undefined) return;
     this.#rulesCheck = setInterval(() => {
       if (rules.isWhole((...chain) => this.#native.hasChain(...chain) !== false)) return;
@@ -391,7 +392,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }, RULES_CHECK_MS).unref();
   }
 
-  /** Without rules the node would answer, as every other, for what the setup added. */
+  /** Without rules every node would answer for the addresses that the setup added. */
   async #lose(rules: Installed): Promise<void> {
     if (this.#closing !== undefined) return;
     try {
@@ -424,7 +425,7 @@ const howToClose = z.strictObject({
   deadline: z.custom<number>((value) => typeof value === 'number' && value >= 0).optional(),
 });
 
-/** By `auto`, what gathers need not be first. */
+/** With `auto`, a thread that gathers gets no priority: its verdicts may be late. */
 function scheduling({
   realtime,
   gather,

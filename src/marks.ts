@@ -42,7 +42,7 @@ const CARRIED =
   "It belongs to policy 'clusterip', to conntrack 'mark', and to offload where connections are followed.";
 const FOLLOWED = 'It has a use only where conntrack is not off.';
 
-/** A rule of the user's own that sets the bit is not to be presumed. */
+/** Rules of the user's own cannot be presumed to set the bit. */
 const directOf = ({ rules }: Use): number => (rules === 'none' ? 0 : 0x2000_0000);
 
 function refuse(name: string, value: number | undefined, remedy: string): void {
@@ -58,8 +58,8 @@ export const ourBits = ({ action, marks }: Pick<ResolvedOptions, 'action' | 'mar
   (action === 'mark' ? marks.owned.mask : 0);
 
 /**
- * Whether rules behind the queue go by the bits that the engine leaves in `multicast` and `bucket`: the user's own, and those
- * of CLUSTERIP. Other installed rules have done all ahead of it.
+ * Whether rules behind the queue read the bits that the engine leaves in `multicast` and `bucket`: the user's own
+ * rules, and those of policy `clusterip`. Other installed rules do everything ahead of the queue.
  */
 export const marksForRules = ({
   rules,
@@ -73,5 +73,5 @@ export const lowestBit = (mask: number): number => (mask & -mask) >>> 0;
 /** The bits of a mask, shifted so that the lowest is bit 0. */
 export const lowered = (mask: number): number => mask / lowestBit(mask);
 
-/** As a schema gives them: what was not given may be there and undefined. */
+/** As a schema returns them: what was not given may be present and undefined. */
 type Given = { [K in keyof MarkOptions]?: MarkOptions[K] | undefined };

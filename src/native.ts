@@ -37,9 +37,9 @@ export interface NativeEngine {
   connections(): 'off' | 'queue' | 'lookup';
   /** The memory that the queue threads write. Called once. */
   counters(): ArrayBuffer;
-  /** Takes the kernel's counts into the counters. */
+  /** Copies the kernel's own counts into the counters. */
   readCounts(): void;
-  /** Whether the table has a chain, and rules in it if that is asked; undefined where that cannot be told. */
+  /** Whether the table has a chain, with rules in it if that is asked; undefined if that cannot be found out. */
   hasChain(name: string, withRules: boolean): boolean | undefined;
   close(deadlineMs: number): Promise<void>;
   ref(): void;
@@ -92,9 +92,9 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'rea
   realtime: number;
   /** Whether to refuse where the process may not have it. */
   realtimeRequired: boolean;
-  /** Whether connections that helpers await are told by their announcements. */
+  /** Whether to listen to the expectations that helpers announce. */
   hearsExpectations: boolean;
-  /** Whether rules behind the queue go by `marks.multicast` and `marks.bucket`; else packets lose them. */
+  /** Whether rules behind the queue read `marks.multicast` and `marks.bucket`; else these bits are cleared. */
   marksForRules: boolean;
   /** The nft table of the rules, whose counters tell what the kernel decided by itself; '' where there are none. */
   table: string;
@@ -132,20 +132,20 @@ interface Binding {
   ) => NativeEngine;
   layout: Layout;
   /**
-   * Asks ctnetlink for a connection by the tuple of either direction; then, whether a helper awaits it.
+   * Asks ctnetlink for a connection by the tuple of either direction or, failing that, for its expectation.
    * @param netns a path, or ''
    */
   findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
   /**
-   * Sets these bits, where a connection's connmark has any of them, to the connection's bucket plus 1.
+   * In every connmark that has any of these bits, sets them to the connection's bucket plus 1.
    * @param netns a path, or ''
    * @param mask adjacent bits
    */
   renewConnmarks(netns: string, mask: number, hashing: NativeHashing): Promise<void>;
   /**
-   * Asks the kernel, by a queue that nothing is sent to: errnos, 0 where it agrees. `bind`: to listen on a
-   * queue. `conntrack`: to put the flow into its messages. `target`: to have NFQUEUE in a chain of nft.
-   * @throws where no thread can be started
+   * Tries what the kernel supports, on a queue that nothing is sent to; errnos, 0 if it does. `bind`:
+   * listening on a queue. `conntrack`: attaching connections to its messages. `target`: NFQUEUE in an nft chain.
+   * @throws if no thread can be started
    */
   probeQueue(): { bind: number; conntrack: number; target: number };
   /**

@@ -94,7 +94,7 @@ const schema = z.strictObject(
     busyPoll: integer(0, 10_000).optional(),
     realtime: integerOrAuto(0, 99).optional(),
     netns: namespace.optional(),
-    /* sun_path has 108 bytes; the socket is bound beside its name, with 10 more. */
+    /* sun_path has 108 bytes, and the socket is first bound under another name in the same directory. */
     control: check<string>(
       '"none", "auto" or an absolute path of at most 80 bytes',
       (value) =>
@@ -112,7 +112,7 @@ type Checked = z.output<typeof schema>;
 
 /**
  * Checks everything that can be checked without asking the system, and fills in the defaults.
- * @param byDefault what `rules` is unless given: a setup's is `auto`
+ * @param byDefault the default of `rules`: for a setup it is `auto`
  * @throws NfqClusterError `ERR_INVALID_OPTION`, naming the option, what it must be and what it was.
  */
 export function resolveOptions(input: unknown, byDefault: Rules = 'none'): ResolvedOptions {
@@ -167,7 +167,7 @@ function resolveQueues(given: readonly number[] = [0]): number[] {
   );
 }
 
-/** As iptables and nft, which refuse it of one queue. */
+/** Refused with a single queue, as by iptables and nft. */
 function resolveFanout(asked = false, queues: readonly number[], rules: Rules): boolean {
   if (!asked) return false;
   const refused = (where: string, remedy: string): Error =>
@@ -196,8 +196,8 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
 }
 
 /**
- * What policy `clusterip` alone has.
- * @throws NfqClusterError `ERR_INVALID_OPTION` where another policy is given such an option
+ * Resolves the options that only policy `clusterip` has.
+ * @throws NfqClusterError `ERR_INVALID_OPTION` if another policy is given such an option
  */
 export function resolveHashing(
   options: Partial<Pick<Checked, 'policy' | 'hashMode'>>,

@@ -15,7 +15,7 @@ export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly
   validFor?: number;
 };
 
-/** A hundred years, from which on the engine's deadline never comes. */
+/** A hundred years: from there on, the engine has no deadline. */
 const NEVER_MS = 3.2e12;
 
 /** How long something is owned. */
@@ -33,7 +33,7 @@ const ownershipInput = z.strictObject(
   'an object with buckets or nodes',
 );
 
-/** Beside a change of ownership in words. */
+/** The options of own(). */
 export const howLong = z.strictObject(
   { validFor: milliseconds.optional() },
   'an object with validFor',

@@ -25,7 +25,7 @@ export function parse<T extends z.ZodType>(type: T, input: unknown, what: string
   throw invalidOption(name, issue.message, value);
 }
 
-/** Of an object that fits no type of a union: what is wrong within it, which says more. */
+/** For an object that fits no type of a union, what is wrong within it, which says more. */
 function withinUnion(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== 'invalid_union') return [issue];
   const within = issue.errors.find((errors) =>

@@ -11,14 +11,14 @@ export interface RunFlags extends Flags {
   json?: true;
 }
 
-/** For the reader of the output to take what still waits. */
+/** How long the reader of the output has to take what still waits. */
 const LAST_WORDS_MS = 1000;
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
 /**
- * The same signal again within this time is the same request: of Ctrl-C the terminal tells all its programs, and
- * npx passes it on besides.
+ * The same signal again within this time is the same request: on Ctrl-C the terminal signals all its programs, and
+ * npx passes the signal on as well.
  */
 const ECHO_MS = 500;
 
@@ -50,7 +50,7 @@ async function reportSeconds(engine: Engine, format: Format): Promise<void> {
   await print(format.totals(engine.stats()));
 }
 
-/** Output that nobody takes keeps the process: it is given up once all else is done. */
+/** Output that nobody takes keeps the process alive: it is given up once everything else is done. */
 function endThoughUnread(): void {
   setTimeout(() => process.exit(), LAST_WORDS_MS).unref();
 }

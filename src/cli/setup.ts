@@ -109,7 +109,7 @@ async function stateOf({ interfaces, queues, netns }: ResolvedOptions): Promise<
   return `${what} are dropped until "nfq-cluster run" decides them`;
 }
 
-/** What does not say what a setup is, but which, and how to answer. */
+/** The flags that do not describe a setup, but name it, or say how to answer. */
 const NAMING = ['setup', 'name', 'netns', 'control', 'json'];
 
 /** `nfq-cluster status --setup`; with the flags of apply, the rules are compared with those that it makes. */

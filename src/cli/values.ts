@@ -38,7 +38,7 @@ export function nodes(text: string): number | number[] {
   return all.length === 1 ? all[0]! : all;
 }
 
-/** `eth1`, or `eth1:destination`; no interface's name can have a colon. One more for those before. */
+/** `eth1`, or `eth1:destination`; no interface's name can have a colon. Added to those before. */
 export function interfaceKey(
   text: string,
   before: InterfaceOptions[] | undefined,
@@ -61,7 +61,7 @@ export interface Assignment {
   value: string;
 }
 
-/** `eth1=192.0.2.10/24`. One more for those before. */
+/** `eth1=192.0.2.10/24`. Added to those before. */
 export function assignment(text: string, before: Assignment[] | undefined): Assignment[] {
   const equals = text.indexOf('=');
   if (equals < 1 || equals === text.length - 1) {

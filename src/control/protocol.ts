@@ -39,7 +39,7 @@ export type Answer =
       >;
     };
 
-/** What an engine of another version says besides is passed over. */
+/** Further fields, as from an engine of another version, are ignored. */
 export const answerSchema = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(true), result: z.looseObject({}) }),
   z.object({

@@ -14,7 +14,7 @@ const MOST_WAITING = 32;
 /** All connections: a bound for the file descriptors. */
 const MOST_CONNECTIONS = 256;
 
-/** To put our socket in the place of a dead one, while others try the same. */
+/** Attempts to replace a dead socket by ours, while others may try the same. */
 const MOST_TRIES = 500;
 const RETRY_MS = 10;
 
@@ -22,8 +22,8 @@ const RETRY_MS = 10;
 export type Handler = (request: Request) => Promise<unknown>;
 
 /**
- * The Unix socket by which a running engine is asked and told. It decides no packet, so nothing that a client
- * does to it reaches the queue threads.
+ * The Unix socket through which a running engine is asked and changed. It has no part in deciding packets, so
+ * nothing that a client does to it reaches the queue threads.
  */
 export class ControlServer {
   readonly path: string;
@@ -71,13 +71,13 @@ export class ControlServer {
   }
 
   /*
-   * Bound under a name that nobody knows and linked to the right one, which appears with its mode set, and
-   * only if it is free: link() replaces nothing.
+   * The socket is bound under a hidden name and then linked to its own, so that it appears there with its
+   * mode already set, and only if the name is free: link() replaces nothing.
    */
   async #publish(): Promise<void> {
     const hidden = path.join(path.dirname(this.path), `.${randomUUID().slice(0, 8)}`);
     await new Promise<void>((resolve, reject) => {
-      // Exclusive: in a worker of Node's cluster the primary process would listen, and answer only while it can.
+      // Exclusive: otherwise, in a worker of Node's cluster module, the primary process would listen, and might not answer.
       this.#server.once('error', reject).listen({ path: hidden, exclusive: true }, resolve);
     });
     this.#server.unref();
@@ -161,14 +161,14 @@ const withValues = <T extends object>(all: T): { [K in keyof T]: Exclude<T[K], u
     [K in keyof T]: Exclude<T[K], undefined>;
   };
 
-/* Not with all above it: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
+/* Not recursive: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
 async function makeDirectory(directory: string): Promise<void> {
   await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   });
 }
 
-/** Gives a listening socket its name; takes that of a dead one away, and never that of a living one. */
+/** Gives a listening socket its name, which it may take from a dead socket, but never from a living one. */
 async function claim(hidden: string, file: string): Promise<void> {
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     try {
@@ -201,7 +201,7 @@ async function removeDead(file: string, dead: string): Promise<void> {
   }
 }
 
-/** No two files ever have the same, or undefined where there is none. */
+/** Different for any two files that ever existed; undefined if there is no file. */
 const identity = (file: string): Promise<string | undefined> =>
   stat(file, { bigint: true }).then(
     ({ dev, ino, ctimeNs }) => `${dev} ${ino} ${ctimeNs}`,

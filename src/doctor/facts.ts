@@ -34,16 +34,16 @@ export interface Subject {
   /** Ascending. */
   queues: readonly number[];
   interfaces: readonly string[];
-  /** Those of them of which only what is for cluster addresses is decided, as far as that is known. */
+  /** Those of them that decide only packets for cluster addresses, as far as that is known. */
   narrow: readonly string[];
   /** Whether rules of its name stand. */
   rules: boolean;
   /**
-   * What the rules are beside those of the options; `own`: the user's own affair, by `rules: 'none'`. Undefined
-   * without options, or where that is not known.
+   * How the rules compare with those of the options; `own`: they are the user's, with `rules: 'none'`. Undefined
+   * without options, or if that is not known.
    */
   compared: 'same' | 'changed' | 'other options' | 'own' | undefined;
-  /** What is to be so besides the rules. */
+  /** What the setup changes besides the rules. */
   changes: readonly Change[];
   /** The cluster addresses with their MAC. */
   shared: readonly { address: string; mac: string; on: string }[];
@@ -64,7 +64,7 @@ export interface DoctorFacts {
   programs: readonly { name: string; missing: string | undefined }[];
   /** The effective capabilities. */
   capabilities: Fact<bigint>;
-  /** As errnos, 0 where the kernel agrees: to listen on a queue, and to put flows into its messages. */
+  /** As errnos, 0 if the kernel can: listening on a queue, and attaching connections to its messages. */
   probe: Fact<{ bind: number; conntrack: number }>;
   mechanism: Fact<Mechanism>;
   /** Whether nft has the hash of a rule that `export --to nft` prints. */

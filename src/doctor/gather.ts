@@ -63,7 +63,7 @@ const sysctlsOfAll = (subjects: DoctorFacts['subjects']): string[] =>
         changes.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on),
       );
 
-/** Options by which to ask what the kernel can do, where none are given; they ask for no connections. */
+/** Options with which to ask what the kernel can do, if none are given; they need no connections. */
 const anything = (netns: string | undefined): ResolvedOptions =>
   resolveOptions({
     interfaces: [{ name: 'lo', key: 'destination' }],
@@ -123,7 +123,7 @@ async function readLinks(netns: string | undefined): Promise<Link[]> {
     carrier: link.flags.includes('LOWER_UP'),
     portOf: portOf(link),
     loopback: link.flags.includes('LOOPBACK'),
-    // A virtual wire tells its other end so.
+    // Of a veth, this is its other end.
     above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
     bridgesByRules: bridgesByRules(link),
   }));

@@ -16,9 +16,9 @@ export interface OtherRule {
 export interface Queueing {
   /** First and last. */
   numbers: readonly [number, number];
-  /** That it bypasses, in its own words; undefined where it does not. */
+  /** What says that it bypasses, as part of a sentence; undefined if it does not. */
   bypass: string | undefined;
-  /** The table or chain that is ours where the rule is. */
+  /** The rule's table (nft) or chain (xtables), which may be ours. */
   within: string;
 }
 
@@ -79,8 +79,8 @@ export const policyDrops = (check: string, place: string): Finding =>
   });
 
 /**
- * Of a rule that sets `value` and writes all of `mask`: before our rules, which take what is set for theirs, or
- * behind them, where it may overwrite what says that a packet is owned.
+ * Judges a rule that sets the bits `value` and overwrites all of `mask`: ahead of our rules, which would take such
+ * bits for their own, or behind them, where it may overwrite the mark of owned packets.
  */
 export function judgeMark(
   { marks, action = 'drop' }: Subject,

@@ -21,7 +21,7 @@ export const isOurs = (name: string): boolean => name.startsWith(PREFIX);
 export const overlaps = ([first, last]: readonly [number, number], queues: readonly number[]) =>
   queues.some((queue) => queue >= first && queue <= last);
 
-/** The setup that options say. */
+/** The setup that the options describe. */
 export async function subjectOf(
   options: ResolvedOptions,
   mechanism: Mechanism | undefined,
@@ -127,7 +127,7 @@ const rulesOf = (name: string, nft: readonly Netfilter[]): Rule[] =>
     rule?.table === rulesName({ name }) && rule.chain.startsWith('before-') ? [rule] : [],
   );
 
-/** The interfaces that the first rule of a setup which names any does. */
+/** The interfaces in the first rule of a setup that names any. */
 function entering(name: string, nft: readonly Netfilter[]): string[] {
   const naming = rulesOf(name, nft)
     .map(({ expr: [first] }) => first?.['match'] as Match | undefined)

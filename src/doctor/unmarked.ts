@@ -42,7 +42,7 @@ export function judgeDropOfUnmarked(
   ];
 }
 
-/** A rule that is left of such: nothing sets the mark any more, so that it drops what is owned, too. */
+/** A leftover of such rules: nothing sets the mark any more, so that it drops owned packets, too. */
 export function judgeLeftDrop(
   { action }: Subject,
   rule: Rule,

@@ -47,7 +47,7 @@ const VALUES = new RegExp(
 /** A comparison of the packet's mark; not of the connection's, nor where it is set or copied. */
 const COMPARED_MARK = /(?<!\bct\s+|\bmeta\s+|\bset\s+)(?:\bmeta\s+)?\bmark\b\s*(?!\s*set\b)(?=\S)/;
 
-/** Whether a line of a ruleset hashes, in a way that we or nobody can do alike. */
+/** Whether a line of a ruleset hashes, be it in a way that can be carried over or not. */
 export const hashes = (text: string): boolean => /\b(jhash|symhash)\b/.test(text);
 
 /**

@@ -92,7 +92,7 @@ export const ofHash = (rule: HashRule): Piece[] =>
     })),
   );
 
-/** The addresses of one interface, which parseClusterip() has share alike, as one. */
+/** The addresses of each interface as one share: parseClusterip() has made sure that they share alike. */
 export const withAddresses = (shares: readonly Share[]): Share[] =>
   grouped(shares, ({ interfaceName }) => String(interfaceName)).map((all) => ({
     ...all[0]!,

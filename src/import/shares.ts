@@ -53,7 +53,7 @@ function agreed(pieces: readonly Piece[], notes: Note[]): Share[] {
 
 /**
  * What the rules of one place leave to this node. Rules that mark add up, and so do those that drop; what is
- * accepted is out of reach of a later drop, and the rest of what is dropped or accepted alone is the opposite.
+ * accepted is out of reach of a later drop. Where all rules drop, or all accept, the rest meets the opposite.
  */
 function ownedOf(place: readonly Piece[], notes: Note[]): number[] {
   const { buckets, line, statement } = place[0]!;

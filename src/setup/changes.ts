@@ -28,7 +28,7 @@ export interface InterfaceFacts {
   index: number;
   /** Its own MAC; empty where it has none. */
   mac: string;
-  /** The bridge or bond that it is a port of, by which what it receives enters; undefined where it is none. */
+  /** The bridge or bond that it is a port of, on which its packets arrive; undefined if it is no port. */
   portOf?: string | undefined;
   /** Without prefix lengths. */
   addresses: readonly string[];
@@ -36,7 +36,7 @@ export interface InterfaceFacts {
   macs: readonly string[];
 }
 
-/** What of a network namespace concerns a setup's changes. */
+/** The state of a network namespace, as far as a setup changes it. */
 export interface SystemFacts {
   interfaces: Readonly<Partial<Record<string, InterfaceFacts>>>;
   /** Below /proc/sys/net; what is not there is left out. */
@@ -131,7 +131,7 @@ export function isInPlace(change: Change, { interfaces, sysctls }: SystemFacts):
 export const isSame = (one: Change, other: Change): boolean =>
   isOfSame(one, other) && (one.kind === 'sysctl' || one.value === other.value);
 
-/** Whether two changes are of one thing: an interface has an address once, whatever its prefix length. */
+/** Whether two changes concern the same thing: an interface has an address once, whatever its prefix length. */
 export const isOfSame = (one: Change, other: Change): boolean =>
   one.kind === other.kind &&
   one.on === other.on &&

@@ -2,14 +2,14 @@ import type { ResolvedOptions } from '../options.js';
 import { hex } from './words.js';
 
 /*
- * Where the rules of policy `clusterip` differ: the target took IPv4 alone, made every packet that it let in
- * one for this host, whatever its frame, and stored the node of a new connection in the connmark.
+ * What is different in the rules of policy `clusterip`: the target took only IPv4, gave every packet that it
+ * let in the pkt_type HOST, whatever its frame, and stored a new connection's node in the connmark.
  */
 
 export const isClusterip = ({ policy }: Pick<ResolvedOptions, 'policy'>): boolean =>
   policy === 'clusterip';
 
-/** The rules behind the queue, by the bits that the engine left in the mark. */
+/** The rules behind the queue, which read the bits that the engine left in the mark. */
 export function afterClusterip({ marks }: Pick<ResolvedOptions, 'marks'>): string[] {
   const { multicast, bucket: node } = marks;
   const shift = Math.log2((node & -node) >>> 0);

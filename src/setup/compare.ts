@@ -7,9 +7,9 @@ import { INNER_CHAINS, rulesName, TARGET_CHAIN } from './ruleset.js';
 import { inTrial } from './trial.js';
 
 /**
- * Whether the rules of a setup are those that its options make. These are made in a network namespace of
- * their own, and both are listed by the same program, since no program lists a rule as it was written.
- * @returns undefined where no such namespace may be made
+ * Whether the rules of a setup are those that its options make. The latter are loaded in a network namespace
+ * of their own, and both are listed by the same program, since no program lists a rule as it was written.
+ * @returns undefined if no such namespace may be created
  * @throws NfqClusterError what `run` throws
  */
 export async function rulesAreWanted(
@@ -38,8 +38,8 @@ export async function rulesAreWanted(
 }
 
 /**
- * Whether the chain that the rest of the rules jump to has its rule, which their text does not say, for the
- * same queues, chosen alike. Not every nft can say which these are.
+ * Whether the chain with NFQUEUE, which the text of the rules does not contain, has its rule, for the same
+ * queues and chosen in the same way. Not every nft lists which queues these are.
  */
 async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
   const list = ['-t', 'list', 'table', 'inet', rulesName(options)];
@@ -58,7 +58,7 @@ interface Listing {
   /** What makes the rules, and what lists them. */
   load: { line: readonly string[]; input: string };
   list: readonly string[];
-  /** The part of a listing that the options say. */
+  /** The part of a listing that the options determine. */
   only: (text: string) => string;
 }
 
@@ -82,8 +82,8 @@ function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts):
 }
 
 /**
- * The chains that have rules: empty ones, and those that only remember, decide nothing. An interface's index is
- * another one's elsewhere, or nobody's; the rules behind it say the name. Of a dormant table, no chain is passed.
+ * The chains whose rules decide something; empty ones, and those that only record something, do not. Interface
+ * indexes are masked, as they differ between namespaces; later rules have the names. A dormant table decides nothing.
  */
 export const filledChains = (text: string): string =>
   (DORMANT.test(text) ? '' : text)

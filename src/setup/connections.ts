@@ -5,7 +5,7 @@ import { isClusterip } from './clusterip.js';
 import { keyFields, markBitByHash, markByHash } from './hashing.js';
 import { hex, join } from './words.js';
 
-/* What the rules tell the engine of a packet's connection, and keep in the connmark for its later packets. */
+/* What the rules tell the engine about a packet's connection, and keep in the connmark for its later packets. */
 
 type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack' | 'offload'>;
 
@@ -15,7 +15,7 @@ type Options = Pick<ResolvedOptions, 'marks' | 'buckets' | 'conntrack' | 'offloa
  */
 const DIRECT = 'ct direction original ct state new,established ct status & expected == 0';
 
-/** Whether a packet must be of a connection to be owned; a rule that says so makes the kernel track all. */
+/** Whether only packets of a connection can be owned; a rule that asks for one makes the kernel track them all. */
 export const needsConntrack = (options: Pick<ResolvedOptions, 'conntrack' | 'policy'>): boolean =>
   options.conntrack !== 'off' || isClusterip(options);
 
@@ -29,23 +29,24 @@ export function directRules(options: Options): string[] {
   return [
     ...(direct === 0 ? [] : [join(DIRECT, `meta mark set meta mark | ${hex(direct)}`)]),
     ...(keepsBucket(options) ? [join(isDirect, hasNoBucket(options), `jump ${BUCKET}`)] : []),
-    // What is offloaded does not come here once its bucket is known.
+    // With offload, packets whose bucket is known do not get here.
     ...(options.offload.length > 0 ? [] : bucketBits(options)).map(
       (bit) => `ct mark & ${hex(bit)} == ${hex(bit)} meta mark set meta mark | ${hex(bit)}`,
     ),
   ];
 }
 
-/** The rule by which packets that leave pass that chain: their connection may have entered by none of our interfaces. */
+/** Sends leaving packets through that chain: their connection may not have entered by one of our interfaces. */
 export const whereItLeaves = `${DIRECT} jump ${BUCKET}`;
 
-/** Matches packets of connections that have none. */
+/** Matches packets of connections without a bucket. */
 export const hasNoBucket = ({ marks }: Pick<Options, 'marks'>): string =>
   `ct mark & ${hex(marks.bucket)} == 0`;
 
 /**
- * The rules of that chain, before the source is translated; what a helper awaits of the connection inherits its bucket. Where
- * somebody else has set the connmark it is done bit by bit, of a connection's first packet alone: no other packet can see a part of it.
+ * The rules of that chain, ahead of source NAT; connections that a helper expects inherit the bucket. If somebody
+ * else has set other bits of the connmark, ours are set one by one, and only by a connection's first packet, so that no
+ * other packet can see only some of them.
  */
 export const bucketRules = (options: ResolvedOptions): string[] =>
   !keepsBucket(options)

@@ -3,7 +3,7 @@ import type { ResolvedOptions } from '../options.js';
 import { netnsPath } from './exec.js';
 
 /**
- * Sets the buckets that connmarks hold anew: an earlier engine's may be of another hash.
+ * Sets the buckets that connmarks hold again: an earlier engine may have used another hash.
  * @throws NfqClusterError `ERR_NO_CONNTRACK`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_SYSTEM`
  */
 export async function renewBuckets(options: ResolvedOptions): Promise<void> {

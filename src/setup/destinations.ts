@@ -8,7 +8,7 @@ const FAMILIES = [
   { family: 6, daddr: 'ip6 daddr', multicast: 'ff00::/8' },
 ] as const;
 
-/** Matches for packets that enter and are not the cluster's, where an interface names its addresses. */
+/** Matches for incoming packets that are not the cluster's, on interfaces that decide only their addresses. */
 export const elsewhere = (interfaces: Interfaces): string[] =>
   interfaces.filter(isNarrow).flatMap((entry) =>
     FAMILIES.map(({ family, daddr }) => {
@@ -22,11 +22,11 @@ export const elsewhere = (interfaces: Interfaces): string[] =>
 /** The chain for packets in multicast frames. */
 export const FOR_HOST = 'for-host';
 
-/** The rule that has them pass it. */
+/** The rule that sends them there. */
 export const toForHost = ({ policy }: Pick<ResolvedOptions, 'policy'>): string[] =>
   policy === 'clusterip' ? [] : [`meta pkttype multicast jump ${FOR_HOST}`];
 
-/** Its rules that make the cluster's unicast packets ones for this host. */
+/** Its rules that give the cluster's unicast packets the pkt_type HOST. */
 export function unicastForHost(interfaces: Interfaces): string[] {
   const wide = interfaces.filter((entry) => !isNarrow(entry));
   const everywhere = wide.length === interfaces.length;
@@ -45,10 +45,10 @@ export function unicastForHost(interfaces: Interfaces): string[] {
   ];
 }
 
-/** The chain for what enters by no interface of the setup. */
+/** The chain for packets that arrive on no interface of the setup. */
 export const BY_OTHERS = 'by-others';
 
-/** Its rules: by another interface on the same wire the cluster's frames would come to every node undecided. */
+/** Its rules: on another interface in the same network, the cluster's frames would reach every node undecided. */
 export const byOthers = (interfaces: Interfaces): string[] =>
   interfaces.flatMap((entry) =>
     FAMILIES.flatMap(({ family, daddr }) => {

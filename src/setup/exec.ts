@@ -104,7 +104,7 @@ export async function runOrThrow(
 }
 
 /**
- * What nft lists of what another process may remove at this moment; then it is nothing.
+ * What nft lists of something that another process may be removing; empty if it is gone.
  * @throws NfqClusterError what `runOrThrow` throws
  */
 export async function listed(
@@ -197,7 +197,7 @@ function outcomeOf(path: string, args: readonly string[], input: string): Promis
     child.on('error', reject);
     let stdout = '';
     let stderr = '';
-    // Where the process can have no more files there are no streams, and the error comes after this.
+    // If the process can open no more files, there are no streams, and the error comes after this.
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
     child.on('close', (status, signal) => {

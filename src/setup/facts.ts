@@ -8,7 +8,7 @@ export interface Facts extends SystemFacts {
   traces: Traces;
   /** What a setup of this name has changed, in order. */
   journal: readonly Change[];
-  /** What the other setups of the namespace hold: changed, or found as one of them had changed it. */
+  /** The changes that the namespace's other setups need: each made by one of them. */
   others: readonly Change[];
 }
 
@@ -68,7 +68,7 @@ export interface PortJson {
   linkinfo?: { info_slave_kind?: string };
 }
 
-/** The bridge, bond or such by which what an interface receives enters. In a VRF it enters by the interface, too. */
+/** The bridge, bond or such on which an interface's packets arrive. In a VRF they arrive on the interface, too. */
 export const portOf = ({ master, linkinfo }: PortJson): string | undefined =>
   linkinfo?.info_slave_kind === 'vrf' ? undefined : master;
 

@@ -7,9 +7,9 @@ import { hex, join } from './words.js';
 /** Where a packet's key is. */
 export interface KeyField {
   field: string;
-  /** What the field does not imply: the interface where not all have the same key, and the family. */
+  /** What the field does not imply: the interface, if not all have the same key, and the family. */
   match: string;
-  /** The same, and that the packet can be one of a connection which one node has: IGMP is every node's own. */
+  /** The same, except for IGMP, which has connections but is every node's own. */
   connected: string;
 }
 
@@ -19,7 +19,7 @@ const FIELDS = {
   destination: { ip: 'ip daddr', ip6: 'ip6 daddr', firstWord: '@nh,192,32' },
 } as const;
 
-/** Of each family, and of each interface where they differ. */
+/** For each family, and for each interface if their keys differ. */
 export function keyFields({ interfaces, policy }: ResolvedOptions): KeyField[] {
   const alike = interfaces.every(({ key }) => key === interfaces[0]!.key);
   return (alike ? interfaces.slice(0, 1) : interfaces).flatMap(({ name, key }) => {

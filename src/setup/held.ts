@@ -5,12 +5,13 @@ import { procNet } from './traces.js';
 const PATIENCE_MS = 2000;
 const LOOK_EVERY_MS = 5;
 
-/** The kernel's table of queues, of root's user id alone. */
+/** The kernel's table of queues, which only root can read. */
 const TABLE = 'netfilter/nfnetlink_queue';
 
 /**
  * Waits, but not for ever, for a moment in which no queue of the namespace holds a packet: the kernel
- * drops them all when a base chain is deleted. Gives whether it came.
+ * drops them all when a base chain is deleted.
+ * @returns whether it came
  */
 export async function untilNothingIsHeld(netns: string | undefined): Promise<boolean> {
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await delay(LOOK_EVERY_MS)) {

@@ -7,8 +7,8 @@ import { knownAddresses, knownConnections } from './offload.js';
 import type { Traces } from './traces.js';
 
 /*
- * What has to be known of a setup later is kept in its nft table, by chains without a hook: it is there as
- * long as the rules are, in the namespace where they are, and changes together with them.
+ * What has to be known about a setup later is recorded in its nft table, by chains without a hook: so it exists
+ * as long as the rules do, in the same namespace, and changes together with them.
  */
 
 /** The chain that remembers what was changed outside the rules. */
@@ -28,13 +28,13 @@ export interface Markers {
   queues: readonly [number, number] | undefined;
   /** A digest of the options, where the setup is to stand until it is reverted. */
   standing: string | undefined;
-  /** Bits of the connmark that its rules set, and a digest of what they tell. */
+  /** Bits of the connmark that its rules set, and a digest of what they mean. */
   connmark: { bits: number; told: string } | undefined;
-  /** The same where the setup goes with an engine, and which of its name's engines that is. */
+  /** A digest of the options, where the setup ends with an engine, and which of its name's engines that is. */
   run: { digest: string; id: string } | undefined;
 }
 
-/** @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted */
+/** @param run of the engine with which the setup ends; undefined if it is to stand until it is reverted */
 export function markersOf(options: ResolvedOptions, run: string | undefined): string[] {
   const { queues } = options;
   return [
@@ -48,7 +48,7 @@ const standingOf = (options: ResolvedOptions): string => `${STANDING}${digest(op
 const runOf = (options: ResolvedOptions, run: string): string => `${RUN}${digest(options)}-${run}`;
 
 /**
- * The markers by one of which an engine knows its own setup, also where apply() has made it to stand since.
+ * The markers by one of which an engine recognizes its own setup, even if apply() has made it a standing one since.
  * @param run as of `markersOf`
  */
 export const markersOfOwn = (options: ResolvedOptions, run: string | undefined): string[] => [
@@ -104,7 +104,7 @@ export function digest(options: ResolvedOptions): string {
   return short(setup);
 }
 
-/** What the rules set of connmarks: a bucket's bits by their hash, or by policy `clusterip` the whole of it. */
+/** What the rules set in connmarks: a bucket's bits, by their hash; with policy `clusterip` the whole mark. */
 export function connmarkOf(options: ResolvedOptions): { bits: number; told: string }[] {
   if (isClusterip(options)) return [{ bits: 0xffff_ffff, told: 'node' }];
   if (!keepsBucket(options)) return [];

@@ -3,13 +3,13 @@ import type { InterfaceFacts } from './changes.js';
 
 const NEIGHBOURS = 'neighbours';
 
-/** ICMPv6 neighbour discovery as far as it tells a MAC: its type, and the option that tells it. */
+/** ICMPv6 neighbour discovery, as far as it announces a MAC: the type, and the option with the MAC. */
 const ADVERTISEMENT = { type: 136, option: '0x0201' };
 const SOLICITATION = { type: 135, option: '0x0101' };
 
 /**
- * Rules by which ARP of a cluster address tells the cluster MAC, in a table of family arp. The frame's
- * own source stays the interface's, so that no switch learns a multicast MAC.
+ * Rules by which ARP announces the cluster MAC for a cluster address, in a table of family arp. The frame's
+ * own source stays the interface's MAC, so that no switch learns a multicast MAC.
  */
 export function arpTable(name: string, interfaces: readonly ResolvedInterface[]): string {
   const addresses = interfaces.flatMap((entry) => ofFamily(entry, 4));
@@ -30,8 +30,8 @@ export function arpTable(name: string, interfaces: readonly ResolvedInterface[])
 }
 
 /**
- * The chain of the inet table by which neighbour discovery of a cluster address tells the cluster MAC.
- * What would still tell another, because the interface has changed its own, is dropped.
+ * The chain of the inet table by which neighbour discovery announces the cluster MAC for a cluster address.
+ * What would still announce another, because the interface's own MAC has changed, is dropped.
  */
 export function discoveryChain(
   name: string,
@@ -55,8 +55,8 @@ export const hasNeighbours = (chains: readonly string[] | undefined): boolean =>
   chains?.includes(NEIGHBOURS) === true;
 
 /**
- * A word that makes up, in the checksum of RFC 1071, for the exchange of one MAC by another: in place of
- * `word` it changes the sum by as much as the exchange does.
+ * A word that, put in the place of `word`, changes a checksum (RFC 1071) by as much as it changes when `mac`
+ * replaces `own`.
  */
 export function compensation(word: number, own: string, mac: string): number {
   const difference = word + sum(mac) - sum(own);
@@ -95,7 +95,7 @@ const advertises = (address: string): string =>
 const solicits = (address: string): string =>
   `icmpv6 type nd-neighbor-solicit ip6 saddr ${address}`;
 
-/** Last of all output chains, so that nobody behind it changes what is told. */
+/** Last of all output chains, so that nothing behind it changes what is announced. */
 const chain = (table: string, before: string, rules: readonly string[]): string =>
   [
     `${before}add chain ${table} ${NEIGHBOURS} { type filter hook output priority 300; policy accept; }`,

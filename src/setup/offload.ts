@@ -19,7 +19,7 @@ import { hex, join } from './words.js';
 /** Named counters of our nft table: packets that the kernel has decided by itself. */
 const OFFLOADED = { owned: 'offloaded-owned', foreign: 'offloaded-foreign' } as const;
 
-/** What the rules refer to, as lines of the table's transaction. */
+/** The objects that the rules refer to, as lines of the table's transaction. */
 export const offloadObjects = (options: ResolvedOptions, table: string): string[] =>
   options.offload.length === 0
     ? []
@@ -41,9 +41,9 @@ export interface Outcomes {
 export const UNCHANGED = 'return';
 
 /**
- * The rules ahead of all others before the queue, at which most packets leave: what is owned of known connections.
- * They ask for an index alone, which is compared faster than a name and may be another interface's by now. So only
- * those are among them by which a stranger's packet leaves as it came.
+ * The very first rules, at which most packets leave: owned packets of known connections. They ask only for the
+ * interface's index, which is compared faster than a name, but may be another interface's by now. So they are limited
+ * to rules by which packets leave as they came.
  */
 export function firstRules(
   options: ResolvedOptions,
@@ -54,11 +54,11 @@ export function firstRules(
   return indexes.flatMap((index) => byIndex.map((rule) => `iif ${index} ${rule}`));
 }
 
-/** The rules right behind the test for the interfaces' names: what drops, or writes a mark. */
+/** The rules right behind the test for the interfaces' names: those that drop, or write a mark. */
 export const namedRules = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
   leading(options, outcomes).byName;
 
-/** Owned packets of known connections, and foreign ones of new connections, by as few comparisons as can be. */
+/** Owned packets of known connections, and foreign ones of new connections, with as few comparisons as possible. */
 function leading(
   options: ResolvedOptions,
   outcomes: Outcomes,
@@ -70,7 +70,7 @@ function leading(
   if (outcomes.owned !== UNCHANGED) {
     return { byIndex: [], byName: [...fixed, lasting, ...foreignNew, ending] };
   }
-  // What is foreign shall not be looked up among what ends.
+  // Foreign packets are spared the slower lookup in the set of an ownership that ends.
   return foreignNew.length === 0
     ? { byIndex: [...fixed, lasting, ending], byName: fixed }
     : { byIndex: [...fixed, lasting], byName: [...foreignNew, ...fixed, ending] };
@@ -88,8 +88,8 @@ const ofForeignNew = (options: ResolvedOptions, outcomes: Outcomes): string[] =>
       );
 
 /**
- * Rules before the queue, ahead of all that a packet of a connection can be spared. Neighbour discovery, which
- * is nobody's to drop, has no connection; IGMP has.
+ * Rules before the queue, ahead of all others that packets of known connections need not pass. Neighbour
+ * discovery, which is nobody's to drop, has no connection; IGMP has one.
  */
 export const knownConnections = (options: ResolvedOptions): string[] =>
   !knowsConnections(options)

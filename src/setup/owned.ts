@@ -9,7 +9,7 @@ import { hex } from './words.js';
 
 /*
  * What is owned, as sets of nft: a change of ownership is one transaction on them, and elements end with the
- * ownership. nft looks faster into a set of a fixed size, which can have no timeouts.
+ * ownership. Lookups are faster in a set of fixed size, but that cannot have timeouts.
  */
 
 /** What is owned, and the milliseconds until that ends: Infinity if never, 0 if it is over. */
@@ -20,18 +20,18 @@ export interface Owning {
 
 export const NOTHING: Owning = { owned: [], remaining: () => Infinity };
 
-/** The set of the bits of `marks.bucket` in the connmarks of owned connections, while that has no end. */
+/** The set of what the connmarks of owned connections hold in `marks.bucket`, if the ownership has no end. */
 export const OWNED_MARKS = 'owned-marks';
-/** The same of an ownership that ends. */
+/** The same for an ownership that ends. */
 export const ENDING_MARKS = 'ending-marks';
-/** The set of the owned buckets' numbers, as an address is hashed to them. */
+/** The set of the owned buckets' numbers, to which addresses are hashed. */
 export const OWNED_BUCKETS = 'owned-buckets';
-/** The set of all others: an ownership that ends does not need to enter it, as what misses every set is foreign. */
+/** The set of all other buckets. Those of an ownership that has ended need not be added: what is in no set is foreign. */
 export const FOREIGN_BUCKETS = 'foreign-buckets';
 
 /**
- * Whether foreign packets of new connections end at their hash: not where some are nobody's to drop; nor where they
- * pass, so that their connections need a bucket.
+ * Whether foreign packets of new connections are dropped upon their hash: not if some are nobody's to drop, nor if
+ * foreign packets pass, since their connections then need a bucket.
  */
 export const knowsForeign = ({
   offload,
@@ -45,8 +45,8 @@ export const knowsForeign = ({
   elsewhere(interfaces).length === 0;
 
 /**
- * The set whose one element is there only as long as a transaction would come in time. The transaction takes it
- * away, so that the kernel refuses it where it comes later, whatever held it up: nft, or this process.
+ * The set whose one element expires when a transaction would come too late. The transaction deletes it, so that the
+ * kernel refuses a transaction that is late, whatever held it up: nft, or this process.
  */
 const IN_TIME = 'in-time';
 
@@ -95,10 +95,10 @@ export const ownedSets = (options: ResolvedOptions, table: string): string[] =>
     ({ name, definition }) => `add set ${table} ${name} { ${definition}; }`,
   );
 
-/** A timeout of less than a jiffy, of which there may be but 100 a second, is none to kernels without a fix of Linux 6.12. */
+/** Kernels without a fix of Linux 6.12 take a timeout shorter than a jiffy, which may be 10 ms, for no timeout. */
 const SHORTEST_MS = 10;
 
-/** Lines of a transaction that make the sets what is owned; the timeouts end before the ownership does. */
+/** Lines of a transaction that set the sets to what is owned; the timeouts end before the ownership does. */
 export const ownedLines = (
   options: ResolvedOptions,
   table: string,
@@ -111,8 +111,8 @@ export const ownedLines = (
   ]);
 
 /**
- * What the elements' timeouts are short of the ownership, in milliseconds: the kernel counts them from
- * when it takes the transaction, at most as much after they were calculated.
+ * The milliseconds by which the elements' timeouts are shorter than the ownership: the kernel counts them from
+ * when it takes the transaction, which must be no later than that after they were calculated.
  */
 export const marginOf = (remaining: number): number => Math.min(MARGIN_MS, remaining / 4);
 
@@ -127,8 +127,8 @@ export interface OwnSets {
 }
 
 /**
- * Makes the sets what is owned, in one transaction; again, where that did not come within the margin.
- * @param before what was owned, and is again where that fails; where that fails, too, the sets are emptied
+ * Sets the sets to what is owned, in one transaction, which is repeated if it did not come within the margin.
+ * @param before what was owned, to be put back if that fails; if that fails as well, the sets are emptied
  * @throws NfqClusterError what `runOrThrow` throws; then no set holds what `owning` has and `before` has not,
  *   unless nft cannot even empty them
  */
@@ -140,7 +140,7 @@ export async function setOwned(
   try {
     await write(sets, owning);
   } catch (error) {
-    // nft may fail behind its transaction.
+    // nft may fail after its transaction has taken effect.
     await write(sets, before)
       .catch(() => write(sets, NOTHING))
       .catch(() => undefined);
@@ -179,8 +179,8 @@ const isMissing = (error: unknown, name: string): boolean =>
   error.message.includes(name);
 
 /**
- * Where the setup is there, by whichever marker it has: to empty a chain without rules changes nothing, and fails where
- * there is none.
+ * Only if the setup is there, whichever of its markers it has: flushing such a chain, which has no rules, changes
+ * nothing, but fails if there is none.
  */
 async function transact(
   { options: { netns }, table, markers }: OwnSets,

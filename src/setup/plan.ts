@@ -32,10 +32,10 @@ import { bare, nft, NFT_ARGS, restore, type Step } from './step.js';
 import { madeMangle, type Traces, type XtablesTraces } from './traces.js';
 
 /**
- * The steps that set a node up or, over what an earlier run of the same name left, change it: no moment
- * lies between in which a foreign packet gets in, or the node tells its own MAC for a cluster address.
- * @param run of the engine with which the setup goes; undefined where it is to stand until it is reverted
- * @param emptied whether the kernel owns nothing from then on, also of the same options
+ * The steps that set a node up, or change what an earlier run of the same name left, without a moment in
+ * which a foreign packet gets in, or the node announces its own MAC for a cluster address.
+ * @param run of the engine with which the setup ends; undefined if it is to stand until it is reverted
+ * @param emptied whether the kernel owns nothing from then on, even if the options are the same
  */
 export function installation(
   options: ResolvedOptions,
@@ -113,8 +113,8 @@ export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: 
 }
 
 /**
- * What has to be undone one day: what was there before any setup is not ours, and keeps its earlier value. What
- * another setup changed is: the last that needs it takes it back.
+ * What has to be undone one day. What was so before any setup is not ours to undo; what another setup changed is,
+ * as the last one that needs it undoes it.
  */
 function nextJournal(
   wanted: readonly Wanted[],
@@ -179,7 +179,7 @@ function rules(
   ];
 }
 
-/** By other options the sets of what is owned mean other packets; by the same they are the engine's, as they are. */
+/** With other options, the sets of what is owned mean other packets; with the same, they are the engine's to change. */
 const isOfOthers = (options: ResolvedOptions, { nftChains }: Traces): boolean =>
   nftChains !== undefined && !isMadeOf(options, parseMarkers(nftChains));
 
@@ -214,7 +214,7 @@ function nftUndo(name: string, { interfaces }: ResolvedOptions): Command {
   return { program: 'nft', args: NFT_ARGS, input: `delete table inet ${name}\n${arp}` };
 }
 
-/** A base chain that is no longer needed is emptied: to delete it would drop what queues hold. */
+/** A base chain that is no longer needed is emptied: deleting it would drop what queues hold. */
 function neighbours(options: ResolvedOptions, { traces, interfaces }: Facts): string {
   const name = rulesName(options);
   const needed = options.interfaces.some(({ mac }) => mac !== undefined);

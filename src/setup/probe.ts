@@ -10,8 +10,8 @@ import { hasIpv6, hasLegacyMangle } from './traces.js';
 import { inTrial } from './trial.js';
 
 /*
- * Checked and not committed. In a chain without a hook, because even to try a base chain would drop all
- * packets that the namespace holds.
+ * Checked and not committed. In a chain without a hook, because even trying a base chain would drop all
+ * packets that the namespace's queues hold.
  */
 const nftChain = (...rules: string[]): string =>
   [
@@ -24,7 +24,7 @@ const nftChain = (...rules: string[]): string =>
 const FOR_HOST = 'meta pkttype multicast meta pkttype set host';
 
 /**
- * Asks the running kernel by what its packets can be queued, and changes nothing in the namespace.
+ * Asks the running kernel how packets can be queued, and changes nothing in the namespace.
  * @throws NfqClusterError `ERR_NO_NFQUEUE`, `ERR_NO_TOOL`, `ERR_PRIVILEGE`, `ERR_NO_NETNS`, `ERR_RULES`
  */
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
@@ -83,8 +83,8 @@ async function checkNft(netns: string | undefined): Promise<void> {
 }
 
 /*
- * In a namespace of its own: where none tracks connections, even to try a rule that asks for them adds and removes
- * hooks, and the kernel drops what queues hold.
+ * In a namespace of its own: where nothing tracks connections, even trying a rule that asks for them adds and
+ * removes hooks, and the kernel then drops what queues hold.
  */
 async function requireCt(): Promise<void> {
   const nft = (await findProgram('nft')) ?? 'nft';
@@ -96,7 +96,7 @@ async function requireCt(): Promise<void> {
 }
 
 /**
- * What the kernel says of queues, as errnos: see the addon's.
+ * What the kernel supports of queues, as errnos: see the addon's function.
  * @throws NfqClusterError `ERR_SYSTEM` where no thread can be started
  */
 export function probeQueue(): ReturnType<typeof native.probeQueue> {

@@ -7,8 +7,8 @@ import { netnsPath, type Command } from './exec.js';
 import { rulesName, TARGET_CHAIN } from './ruleset.js';
 
 /*
- * NFQUEUE in a chain of nft's, which is set by netlink. In a plan it is a command of this package's own, for
- * scripts; where the plan is carried out, no program is run for it.
+ * NFQUEUE in an nft chain, which is set by netlink. In a plan it is a command of this package's own, for scripts;
+ * when this package carries out the plan, it runs no program for it.
  */
 
 /** What is queued, of a setup: its name, as in the options, its queues, and how they are chosen. */

@@ -9,7 +9,7 @@ import { nameOf, rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
 import { hex } from './words.js';
 
-/** @throws NfqClusterError `ERR_NO_INTERFACE`; `ERR_INVALID_OPTION` where no packet enters by it */
+/** @throws NfqClusterError `ERR_NO_INTERFACE`; `ERR_INVALID_OPTION` if no packet arrives on it */
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
   for (const { name } of interfaces) {
     const found = facts.interfaces[name];
@@ -24,7 +24,7 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
   }
 }
 
-/** Rules of a port would let all pass undecided. */
+/** Rules that name a port would match nothing, and let everything pass undecided. */
 const isPort = (name: string, of: string): NfqClusterError =>
   new NfqClusterError(
     'ERR_INVALID_OPTION',
@@ -73,8 +73,8 @@ const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { nam
     }));
 
 /**
- * Whether a setup of this name may be made in the place of what is there: of one that is the same; of another
- * that stands, if that was asked for; and under an engine that decides only with other addresses: it believes its rules.
+ * Whether a setup of this name may replace what is there: always the same setup; another that stands, if that was
+ * asked for; and under an engine that decides, which relies on its rules, one that differs only in addresses and MACs.
  * @param own queues that this process listens on
  * @throws NfqClusterError `ERR_CONFLICT`
  */
@@ -108,8 +108,8 @@ export async function checkName(
 }
 
 /**
- * The options of the setup that stands, where those given make the same but for what the node shares: an engine goes on
- * while one comes in the other's place. What is offloaded would end with it.
+ * The options of the setup that stands, if those given make the same one except for shared addresses and MACs: an
+ * engine goes on deciding while one replaces the other. Not with offload, whose sets would go with it.
  */
 export async function successor(
   options: ResolvedOptions,
@@ -137,8 +137,8 @@ const sharingNothing = (options: ResolvedOptions): ResolvedOptions => ({
 });
 
 /**
- * Whether its rules are of this kind: by xtables packets return to their hook, else not. Under an engine that answers
- * for the other they would circle.
+ * Whether its rules are of this kind: with xtables, packets return to their hook, else not. Under an engine that
+ * answers for the other kind they would circle.
  */
 export const isMadeBy = ({ kind }: Mechanism, { xtables }: Traces): boolean =>
   (kind === 'xtables') === xtables.some(({ chain }) => chain);

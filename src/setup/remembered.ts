@@ -27,8 +27,8 @@ export function optionsLines(options: ResolvedOptions): string[] {
 }
 
 /**
- * The options of the setup that has the name of these, which may be others.
- * @returns undefined where there is none, or it was made by another version
+ * The options of the setup that is there under the name of these, which may differ from them.
+ * @returns undefined if there is none, or it was made by another version
  */
 export async function rememberedOptions(
   options: ResolvedOptions,
@@ -41,7 +41,7 @@ export async function rememberedOptions(
   const packed = [...stdout.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
   try {
     const text = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
-    // Nothing of the others, such as what is owned, is for the rules.
+    // The other options, such as what is owned, do not affect the rules.
     const found = { ...options, ...(JSON.parse(text) as Partial<ResolvedOptions>) };
     return isMadeOf(found, parseMarkers(nftChains)) ? found : undefined;
   } catch {

@@ -1,4 +1,4 @@
-/* What takes a setup back, planned: changes, xtables rules, and the nft rules last. */
+/* The steps that undo a setup: changes, then xtables rules, and the nft rules last. */
 import { commandOf, isInPlace, isOfSame, purposeOf, type Change } from './changes.js';
 import type { Facts } from './facts.js';
 import { isMarker, OPTIONS, UNDO } from './markers.js';
@@ -6,7 +6,7 @@ import { xtablesRemoval } from './ruleset.js';
 import { nft, restore, type Step } from './step.js';
 import { madeMangle, type Family, type Traces } from './traces.js';
 
-/** The steps that take changes back, the last first, as far as they are still so and no other setup holds them. */
+/** The steps that undo changes, the last one first, as far as they are still so and no other setup needs them. */
 export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>): Step[] {
   return toUndo(journal, facts)
     .toReversed()
@@ -22,7 +22,7 @@ export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>
 export const toUndo = (journal: readonly Change[], facts: Omit<Facts, 'traces'>): Change[] =>
   journal.filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
 
-/** Whether another setup holds a change, and takes it back when it goes. */
+/** Whether another setup needs a change, and undoes it when it goes. */
 const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>
   others.some((entry) => isOfSame(entry, change));
 

@@ -72,7 +72,7 @@ const CHAINS = {
 /** Just before source NAT, and behind mangle. */
 const LEAVING = { name: 'leaving', hook: 'postrouting', priority: 99 } as const;
 
-/** The priority in prerouting at which ours begins. */
+/** The priority in prerouting at which our rules begin. */
 export const CHAIN_PRIORITY = {
   nft: CHAINS.nft.before.priority,
   'nft-compat': CHAINS['nft-compat'].before.priority,
@@ -92,7 +92,7 @@ export const rulesName = (options: Pick<ResolvedOptions, 'name'>): string =>
 /** The name in the options, of a table's. */
 export const nameOf = (table: string): string => table.slice(rulesName({ name: '' }).length);
 
-/** The chains with rules, each of them: those with a hook, and those that they go to. */
+/** All chains with rules: those with a hook, and those that they jump to. */
 export const chainsOf = (options: ResolvedOptions, kind: Mechanism['kind']): string[] => [
   ...(kind === 'nft-compat' ? [TARGET_CHAIN] : []),
   ...innerChains(options, kind).map(({ name }) => name),
@@ -116,7 +116,7 @@ export const chainBefore = (kind: Mechanism['kind']): string => CHAINS[kind].bef
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
  * to delete a base chain would drop every packet held for any queue of the namespace.
- * @param emptied whether nothing is owned from then on; else the sets of what is are left as they are
+ * @param emptied whether nothing is owned from then on; else the sets of what is owned are left as they are
  * @param indexes those of the interfaces, where they are known: they are compared faster than a name
  */
 export function nftTable(
@@ -142,7 +142,7 @@ export function nftTable(
       ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
     ]),
     ...(kind === 'nft-compat' ? [`add chain ${table} ${TARGET_CHAIN}`] : []),
-    // Else it is not emptied: what it queues shall not be dropped while the table is made anew.
+    // Else it is not emptied, so that packets are still queued while the table is refilled.
     ...(kind === 'nft-compat' && phase === 'closed'
       ? [`flush chain ${table} ${TARGET_CHAIN}`]
       : []),
@@ -173,7 +173,7 @@ export function xtablesChain(options: ResolvedOptions, phase: Phase, jump: boole
     ...(jump ? [`-I PREROUTING 1 -j ${chain}`] : []),
     ...names(options).flatMap((name) => [
       ...(target === undefined ? [] : [`-A ${chain} -i ${name} ${undecided} -j ${target}`]),
-      // A decided packet comes by again, and the user's next rule shall see no bit of ours but what is needed.
+      // A decided packet passes here again; the user's next rule shall see only those of our bits that it needs.
       `-A ${chain} -i ${name} -j MARK --set-xmark 0x0/${hex(decided)}`,
     ]),
     'COMMIT',
@@ -186,7 +186,7 @@ export function xtablesRemoval(name: string, jumps: number): string {
   return lines(['*mangle', ...unlinked, `-F ${name}`, `-X ${name}`, 'COMMIT']);
 }
 
-/** The chains without a hook, but for that which queues. */
+/** The chains without a hook, except for the one that queues. */
 function innerChains(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
@@ -203,13 +203,13 @@ function innerChains(
 const byOthersRules = ({ action, interfaces }: ResolvedOptions): string[] =>
   action === 'mark' ? [] : byOthers(interfaces);
 
-/** For packets in multicast frames; those of the target CLUSTERIP are fixed behind the queue, by what became of them. */
+/** For packets in multicast frames; with policy `clusterip` they are fixed behind the queue, depending on the decision. */
 const forHostRules = (options: ResolvedOptions): string[] =>
   isClusterip(options)
     ? []
     : [otherInterfaces(options), ...unicastForHost(options.interfaces), ...notedForEngine(options)];
 
-/** The engine counts them; what the kernel decides by itself leaves as it came. */
+/** A note by which the engine counts them; packets that the kernel decides by itself leave as they came. */
 function notedForEngine({ marks, offload, conntrack }: ResolvedOptions): string[] {
   if (offload.length > 0 && conntrack === 'off') return [];
   const queued = offload.length === 0 ? '' : hasNoBucket({ marks });
@@ -230,7 +230,7 @@ function beforeRules(
   const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
   const rules = [
     ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
-    // Here a `goto` costs ours nothing.
+    // Here a `goto` costs our own packets nothing.
     byOthersRules(options).length === 0
       ? otherInterfaces(options)
       : otherInterfaces(options, 'iifname', `goto ${BY_OTHERS}`),
@@ -262,7 +262,7 @@ const queueing = (options: ResolvedOptions, kind: Mechanism['kind']): string[] =
   ...toQueue(options, kind),
 ];
 
-/** By xtables nothing: its chain is behind. */
+/** Nothing with xtables: its chain comes behind. */
 function toQueue(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
   switch (kind) {
     case 'nft':
@@ -278,7 +278,7 @@ function toQueue(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
   }
 }
 
-/** They are nobody's, whatever their header says; to ask for the state is to have the kernel track. */
+/** They are no node's, whatever their header says; a rule that asks for the state also makes the kernel track. */
 const withoutConnection = (marking: boolean, mark: string): string =>
   marking ? join('ct state invalid,untracked', mark, 'return') : 'ct state invalid,untracked drop';
 
@@ -309,7 +309,7 @@ function outcomes(options: ResolvedOptions, kind: Mechanism['kind'], noted = fal
   return { owned: decided !== 0 || noted ? pass(0) : UNCHANGED, foreign: 'drop' };
 }
 
-/** Leaves a chain; a name alone is compared faster than looked up in a set. */
+/** Leaves a chain, on other interfaces; a single name is compared faster than it is looked up in a set. */
 function otherInterfaces(
   options: ResolvedOptions,
   by: 'iifname' | 'oifname' = 'iifname',
@@ -342,8 +342,8 @@ function queueRange({ queues }: ResolvedOptions, separator: string): string {
 }
 
 /**
- * The interfaces' names. One with a wildcard of nft or xtables, or with a sign that their parsers read,
- * would say something else. So does an equals sign to sysctl, which a cluster MAC needs.
+ * The interfaces' names. One with a wildcard of nft or xtables, or with a character that their parsers treat
+ * specially, would mean something else. So would an equals sign to sysctl, which a cluster MAC needs.
  * @throws NfqClusterError `ERR_INVALID_OPTION`
  */
 export function names({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): string[] {

@@ -16,7 +16,7 @@ export function asList({ steps, netns }: Plan): string {
     .join('\n');
 }
 
-/** A plan as a shell script, which ends at the first command that fails. What is already so is left out. */
+/** A plan as a shell script, which ends at the first command that fails. Steps that are in place are left out. */
 export function asScript({ name, steps, netns }: Plan): string {
   const parts = steps
     .filter(({ inPlace }) => !inPlace)

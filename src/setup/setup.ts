@@ -30,31 +30,32 @@ import type { Traces } from './traces.js';
 
 /** A setup that stands. Its methods may be called again, also after a failure. */
 export interface Installed {
-  /** What was done, and in place before. */
+  /** The steps that were taken, or were in place before. */
   readonly steps: readonly Step[];
   /**
-   * Makes what the kernel decides by itself what is owned, in one transaction.
+   * Sets what the kernel takes for owned when it decides by itself, in one transaction.
    * @param before what was owned; nothing unless given
-   * @throws NfqClusterError `ERR_RULES`; then it is what was owned before or, where nft refuses that, too, nothing
+   * @throws NfqClusterError `ERR_RULES`; then it is what was owned before or, if nft refuses that as well, nothing
    */
   setOwned(owning: Owning, before?: Owning): Promise<void>;
   /** From now on nothing is queued; under action `drop` every packet that was to be decided is dropped. */
   stopQueueing(): Promise<void>;
   /**
-   * Takes back all that was changed. A setup that was to stand before this process came is left, and
-   * drops what it would queue.
+   * Undoes all that was changed. A setup that is to stand beyond this process is left in place, and drops what it
+   * would queue.
    */
   remove(): Promise<void>;
   /** The same, just after it was made; but what an earlier run of its name left stays, as it keeps packets out. */
   giveUp(): Promise<void>;
   /**
-   * Whether the setup is there and decides, by what its nft table has. Where it is just made anew the answer may be no.
-   * @param hasChain whether the table has a chain, and rules in it if that is asked
+   * Whether the setup is there and decides, judged by its nft table. While that is being refilled, the answer may be no.
+   * @param hasChain whether the table has a chain, with rules in it if that is asked
    */
   isWhole(hasChain: (name: string, withRules: boolean) => boolean): boolean;
   /**
-   * Where somebody has taken the rules away, or emptied them, takes back all else. Gives whether that is so: not where a
-   * setup has come in their place that shares other addresses or MACs alone, by which the engine decides as well.
+   * If somebody has removed or emptied the rules, undoes everything else.
+   * @returns whether that is so: not if a setup has succeeded this one that differs only in shared addresses and MACs,
+   *   with which the engine goes on
    */
   removeRest(): Promise<boolean>;
 }
@@ -87,7 +88,7 @@ export async function planned(
 /**
  * What is there, and the steps from there; refuses before anything is changed.
  * @param run of the engine that installs
- * @returns as `goesWith` that run, unless the setup stands by itself
+ * @returns in `goesWith` that run, unless the setup stands by itself
  */
 async function prepared(
   options: ResolvedOptions,
@@ -124,7 +125,7 @@ async function found(
   return facts;
 }
 
-/** What is there, of options that the system can have. */
+/** What is there; refuses options that the system cannot have. */
 export async function readable(options: ResolvedOptions): Promise<Facts> {
   names(options);
   const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
@@ -146,7 +147,7 @@ export async function install(
   installing: Installing = {},
 ): Promise<Installed> {
   const { netns } = options;
-  // What tells these rules from those of an engine that comes later.
+  // Tells these rules from those of a later engine.
   const run = randomBytes(4).toString('hex');
   const { steps, journal, fresh, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
@@ -167,7 +168,7 @@ export async function install(
   };
 }
 
-/** How a setup is taken back, and known; in turn with others. */
+/** How a setup is undone and recognized; to be called in turn with others. */
 function taking(
   options: ResolvedOptions,
   mechanism: Mechanism,
@@ -175,7 +176,7 @@ function taking(
 ): Pick<Installed, 'remove' | 'removeRest' | 'isWhole'> {
   const { netns } = options;
   const before = chainBefore(mechanism.kind);
-  // Once: what is there later is not of this setup.
+  // Emptied once it is undone: what is there later is not this setup's.
   let remembered = made.journal;
   let markers = markersOfOwn(options, made.goesWith);
   const remove = async (): Promise<void> => {
@@ -209,7 +210,7 @@ function taking(
   };
 }
 
-/** Reads a second time where the first fails, as somebody may take away what is being read. */
+/** Reads once more if the first time fails, as somebody may be removing what is being read. */
 function look(options: ResolvedOptions): Promise<Facts> {
   const read = (): Promise<Facts> =>
     readFacts(rulesName(options), sysctlsOf(options), options.netns);
@@ -270,7 +271,7 @@ const setsOf = (options: ResolvedOptions, goesWith: string | undefined): OwnSets
   markers: markersOfOwn(options, goesWith),
 });
 
-/** Takes back what was made where nothing was; throws where it cannot. */
+/** Undoes what was made where there was nothing; throws if it cannot. */
 async function takeBack(
   options: ResolvedOptions,
   journal: readonly Change[],
@@ -290,7 +291,7 @@ async function takeBack(
   }
 }
 
-/** Makes again the setup in whose place another was to come; throws where it cannot. */
+/** Restores the setup that was to be replaced; throws if it cannot. */
 async function putBack(
   former: ResolvedOptions | undefined,
   { nftChains = [] }: Traces,
@@ -311,7 +312,7 @@ async function putBack(
   }
 }
 
-/** An error, and what failed when it was made up for. */
+/** An error, and what then failed when its effects were undone. */
 export function besides(error: unknown, more: string, remedy: string): unknown {
   if (!(error instanceof NfqClusterError)) return error;
   return new NfqClusterError(error.code, `${error.message}. ${more}`, { remedy, cause: error });

@@ -74,7 +74,7 @@ export async function readTraces(name: string, netns: string | undefined): Promi
   };
 }
 
-/** Whether anything is there that an earlier run of this name left. */
+/** Whether nothing is there that an earlier run of this name left. */
 export const isClean = (traces: Traces): boolean =>
   traces.nftChains === undefined && !traces.arp && traces.xtables.every(({ chain }) => !chain);
 
@@ -122,7 +122,7 @@ export function parseSave(text: string, name: string): Pick<XtablesTraces, 'chai
 export const parseChains = (text: string): string[] =>
   [...text.matchAll(/^\tchain (\S+) \{$/gm)].map((match) => match[1]!);
 
-/** The chains with a hook and no rule, in the same. */
+/** The chains with a hook and no rule in what `nft list table` printed. */
 export const parseEmptied = (text: string): string[] =>
   [...text.matchAll(/^\tchain (\S+) \{\n\t\ttype [^\n]*\n\t\}$/gm)].map((match) => match[1]!);
 

@@ -9,8 +9,8 @@ const PATIENCE_MS = 10_000;
 /**
  * Does something while no other process, and nobody else in this one, makes or takes back a setup in the same
  * network namespace: each looks at what the others have. The lock (flock(2)) is on the namespace itself, so that
- * it needs no file, and ends with this process, however that ends. Who cannot have it goes on without, after a
- * while, since another may be stopped, or hold it out of spite.
+ * it needs no file, and ends with this process, however that ends. Whoever does not get it within a while goes on
+ * without it, since its holder may be stopped, or hold it out of spite.
  */
 export async function inTurn<T>(netns: string | undefined, work: () => Promise<T>): Promise<T> {
   const release = await lock(netns === undefined ? '/proc/self/ns/net' : netnsPath(netns));
@@ -33,14 +33,14 @@ async function lock(path: string): Promise<() => void> {
     stdio: ['pipe', 'pipe', 'ignore'],
     detached: true,
   });
-  // Where the process can have no more files there are no streams, and the error comes after this.
+  // If the process can open no more files, there are no streams, and the error comes after this.
   holder.stdin?.on('error', () => undefined).write('?');
   const waiting = new AbortController();
   const { signal } = waiting;
   const failed = once(holder, 'exit', { signal });
   const echoed = holder.stdout ? once(holder.stdout, 'data', { signal }) : failed;
   const late = delay(PATIENCE_MS, undefined, { signal });
-  // An error to start it, too, is no reason not to go on.
+  // Nor is a failure to start it a reason not to go on.
   await Promise.race([echoed, failed, late]).catch(() => undefined);
   for (const other of [echoed, failed, late]) other.catch(() => undefined);
   waiting.abort();

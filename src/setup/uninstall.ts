@@ -1,4 +1,4 @@
-/* A setup taken back: by what its rules remember or, where they are gone, by what the process does. */
+/* Undoes a setup: by what its rules record or, if they are gone, by what the process remembers. */
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../options.js';
 import { isOfSame, wantedChanges, type Change } from './changes.js';
@@ -38,7 +38,7 @@ export async function revert(name: string, netns: string | undefined): Promise<v
   );
 }
 
-/** Gives whether all is gone; else empty chains stay, since queues hold packets all the time. */
+/** @returns whether everything is gone; else empty chains stay, since queues hold packets all the time */
 export async function uninstall(
   name: string,
   facts: Facts,
@@ -66,8 +66,8 @@ async function listMangle(
 }
 
 /**
- * Takes back what was changed where the rules that say so are gone. What a setup that came since needs, and found in
- * place, is its own from now on.
+ * Undoes what was changed when the rules that record it are gone. What a newer setup needs, and found in place, is
+ * recorded as its own instead.
  */
 export async function takeRest(
   options: ResolvedOptions,

@@ -2,7 +2,7 @@ import { NfqClusterError } from '../errors.js';
 import { isRefused, run, said } from './exec.js';
 import type { Step } from './step.js';
 
-/** Opens each file for writing, which of a kernel parameter changes nothing. */
+/** Opens each file for writing, which does not change a kernel parameter. */
 const OPEN = 'for file; do : >>"$file" || exit; done';
 
 /**
