@@ -14,7 +14,7 @@ namespace nfqc::addon {
 /** `{ policy, hashMode, hashSeed, buckets }` */
 [[nodiscard]] Hashing to_hashing(const Napi::Object& object);
 
-/** An address as a string, a number (IPv4, host order) or 4 or 16 bytes; count 0 if it is none. */
+/** From a string, a number (IPv4, host order) or 4 or 16 bytes; count 0 if that is no address. */
 [[nodiscard]] Key to_key(const Napi::Value& value);
 
 /** Everything but the ownership. */
@@ -23,7 +23,7 @@ namespace nfqc::addon {
 /** Bucket numbers, and milliseconds from now (Infinity: no end). */
 [[nodiscard]] Ownership to_ownership(const Napi::Value& owned, const Napi::Value& valid_for_ms);
 
-/** So many milliseconds from now on the clock now_ns(); kNeverEnds from a hundred years on. */
+/** `ms` milliseconds from now, on the clock now_ns(); kNeverEnds from a hundred years on. */
 [[nodiscard]] std::uint64_t deadline_after(double ms);
 
 /** An Error with `kind`, `syscall` and `errno`. */

@@ -18,8 +18,8 @@ using FaultFunction = Napi::ThreadSafeFunction;
 
 /**
  * One engine for JavaScript. The TypeScript side calls open() and close() once each, in this order
- * and not at the same time; a second open() is an error. While it is open it keeps itself from
- * being collected, and, unless unref() was called, the event loop alive.
+ * and not at the same time; a second open() is an error. While it is open, it is not collected, and
+ * keeps the event loop alive unless unref() was called.
  */
 class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
  public:
@@ -56,7 +56,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     if (opened_) throw Napi::Error::New(env, "an engine is opened once");
     opened_ = true;
     faults_ = FaultFunction::New(env, on_fault_.Value(), "nfq-cluster engine", 0, 1);
-    on_fault_.Reset(); /* as a strong reference it would keep what it closes over: its engine */
+    on_fault_.Reset(); /* a strong reference would keep alive its closure, and so this engine */
     cleanup_ = env.AddCleanupHook(+[](Engine* engine) { engine->close(0); }, engine_.get());
     Ref();
     const auto report = [faults = faults_](const Fault& fault) { post(faults, fault); };
@@ -69,7 +69,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
 
   Napi::Value close(const Napi::CallbackInfo& info) {
     const double ms = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
-    /* Any time but the one that stands for never. */
+    /* At most the last time that does not mean never. */
     const std::uint64_t deadline = std::min(deadline_after(ms), kNeverEnds - 1);
     return Task::run(
         info.This().As<Napi::Object>(), [engine = engine_, deadline] { engine->close(deadline); },
@@ -89,7 +89,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
         [engine = engine_, version] { engine->wait_until_adopted(version); }, [](bool) {});
   }
 
-  /** Milliseconds until nothing is owned: 0 if that is over, Infinity if it never comes. */
+  /** Milliseconds until nothing is owned any more: 0 once the time is over, Infinity without a
+   * deadline. */
   Napi::Value remaining(const Napi::CallbackInfo& info) {
     const std::uint64_t deadline = engine_->ownership().deadline_ns;
     const std::uint64_t now = now_ns();
@@ -103,7 +104,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     return Napi::Number::New(info.Env(), static_cast<double>(now_ns()) / 1e6);
   }
 
-  /** Which way connections are followed: "off", "queue" or "lookup". */
+  /** How connections are followed: "off", "queue" or "lookup". */
   Napi::Value connections(const Napi::CallbackInfo& info) {
     switch (engine_->connections()) {
       case Connections::kOff: break;
@@ -123,8 +124,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
 
   void read_counts(const Napi::CallbackInfo&) { engine_->read_counts(); }
 
-  /** (name, withRules): whether the nft table of the rules has a chain; undefined where that cannot
-   * be told. */
+  /** (name, withRules): whether the nft table of the rules has a chain; undefined if that cannot be
+   * found out. */
   Napi::Value has_chain(const Napi::CallbackInfo& info) {
     const std::string name = info[0].ToString();
     const std::optional<bool> found = engine_->has_chain(name.c_str(), info[1].ToBoolean());

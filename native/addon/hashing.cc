@@ -53,8 +53,7 @@ class Hasher : public Napi::ObjectWrap<Hasher> {
     return clusterip_key(hashing_.mode, ends);
   }
 
-  /* -1 stands for "not an address": a throw here would cost what the TypeScript side does anyway.
-   */
+  /* -1 means "not an address": the TypeScript side throws, with a better message. */
   Napi::Value hash(const Napi::CallbackInfo& info) {
     const Key key = key_of(info);
     return Napi::Number::New(info.Env(),

@@ -4,7 +4,7 @@
 
 namespace nfqc::addon {
 
-/** Adds `probeQueue()`: what the kernel answers to a listener of a queue, as errnos. */
+/** Adds `probeQueue()`: what the kernel supports of queues, as errnos. */
 void register_probe(Napi::Env env, Napi::Object exports);
 
 }  // namespace nfqc::addon

@@ -16,7 +16,7 @@ class Task : public Napi::AsyncWorker {
  public:
   /**
    * `settled` runs on the JavaScript thread before the promise settles; until then `owner` is not
-   * collected. `result` makes what the promise resolves to; without it that is undefined.
+   * collected. The promise resolves to what `result` returns; without it, to undefined.
    */
   static Napi::Promise run(const Napi::Object& owner, std::function<void()> work,
                            std::function<void(bool failed)> settled,
@@ -42,7 +42,7 @@ class Task : public Napi::AsyncWorker {
       work_();
     } catch (const Fault& fault) {
       fault_ = fault;
-    } catch (const std::system_error& error) { /* of threads alone */
+    } catch (const std::system_error& error) { /* only threads throw it */
       fault_ = no_thread(error);
     }
     if (fault_) SetError(fault_->what());

@@ -24,8 +24,8 @@ struct Attribute {
 };
 
 /**
- * Calls `take` with each attribute, also behind one that it refused. False if it refused any, or
- * the attributes do not fill the length exactly.
+ * Calls `take` with each attribute, even after it has refused one. False if it refused any, or the
+ * attributes do not fill the length exactly.
  */
 template <typename Take>
 bool for_each_attribute(const unsigned char* bytes, std::size_t length, Take&& take) noexcept {

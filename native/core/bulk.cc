@@ -67,8 +67,8 @@ std::uint32_t bucket_clusterip(const Hashing& hashing, std::uint32_t address) no
 constexpr std::size_t kBlock = 4096;
 using Buckets = std::array<std::uint16_t, kBlock>;
 
-/** 32-bit counts of one number, or of a pair, in several tables by turns: two that are alike in a
-    row would otherwise wait for each other's sum. */
+/** 32-bit counts of single buckets, or of pairs of them, in several tables in turn: in a single
+   one, equal buckets in a row would wait for each other's sum. */
 class Tally {
  public:
   /** Whether two buckets fit into one number, which halves the additions. */

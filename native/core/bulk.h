@@ -35,8 +35,8 @@ void buckets_ipv6(const Hashing& hashing, std::span<const std::uint8_t> addresse
                   std::span<std::uint16_t> out, Isa isa = best_isa()) noexcept;
 
 /**
- * Adds to `counts`, one for each bucket, how many of `count` consecutive addresses from `first` are
- * in it; addresses are in host order, and none follows 0xffffffff.
+ * Adds to `counts`, one for each bucket, how many of the `count` consecutive addresses from `first`
+ * on are in it; addresses are in host order, up to 0xffffffff.
  */
 void count_ipv4(const Hashing& hashing, std::uint32_t first, std::uint64_t count,
                 std::span<std::uint64_t> counts, Isa isa = best_isa()) noexcept;

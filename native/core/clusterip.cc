@@ -20,7 +20,7 @@ std::size_t header_length(const unsigned char* packet, std::size_t length) noexc
   return header < kMinHeader ? 0 : header;
 }
 
-/* Conntrack reassembles before any rule, so this concerns only who queues without it. */
+/* Matters only without conntrack, which reassembles fragments before any rule. */
 bool is_later_fragment(const unsigned char* packet) noexcept {
   return ((packet[6] & 0x1fU) | packet[7]) != 0;
 }

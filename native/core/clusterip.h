@@ -8,15 +8,15 @@
 /* What ipt_CLUSTERIP, in Linux up to 6.2, reads of an IPv4 packet, and hashes. */
 namespace nfqc {
 
-/** Bytes of a packet that the policy needs: an ICMP error, and the packet within it up to AH's SPI.
- */
+/** Bytes of a packet that the policy needs: those of an ICMP error, and of the packet within it up
+ * to AH's SPI. */
 inline constexpr std::uint32_t kClusteripCopyRange = 60 + 8 + 60 + 8;
 
 /** The two ends of an IPv4 packet; addresses and ports as they lie in memory, in network order. */
 struct Ipv4Ends {
   std::uint32_t source = 0;
   std::uint32_t destination = 0;
-  std::uint16_t source_port = 0;  ///< 0 where the protocol has none, or the packet is too short
+  std::uint16_t source_port = 0;  ///< 0 if the protocol has none, or the packet is too short
   std::uint16_t destination_port = 0;
   bool valid = false;
 
@@ -31,7 +31,7 @@ struct Ipv4Ends {
  */
 [[nodiscard]] int port_offset(std::uint8_t protocol) noexcept;
 
-/** Reads an IPv4 packet; not valid if its header is cut short or none. */
+/** Reads an IPv4 packet; not valid if its header is cut short, or is none. */
 [[nodiscard]] Ipv4Ends parse_ipv4_ends(const unsigned char* packet, std::size_t length) noexcept;
 
 /** Whether an IPv4 packet is an ICMP error, which is about another packet. */

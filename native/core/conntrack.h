@@ -29,25 +29,24 @@ struct Connection {
   std::uint32_t mark = 0;
 
   /**
-   * What the kernel's match hashes: the source of the original direction, of the master's if there
-   * is one. One level, as the kernel: a master's master is not asked.
+   * What the kernel's match hashes: the source of the original direction, or of the master's if
+   * there is one. Only one level, as in the kernel: a master's master does not count.
    */
   [[nodiscard]] const Key& key() const noexcept {
     return master.valid() ? master.source : original.source;
   }
 };
 
-/** A flow that a helper awaits. Its destination is exact; its source counts as far as the mask
- * goes. */
+/** A flow that a helper expects. Its destination must match exactly, its source under the mask. */
 struct Expectation {
   Tuple tuple;
   Tuple mask;
   Tuple master;  ///< the original direction of the flow that it belongs to
   std::uint32_t timeout_s = 0;
-  bool permanent = false;  ///< awaits any number of flows, until the helper ends it
+  bool permanent = false;  ///< matches any number of flows, until the helper ends it
 
   [[nodiscard]] bool matches(const Tuple& packet) const noexcept;
-  /** Whether both are the same expectation, however long they last. */
+  /** Whether both are the same expectation; their timeouts may differ. */
   [[nodiscard]] bool is(const Expectation& other) const noexcept {
     return tuple == other.tuple && mask == other.mask && master == other.master;
   }

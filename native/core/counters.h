@@ -24,20 +24,20 @@ enum class Counter : std::size_t {
   kForeign,           ///< packets whose bucket was not
   kUnknown,           ///< packets whose connection was not known; treated as foreign
   kMalformed,         ///< packets or messages that could not be read; treated as foreign
-  kFixups,            ///< packets sent on to have their pkt_type set to HOST
+  kFixups,            ///< unicast packets from multicast frames that passed
   kVerdictErrors,     ///< verdicts that the kernel refused, or that could not be sent
   kBatches,           ///< sends of verdicts
-  kReceiveErrors,     ///< receive calls that failed for want of memory or buffer
+  kReceiveErrors,     ///< receive calls that failed for lack of memory or buffer space
   kQueueDropped,      ///< the kernel's: the queue was full
   kUserDropped,       ///< the kernel's: the socket's receive buffer was full
   kReceiveBuffer,     ///< bytes of receive buffer that the kernel granted
   kFlowHits,          ///< packets whose connection this thread knew from an earlier one
-  kLookups,           ///< packets that ctnetlink was asked about
-  kLookupHits,        ///< those whose connection it knew
-  kExpected,          ///< those that a helper awaited
-  kLookupNs,          ///< nanoseconds that all this took
-  kExpectations,      ///< flows that helpers await now
-  kExpectationsLost,  ///< times that the kernel could not tell of all of them
+  kLookups,           ///< packets whose connection ctnetlink was asked for
+  kLookupHits,        ///< those of them whose connection it knew
+  kExpected,          ///< those of them that a helper expected
+  kLookupNs,          ///< nanoseconds that these lookups took
+  kExpectations,      ///< flows that helpers expect now
+  kExpectationsLost,  ///< times that the kernel could not announce all of them
   kOffloadedOwned,    ///< the kernel's: passed by itself
   kOffloadedForeign,  ///< the kernel's: dropped by itself
   kCount,
@@ -64,12 +64,13 @@ inline constexpr SlotRange kLatencySlots{kBatchSizeSlots.offset + kBatchSizeSlot
                                          histogram::kSlots};
 
 inline constexpr std::size_t kCacheLineSlots = 64 / sizeof(std::uint64_t);
-/** Slots from one thread's to the next thread's, padded so that they share no cache line. */
+/** The distance from one thread's slots to the next thread's, so that they share no cache line. */
 inline constexpr std::size_t kCounterStride =
     (kLatencySlots.offset + kLatencySlots.length + 2 * kCacheLineSlots - 1) / kCacheLineSlots *
     kCacheLineSlots;
 
-/** The writer's view of one thread's slots. One writer, so that no read-modify-write is needed. */
+/** The writer's view of one thread's slots. It is the only writer, so it needs no
+ * read-modify-write. */
 class Counters {
  public:
   explicit Counters(std::uint64_t* slots) noexcept : slots_(slots) {}

@@ -8,10 +8,10 @@
 namespace nfqc {
 namespace {
 
-/** What a policy reads of a packet. */
+/** What a policy reads from a packet. */
 struct Reading {
   Key key{};                         ///< count 0 if it has none
-  std::uint32_t bucket = kNoBucket;  ///< in place of a key, where the rules told it
+  std::uint32_t bucket = kNoBucket;  ///< in place of a key, if the rules told it
   bool unicast = false;              ///< neither malformed nor for a multicast address
   bool unknown = false;              ///< well-formed, of a connection that is not known
   bool for_every_node = false;       ///< owned by all, and its frame's pkt_type left alone
@@ -24,7 +24,7 @@ std::uint32_t marked_bucket(const DecisionConfig& config, const Packet& packet) 
   return number >= 1 && number <= config.hashing.buckets ? number - 1 : kNoBucket;
 }
 
-/** The key of the packet's connection, as the queue's message tells it; of count 0 if it does not.
+/** The key of the packet's connection, from the queue's message; count 0 if that does not have it.
  */
 Key queued_key(const Packet& packet) noexcept {
   Connection connection;
@@ -57,7 +57,7 @@ Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
   if (packet.hw_protocol != ETH_P_IP) return {};
   Ipv4Ends ends = parse_ipv4_ends(packet.payload, packet.payload_length);
   if (is_icmp_error(packet.payload, packet.payload_length)) {
-    /* It is for whoever owns the packets that come from where the lost one went. */
+    /* It is for the node that owns packets from the address to which the lost one was sent. */
     ends = parse_icmp_error(packet.payload, packet.payload_length).reversed();
     if (ends.valid && config.strict) return {.for_every_node = true};
   }
@@ -66,8 +66,8 @@ Reading read_clusterip(const DecisionConfig& config, const Packet& packet,
   return {.key = clusterip_key(config.hashing.mode, ends)};
 }
 
-/** Nothing is read where the interface is not ours. A reading that is returned would be copied,
- * which stalls on what was just written. */
+/** Reads nothing if the interface is not ours. Not by return value: copying what was just written
+ * would stall. */
 void read(const DecisionConfig& config, const Packet& packet, const Key& looked_up,
           Reading& reading) noexcept {
   for (std::uint32_t i = 0; i < config.interface_count; ++i) {
@@ -82,7 +82,7 @@ void read(const DecisionConfig& config, const Packet& packet, const Key& looked_
   }
 }
 
-/** Whether the packet's frame, if it was not a unicast one, is from now on for this host. */
+/** Whether the packet, if it came in no unicast frame, is to have pkt_type HOST from now on. */
 bool is_fixed(const DecisionConfig& config, const Reading& reading, bool owned) noexcept {
   if (config.hashing.policy != Policy::kClusterip) return reading.unicast;
   return owned && !reading.for_every_node;

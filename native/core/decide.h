@@ -19,14 +19,14 @@ enum class Action : std::uint8_t {
 
 enum class KeyField : std::uint8_t { kSource, kDestination };
 
-/** What tells the original direction of a packet's connection, and its master. */
+/** How the original direction of a packet's connection, and its master, are learned. */
 enum class Connections : std::uint8_t {
-  kOff,     ///< nothing: the packet's own header alone is the key
-  kQueue,   ///< NFQA_CT, in the queue's own messages
-  kLookup,  ///< whoever calls decide() has looked it up
+  kOff,     ///< not at all: the packet's own header is the key
+  kQueue,   ///< from NFQA_CT, in the queue's own messages
+  kLookup,  ///< the caller of decide() looks them up
 };
 
-/** What the interface that a packet came in by is keyed by. */
+/** Which address is the key of packets that come in by an interface. */
 struct InterfaceKey {
   std::uint32_t ifindex = 0;
   KeyField field = KeyField::kSource;
@@ -40,9 +40,9 @@ struct MarkBits {
   std::uint32_t owned_mask = 0;   ///< 0 unless the action is kMark
   std::uint32_t multicast = 0;    ///< in: came in a multicast frame; out: set pkt_type to HOST
   std::uint32_t decided = 0;      ///< 0 unless packets are reinjected by NF_REPEAT
-  std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: not said
-  bool for_rules = false;         ///< rules behind the queue go by these two; else none goes out
-  bool bucket_in = false;         ///< the rules bring the bucket in the same bits, if they know it
+  std::uint32_t bucket_mask = 0;  ///< adjacent bits; out: the bucket plus 1. 0: unused
+  bool for_rules = false;         ///< rules behind the queue read multicast and bucket
+  bool bucket_in = false;         ///< in: the bucket plus 1, from rules that know it
   std::uint32_t direct = 0;       ///< in: the packet's own source is its connection's key
 };
 
@@ -55,19 +55,19 @@ struct DecisionConfig {
   std::array<InterfaceKey, kMaxInterfaces> interfaces{};
   std::uint32_t interface_count = 0;
   Connections connections = Connections::kOff;
-  /** Whether connections that helpers await are told by their announcements. */
+  /** Whether to listen to the expectations that helpers announce. */
   bool hears_expectations = true;
   bool strict = false;  ///< kClusterip: every node lets ICMP errors in, as the original does
 };
 
-/** Bytes of a packet that a decision needs: by an address alone, an IPv6 header. */
+/** Bytes of a packet that a decision needs; for an address alone, an IPv6 header. */
 [[nodiscard]] constexpr std::uint32_t copy_range(const DecisionConfig& config) noexcept {
   if (config.connections == Connections::kLookup) return kFlowCopyRange;
   return config.hashing.policy == Policy::kClusterip ? kClusteripCopyRange : 40;
 }
 
-/** Whether the packet's connection must be looked up: neither its mark nor its message tells the
- * key. */
+/** Whether the packet's connection must be looked up, since neither its mark nor its message has
+ * the key. */
 [[nodiscard]] constexpr bool needs_lookup(const DecisionConfig& config,
                                           const Packet& packet) noexcept {
   if (config.connections != Connections::kLookup) return false;
@@ -89,12 +89,12 @@ struct Decision {
   std::uint32_t mark = 0;     ///< the packet's whole new mark
   std::uint32_t bucket = kNoBucket;
   Outcome outcome = Outcome::kMalformed;
-  bool fixup = false;  ///< the packet goes on to have its pkt_type set to HOST
+  bool fixup = false;  ///< it passes, and its pkt_type is, or is to be, set to HOST
 };
 
 /**
- * Decides one packet. `now_ns` is on the clock of the ownership's deadline; `looked_up` the key of
- * a packet that needs_lookup(), of count 0 if it was not found. A packet without readable
+ * Decides one packet. `now_ns` is on the clock of the ownership's deadline. `looked_up` is the key
+ * of a packet that needs_lookup(), with count 0 if it was not found. A packet without readable
  * addresses, or from an interface that is not in the config, is malformed: foreign, whatever is
  * owned. So is IPv6 under kClusterip.
  */

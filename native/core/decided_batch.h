@@ -24,7 +24,7 @@ class DecidedBatch {
   [[nodiscard]] std::size_t size() const noexcept { return verdicts_.size(); }
   [[nodiscard]] bool full() const noexcept { return verdicts_.full(); }
 
-  /** Decides a packet, as decide() has it. The batch must not be full. */
+  /** Decides a packet; `looked_up` as for decide(). The batch must not be full. */
   void add(const Packet& packet, const Key& looked_up, std::uint64_t now_ns) noexcept {
     const Ownership& ownership = in_force_.for_packet(packet.id);
     const Decision decision = decide(config_, ownership, now_ns, packet, looked_up);
@@ -32,7 +32,7 @@ class DecidedBatch {
     verdicts_.add({packet.id, decision.verdict, decision.mark, decision.mark != packet.mark});
   }
 
-  /** Decides a message that has an id and could not be parsed. The batch must not be full. */
+  /** Decides a message that has an id but could not be parsed. The batch must not be full. */
   void add_unreadable(std::uint32_t id) noexcept {
     const Decision decision = decide_unreadable();
     counters_.decided(decision);

@@ -12,7 +12,7 @@
 namespace nfqc {
 
 /**
- * The flows that helpers await, as the kernel announced them. Of fixed size: when it is full, the
+ * The flows that helpers expect, as the kernel announced them. Of fixed size: when it is full, the
  * one that was announced first is forgotten.
  */
 class ExpectationTable {
@@ -27,7 +27,7 @@ class ExpectationTable {
   }
 
   void add(const Expectation& expectation, std::uint64_t now) noexcept {
-    /* The kernel prolongs a permanent one, and does not announce it. */
+    /* The kernel prolongs a permanent one without announcing that. */
     const std::uint64_t until =
         expectation.permanent ? kNever : now + expectation.timeout_s * kNsPerS + kLingerNs;
     if (Entry* known = find_same(expectation)) {
@@ -42,21 +42,21 @@ class ExpectationTable {
     head = place;
   }
 
-  /** The kernel has it no more. */
+  /** The kernel has forgotten it. */
   void end(const Expectation& expectation, std::uint64_t now) noexcept {
     if (Entry* known = find_same(expectation)) {
       known->until = std::min(known->until, now + kLingerNs);
     }
   }
 
-  /** What no timeout ends may have ended unheard. */
+  /** After a loss of announcements: what has no timeout may have ended. */
   void end_permanent(std::uint64_t now) noexcept {
     for (Entry& entry : entries_) {
       if (entry.until == kNever) entry.until = now + kLingerNs;
     }
   }
 
-  /** The newest that awaits a packet of this tuple; null if none does. */
+  /** The newest that a packet of this tuple matches; null if there is none. */
   [[nodiscard]] const Expectation* find(const Tuple& packet, std::uint64_t now) const noexcept {
     for (std::uint32_t at = head_of(packet); at != kNone; at = entries_[at].next) {
       const Entry& entry = entries_[at];
@@ -65,7 +65,7 @@ class ExpectationTable {
     return nullptr;
   }
 
-  /** How many are held; reads all places. */
+  /** How many are held; goes through all entries. */
   [[nodiscard]] std::size_t held(std::uint64_t now) const noexcept {
     return static_cast<std::size_t>(std::count_if(
         entries_.begin(), entries_.end(), [now](const Entry& entry) { return entry.until > now; }));
@@ -82,7 +82,7 @@ class ExpectationTable {
     std::uint32_t next = kNone;
   };
 
-  /** By what of a tuple no mask covers. */
+  /** By the part of a tuple that no mask applies to. */
   [[nodiscard]] std::size_t chain_of(Tuple tuple) const noexcept {
     tuple.source = {};
     tuple.source_port = 0;

@@ -17,7 +17,7 @@
 namespace nfqc {
 namespace {
 
-/** What is left of a packet to be read. */
+/** The part of a packet that is still to be read. */
 struct Rest {
   const unsigned char* bytes;
   std::size_t length;
@@ -38,8 +38,8 @@ bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
   if (!rest.has(20) || rest.bytes[0] >> 4 != 4) return false;
   const std::size_t header = std::size_t{4} * (rest.bytes[0] & 0x0fU);
   if (header < 20 || !rest.has(header)) return false;
-  /* As conntrack: a first fragment, such as an ICMP error may quote, has all that tells its flow.
-   */
+  /* As in conntrack: a first fragment, which an ICMP error may quote, has all that identifies its
+     flow. */
   constexpr std::uint16_t kOffset = 0x1fff;
   if ((port(rest.bytes + 6) & kOffset) != 0) return false;
   tuple.protocol = rest.bytes[9];
@@ -54,7 +54,7 @@ bool is_first_fragment(const unsigned char* header) noexcept {
   return (port(header + 2) & kOffset) == 0;
 }
 
-/** The length of the extension header at `bytes`; 0 if it is none to be skipped. */
+/** The length of the extension header at `bytes`; 0 if it is not one to be skipped. */
 std::size_t extension_length(std::uint8_t type, const unsigned char* bytes) noexcept {
   switch (type) {
     case IPPROTO_HOPOPTS:
@@ -95,7 +95,7 @@ bool is_error(bool ipv6, std::uint8_t type) noexcept {
   return ipv6 ? (type & ICMPV6_INFOMSG_MASK) == 0 : is_icmp_error(type);
 }
 
-/** The key that PPTP's version of GRE has: the call of who receives it. Others have none. */
+/** The key in PPTP's version of GRE, the receiver's call id; other versions have none. */
 bool take_gre_key(const Rest& rest, Tuple& tuple) noexcept {
   constexpr std::uint16_t kVersion = 7;
   if (!rest.has(2) || (port(rest.bytes) & kVersion) != 1) return true;
@@ -104,7 +104,7 @@ bool take_gre_key(const Rest& rest, Tuple& tuple) noexcept {
   return true;
 }
 
-/** Reads what conntrack tells apart the flows of a protocol by. */
+/** Reads what conntrack uses to tell flows of a protocol apart. */
 bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
   if (is_icmp(tuple)) {
     if (!rest.has(8)) return false;
@@ -132,7 +132,7 @@ bool is_reset(const Rest& rest, const Tuple& tuple) noexcept {
   return tuple.protocol == IPPROTO_TCP && rest.has(14) && (rest.bytes[13] & kRst) != 0;
 }
 
-/** The ICMP type of the answer, or of what is answered. */
+/** The ICMP type of the answer to this type, or of the request that it answers. */
 std::optional<std::uint8_t> opposite(bool ipv6, std::uint8_t type) noexcept {
   using Pair = std::pair<std::uint8_t, std::uint8_t>;
   constexpr std::array kIpv4{

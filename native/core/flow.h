@@ -5,7 +5,7 @@
 #include "conntrack.h"
 #include "packet.h"
 
-/* Which flow a packet is of, read as conntrack reads it. */
+/* Which flow a packet belongs to, read as conntrack reads it. */
 namespace nfqc {
 
 /** Bytes of a packet that are read: two IP headers with options or extensions, and an ICMP header.
@@ -13,17 +13,17 @@ namespace nfqc {
 inline constexpr std::uint32_t kFlowCopyRange = 256;
 
 struct Flow {
-  Tuple tuple;  ///< not valid if the packet does not tell it
+  Tuple tuple;  ///< not valid if the packet does not have it
   bool error =
       false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
   bool reset = false;  ///< TCP, with RST
 };
 
 /**
- * The tuple of a packet in its own direction. Of fragments only the first has one, as for
- * conntrack, which reassembles before any queue, but not what an ICMP error quotes. Of GRE's keys
- * only the one that a packet has in version 1, as where no helper knows the other one; of other
- * protocols without ports, only the addresses and the protocol.
+ * The tuple of a packet in its own direction. Among fragments only the first one has a tuple, as
+ * for conntrack, which reassembles packets before any queue, but not what an ICMP error quotes. In
+ * GRE only the key that a packet of version 1 carries counts, as if no helper knew the other one;
+ * in other protocols without ports, only the addresses and the protocol.
  */
 [[nodiscard]] Flow flow_of(const Packet& packet) noexcept;
 

@@ -11,7 +11,7 @@
 
 namespace nfqc {
 
-/** A hash of a tuple, or of a part of one. The seed is secret, lest somebody fill one set on
+/** A hash of a tuple, or of a part of one. The seed is secret, so that nobody can fill a set on
  * purpose. */
 [[nodiscard]] inline std::uint32_t hash_tuple(const Tuple& tuple, std::uint32_t seed) noexcept {
   std::array<std::uint32_t, 10> words{};
@@ -23,9 +23,8 @@ namespace nfqc {
 }
 
 /**
- * The keys of flows, by the tuple of either direction. Of fixed size: a flow that finds its set
- * full takes the place of the one that ends first. Each is forgotten after a while, as a tuple may
- * come to mean another flow.
+ * The keys of flows, by the tuple of either direction. Of fixed size: if a flow's set is full, the
+ * entry that expires first is replaced. Entries expire, as a tuple may come to mean another flow.
  */
 class FlowTable {
  public:
@@ -34,7 +33,7 @@ class FlowTable {
 
   explicit FlowTable(std::uint32_t seed) : entries_(kSets * kWays), seed_(seed) {}
 
-  /** Null if it is not known. Times are of one clock, in ns. */
+  /** Null if it is not known. All times are on one clock, in ns. */
   [[nodiscard]] const Key* find(const Tuple& tuple, std::uint64_t now) const noexcept {
     const Entry* set = entries_.data() + set_of(tuple);
     for (std::size_t i = 0; i < kWays; ++i) {

@@ -16,7 +16,7 @@ enum class Policy : std::uint8_t {
   kClusterip,  ///< as the kernel's CLUSTERIP target; its keys are made by clusterip_key()
 };
 
-/** What CLUSTERIP hashes; the number is that of the words. */
+/** What CLUSTERIP hashes; each value is the number of words. */
 enum class HashMode : std::uint8_t {
   kSourceIp = 1,
   kSourceIpSourcePort = 2,
@@ -26,7 +26,7 @@ enum class HashMode : std::uint8_t {
 /** The words that may be hashed. An address's are as they lie in memory, in network byte order. */
 struct Key {
   std::array<std::uint32_t, 4> words{};
-  std::uint8_t count = 0;  ///< of an address: 1 for IPv4, 4 for IPv6
+  std::uint8_t count = 0;  ///< of words; for an address 1 (IPv4) or 4 (IPv6)
 
   friend bool operator==(const Key&, const Key&) = default;
 
@@ -65,7 +65,7 @@ struct Hashing {
   Policy policy = Policy::kJhash;
   std::uint32_t seed = 0;
   std::uint32_t buckets = 1;
-  HashMode mode = HashMode::kSourceIp;  ///< of kClusterip alone
+  HashMode mode = HashMode::kSourceIp;  ///< only for kClusterip
 
   [[nodiscard]] constexpr std::uint32_t hash(const Key& key) const noexcept {
     return hash_key(policy, key, seed);

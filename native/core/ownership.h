@@ -36,14 +36,14 @@ struct OwnershipChange {
   Ownership newest;
   Ownership throughout;       ///< owned before the change and ever since
   std::uint64_t version = 0;  ///< of `newest`
-  /** The packet that was queued last when the change was made; empty where that is not known. */
+  /** The packet that was queued last when the change was made; empty if that is not known. */
   std::optional<std::uint32_t> last_id = 0;
 };
 
 /**
- * What one queue thread decides by. A packet that was already queued when the ownership changed may
- * have been accepted by the node that owned it then, so it passes only if it was owned all the
- * time.
+ * The ownership by which one queue thread decides. A packet that was already queued when it changed
+ * may have been accepted by the node that owned it then, so it passes only if it was owned here all
+ * the time.
  */
 class OwnershipInForce {
  public:
@@ -72,8 +72,8 @@ class OwnershipInForce {
   }
 
   /**
-   * The queue has been read empty, and all of it decided, since `version` was the newest: nothing
-   * waits any more that a change up to that version has found there.
+   * The queue has been read empty, and all of it decided, since `version` was the newest: no packet
+   * waits any more from before a change up to that version.
    */
   void drained(std::uint64_t version) noexcept {
     if (version >= version_) has_waiting_ = false;

@@ -67,7 +67,7 @@ Message parse_message(const unsigned char* bytes, std::size_t length) noexcept {
   }
   constexpr std::size_t kHeaders = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
   if (end < kHeaders) return message;
-  /* Also behind a bad attribute: the id may still come. */
+  /* Even after a bad attribute: the id may still come. */
   const bool well_formed = for_each_attribute(
       bytes + kHeaders, end - kHeaders,
       [&message](const Attribute& attribute) { return take_attribute(message, attribute); });

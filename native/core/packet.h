@@ -39,9 +39,9 @@ struct Message {
 };
 
 /**
- * Reads the netlink message that starts at `bytes`. Unknown attributes are skipped; those of
- * wrong length make the message malformed, with its id kept wherever there was one, so that the
- * packet can still be answered.
+ * Reads the netlink message that starts at `bytes`. Unknown attributes are skipped. Attributes of
+ * wrong length make the message malformed, but its id is kept if it has one, so that the packet can
+ * still be answered.
  */
 [[nodiscard]] Message parse_message(const unsigned char* bytes, std::size_t length) noexcept;
 

@@ -9,29 +9,30 @@
 
 namespace nfqc {
 
-/** A flow of the kernel's list; its zone and its original direction tell it from all others. */
+/** A flow in the kernel's list; its zone and its original direction identify it. */
 struct ListedFlow {
   Connection connection;
   std::uint16_t zone = 0;  ///< of the original direction
 };
 
 /**
- * The listed flows that have a master. Each has begun with its master's connmark, which may be that
- * of a master in turn: SIP's media has that of the INVITE, and this that of the REGISTER.
+ * The listed flows that have a master. Each began with its master's connmark, which in turn may
+ * come from that one's master: SIP media has the connmark of the INVITE, which has that of the
+ * REGISTER.
  */
 class RelatedFlows {
  public:
   void add(const ListedFlow& flow) { flows_.insert(flow); }
 
   /**
-   * The source of the first of its masters, from which all below have their connmark. What is above
-   * one that has ended is not known: then that one's.
+   * The source of the topmost of its masters, from which all below have their connmark. If one in
+   * between has ended, it is that one's source, as its own master is not known.
    */
   [[nodiscard]] Key root_source(const ListedFlow& flow) const {
     ListedFlow master;
     master.connection.original = flow.connection.master;
     master.zone = flow.zone;
-    /* No chain is longer; a circle is, where a tuple has come to mean another flow. */
+    /* No chain is longer, except for a circle, if a tuple has come to mean another flow. */
     for (std::size_t left = flows_.size(); left > 0; --left) {
       const auto found = flows_.find(master);
       if (found == flows_.end()) break;

@@ -28,7 +28,7 @@ void ConnectionLookup::drain(std::uint64_t now) {
   drained_at_ = now;
   if (!announcements_) return;
   take_announced(now);
-  /* Not as often as packets are looked up, since to count is to read all places. */
+  /* Not at every lookup, since counting goes through all entries. */
   if (changed_) counters_.set(Counter::kExpectations, expectations_.held(now));
   changed_ = false;
 }
@@ -40,11 +40,11 @@ void ConnectionLookup::take_announced(std::uint64_t now) {
     if (event == ExpectationSocket::Event::kNew) return expectations_.add(expectation, now);
     expectations_.end(expectation, now);
   };
-  /* By reference, for which a std::function needs no memory of its own. */
+  /* By reference, for which std::function allocates nothing. */
   if (!announcements_->drain(std::cref(take))) relearn(now);
 }
 
-/** After a loss. Where the list cannot be read either, what is missing is unknown, and dropped. */
+/** After a loss. If the list cannot be read either, what is missing is unknown, and dropped. */
 void ConnectionLookup::relearn(std::uint64_t now) {
   counters_.add(Counter::kExpectationsLost);
   expectations_.end_permanent(now); /* which may be among the ends that were lost */
@@ -84,8 +84,7 @@ void ConnectionLookup::add(const Packet& packet, std::uint64_t now) noexcept {
 void ConnectionLookup::find(std::uint64_t now) {
   if (asked_ == 0) return;
   const std::uint64_t started = now_ns();
-  /* Before the question: a flow that is confirmed in between is then found by the one or the other.
-   */
+  /* Before asking, so that a flow that is confirmed in between is found one way or the other. */
   take_announced(now);
   const int error = conntrack_.ask(
       {tuples_.data(), asked_}, [this, now](std::size_t index, const Connection* connection) {
@@ -110,18 +109,18 @@ void ConnectionLookup::find_without_flow(std::size_t question, std::uint64_t now
   const auto& [packet, error, reset, unknown] = questions_[question];
   const Tuple& tuple = tuples_[question];
   if (error || find_expected(packet, tuple, now)) return;
-  /* No rule tells first packets from others: it is for the user's rules to keep out what conntrack
-     does not know. */
+  /* No rule tells first packets from others, so keeping out what conntrack does not know is up to
+     the user's rules. */
   if (config_.marks.direct == 0) {
     keys_[packet] = tuple.source;
   } else if (reset && !find_expected(packet, inverted(tuple), now)) {
-    /* A RST as the first answer: conntrack has forgotten the connection by it, and only the node
-       that let its SYN in knew it. It goes back to where that came from. */
+    /* A RST as the first answer: on it conntrack has forgotten the connection, which only the node
+       that let the SYN in knew. The RST goes to where the SYN came from. */
     keys_[packet] = tuple.destination;
   }
 }
 
-/** Whether a helper awaits a flow whose first packet is of this tuple. */
+/** Whether a helper expects a flow whose first packet has this tuple. */
 bool ConnectionLookup::find_expected(std::size_t packet, const Tuple& first,
                                      std::uint64_t now) noexcept {
   const Expectation* expectation = expectations_.find(first, now);

@@ -16,37 +16,38 @@
 namespace nfqc {
 
 /**
- * Where a queue's messages carry no connection: finds the keys of a batch's packets in what this
- * thread has learned, by ctnetlink, and among the flows that helpers await.
+ * For queues whose messages carry no connection: finds the keys of a batch's packets in what this
+ * thread has learned, by asking ctnetlink, and among the flows that helpers expect.
  */
 class ConnectionLookup {
  public:
-  /** A tuple may mean another flow after that; what is looked up again costs some microseconds. */
+  /** After that a tuple may mean another flow; to look it up again costs a few microseconds. */
   static constexpr std::uint64_t kFlowLifetimeNs = 1'000'000'000;
 
   /**
-   * Must be made before packets are asked for: an expectation is announced only to those who
-   * listen. For each connection that begins while somebody listens, the kernel keeps what it needs
-   * to announce of it; so nobody does where it is not needed.
+   * Must be constructed before packets are asked for: an expectation is announced only to those who
+   * listen. While anybody listens, the kernel keeps more for each new connection, for its events;
+   * so this listens only if it is needed.
    * @throws Fault kPrivilege, kNoConntrack, kSystem
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
 
-  /** Announced expectations are to be taken so often, lest the kernel lose some of them. */
+  /** How often to take announced expectations, so that the kernel loses none. */
   static constexpr std::chrono::milliseconds kDrainInterval{100};
   /** Takes and counts them. */
   void drain(std::uint64_t now);
-  /** Drains where it is time to. */
+  /** Drains if it is time to. */
   void listen(std::uint64_t now);
 
   static constexpr std::size_t kPackets = ConntrackSocket::kQuestions;
 
-  /* add() takes up to kPackets, find() finds what add() did not, key() tells, until clear(). */
+  /* add() takes up to kPackets packets, find() looks up those that add() did not know, and key()
+     returns the result, until clear(). */
   void add(const Packet& packet, std::uint64_t now) noexcept;
   void find(std::uint64_t now);
   void clear() noexcept;
 
-  /** Of the `index`th packet that was added; not known if its count is 0. */
+  /** The key of the `index`th packet that was added; count 0 if it is not known. */
   [[nodiscard]] const Key& key(std::size_t index) const noexcept { return keys_[index]; }
 
  private:
@@ -59,7 +60,7 @@ class ConnectionLookup {
 
   const DecisionConfig& config_;
   Counters& counters_;
-  std::optional<ExpectationSocket> announcements_;  ///< none where they are not heard
+  std::optional<ExpectationSocket> announcements_;  ///< none if we do not listen
   ConntrackSocket conntrack_;
   FlowTable flows_;
   ExpectationTable expectations_;
@@ -67,9 +68,9 @@ class ConnectionLookup {
   std::array<Key, kPackets> keys_{};
   std::size_t added_ = 0;
   std::uint64_t drained_at_ = 0;
-  bool changed_ = false;  ///< what is held, since it was counted
+  bool changed_ = false;  ///< the expectations, since they were counted
 
-  /** What add() did not find: the packet's place in the batch, and what it is besides its tuple. */
+  /** What add() did not find: the packet's place in the batch, and what else matters of it. */
   struct Question {
     std::size_t packet = 0;
     bool error = false;

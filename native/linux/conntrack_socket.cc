@@ -175,7 +175,7 @@ ConntrackSocket::Answered ConntrackSocket::read(std::size_t datagram,
   const std::uint16_t type = load<std::uint16_t>(bytes + 4);
   if (type == NLMSG_ERROR) {
     const int error = error_in(bytes);
-    /* EINVAL: of that kind conntrack has no flows. */
+    /* EINVAL: conntrack has no flows of this kind. */
     return {error == ENOENT || error == EINVAL ? question : kNoIndex, false};
   }
   const std::size_t size = load<std::uint32_t>(bytes);
@@ -211,7 +211,7 @@ bool ExpectationSocket::drain(const OnEvent& on_event) {
 
 namespace {
 
-/** Calls `take` with each datagram of the kernel's list of a kind, without its end. */
+/** Calls `take` with each datagram of a dump, except for its end. */
 template <typename Take>
 void list_all(std::uint16_t type, Take&& take) {
   const MnlSocket socket = open_conntrack_socket();
@@ -222,8 +222,8 @@ void list_all(std::uint16_t type, Take&& take) {
   }
   std::vector<unsigned char> buffer(kDatagram);
   for (;;) {
-    /* A dump goes on while it is read: each part is there before recv() returns the one before it.
-     */
+    /* Never blocks: the kernel prepares the next part of a dump before recv() returns the current
+       one. */
     const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw conntrack_fault("recv", errno);
@@ -248,7 +248,7 @@ bool parse_flow(const unsigned char* listed, std::size_t length, ListedFlow& flo
   for_each_attribute(attributes, length - kHeaders, [&flow](const Attribute& attribute) {
     if (attribute.type == CTA_ZONE) take_zone(attribute, flow.zone);
     if (attribute.type != CTA_TUPLE_ORIG) return true;
-    /* The zone is here if it is that of one direction alone. */
+    /* The zone is in here if it applies to one direction only. */
     return for_each_attribute(attribute.value, attribute.length, [&flow](const Attribute& nested) {
       if (nested.type == CTA_TUPLE_ZONE) take_zone(nested, flow.zone);
       return true;
@@ -257,7 +257,8 @@ bool parse_flow(const unsigned char* listed, std::size_t length, ListedFlow& flo
   return parse_connection(attributes, length - kHeaders, flow.connection);
 }
 
-/** Sends, if any of these bits is set in a flow's connmark, the order to set them by this key. */
+/** If a flow's connmark has any of these bits, has the kernel set them to this key's bucket plus 1.
+ */
 void renew_connmark(mnl_socket* socket, const ListedFlow& flow, const Key& key, std::uint32_t mask,
                     const Hashing& hashing) {
   const auto& [original, master, mark] = flow.connection;
@@ -304,10 +305,10 @@ void list_expectations(const std::function<void(const Expectation&)>& each) {
 }
 
 void renew_connmarks(std::uint32_t mask, const Hashing& hashing) {
-  /* The kernel says by this socket which flows have ended meanwhile; nobody needs to know. */
+  /* On this socket the kernel reports flows that have ended meanwhile, which does not matter. */
   const MnlSocket orders = open_conntrack_socket();
   renew_all(orders.get(), mask, hashing);
-  /* Again for what has inherited an old connmark meanwhile, and came too late to be listed. */
+  /* Again, for flows that have inherited an old connmark meanwhile, too late to be listed. */
   renew_all(orders.get(), mask, hashing);
 }
 

@@ -24,9 +24,9 @@ class ConntrackSocket {
   ConntrackSocket();
 
   /**
-   * Asks by the tuples of either direction, at most kQuestions; `answer(i, connection)` is called
-   * for those of which the kernel says what it knows: a connection, or null for none. 0, or an
-   * errno if it could not be asked, or not all of it heard.
+   * Asks by tuples of either direction, at most kQuestions. For each one that the kernel answers,
+   * calls `answer(i, connection)`, with null if it knows none. Returns 0, or an errno if it could
+   * not ask, or not all answers arrived.
    */
   template <typename Answer>
   [[nodiscard]] int ask(std::span<const Tuple> tuples, Answer&& answer) noexcept {
@@ -34,8 +34,8 @@ class ConntrackSocket {
     if (error != 0) return error;
     int datagrams = receive();
     if (datagrams < 0) {
-      /* Told once, ahead of what is not lost. If that stayed, the next answers would find no room,
-         or be read a question late. */
+      /* The error comes once, ahead of the answers that were not lost. If those stayed, the next
+         answers would find no room, or be taken for those to an earlier question. */
       error = -datagrams;
       datagrams = receive();
     }
@@ -56,13 +56,13 @@ class ConntrackSocket {
   [[nodiscard]] int send(std::span<const Tuple> tuples) noexcept;
   /** How many datagrams, or -errno. */
   [[nodiscard]] int receive() noexcept;
-  /** What a datagram answers: a question's place, kNoIndex if none, and whether by a connection. */
+  /** Which question a datagram answers, kNoIndex if none, and whether there is a connection. */
   struct Answered {
     std::size_t question;
     bool known;
   };
   [[nodiscard]] Answered read(std::size_t datagram, Connection& connection) const noexcept;
-  /** Tells by a question to which the answer is no, whether one may ask. */
+  /** Asks for a connection that does not exist, to find out whether asking is permitted. */
   void require_answers();
 
   MnlSocket socket_;
@@ -73,7 +73,7 @@ class ConntrackSocket {
   std::uint32_t sequence_ = 0;  ///< of the first of the last questions
 };
 
-/** Hears of the flows that helpers await, from when it is made. */
+/** Hears of the flows that helpers expect, from its construction on. */
 class ExpectationSocket {
  public:
   /** @throws Fault kPrivilege, kNoConntrack, kSystem */
@@ -99,9 +99,9 @@ class ExpectationSocket {
 void list_expectations(const std::function<void(const Expectation&)>& each);
 
 /**
- * Sets these bits, where a flow's connmark has any of them, to the flow's bucket plus 1: an earlier
- * engine may have set them by another hash. The bucket is that of the first of its masters, if it
- * has one, as the connmark is inherited.
+ * In every connmark that has any of these bits, sets them to the flow's bucket plus 1: an earlier
+ * engine may have used another hash. For a flow with masters it is the bucket of the topmost one,
+ * as connmarks are inherited.
  * @param mask adjacent bits, enough for the number of buckets
  * @throws Fault kPrivilege, kNoConntrack, kSystem
  */

@@ -68,16 +68,17 @@ class Engine {
 
   [[nodiscard]] Ownership ownership() { return table_.newest(); }
 
-  /** Which way connections are followed, once it is open. */
+  /** How connections are followed, once it is open. */
   [[nodiscard]] Connections connections();
 
-  /** Outlives the engine with whoever holds it. */
+  /** Whoever holds it may outlive the engine. */
   [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }
 
-  /** Takes the kernel's drop counts into the slots. */
+  /** Copies the kernel's drop counts into the slots. */
   void read_counts();
 
-  /** As RuleTable's; empty also without rules, and once the first queue's thread has ended. */
+  /** As RuleTable::has_chain(); also empty without rules, and once the first queue's thread has
+   * ended. */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:

@@ -11,7 +11,7 @@ enum class FaultKind {
   kPrivilege,    ///< the kernel wants a capability
   kQueueTaken,   ///< somebody else listens on the queue
   kNoNfqueue,    ///< the kernel has no nfnetlink_queue
-  kNoConntrack,  ///< the kernel cannot tell of connections in the way that was asked for
+  kNoConntrack,  ///< the kernel cannot report connections in the way that was asked for
   kNoInterface,  ///< an interface does not exist
   kNoNetns,      ///< the network namespace cannot be opened
   kSystem,       ///< any other failed system call
@@ -20,7 +20,7 @@ enum class FaultKind {
 /** A failed system call, with what it was for. */
 class Fault : public std::runtime_error {
  public:
-  /** `syscall` is a string literal; `error` an errno, 0 where the failure is not the system's. */
+  /** `syscall` is a string literal; `error` an errno, 0 if the failure is not the system's. */
   Fault(FaultKind kind, const char* syscall, int error, const std::string& what)
       : std::runtime_error(what), kind_(kind), syscall_(syscall), errno_(error) {}
 

@@ -8,8 +8,8 @@
 namespace nfqc {
 
 /**
- * The confirmed connection of a tuple of either direction; else the one that a helper awaits, of
- * which only the master is known; empty if there is neither.
+ * The confirmed connection that a tuple belongs to, in either direction; else the one that a helper
+ * expects, of which only the master is known; empty if there is neither.
  * @throws Fault kPrivilege, kNoConntrack, kNoNetns, kSystem
  */
 [[nodiscard]] std::optional<Connection> find_connection(const std::string& netns,

@@ -23,7 +23,8 @@ using MnlSocket = std::unique_ptr<mnl_socket, CloseMnlSocket>;
  */
 [[nodiscard]] int open_socket(MnlSocket& socket, int flags) noexcept;
 
-/** Asks for so many bytes of receive buffer: what was got is less, where that is not allowed. */
+/** Asks for so many bytes of receive buffer; the kernel grants fewer if that many are not allowed.
+ */
 void enlarge_receive_buffer(const MnlSocket& socket, int bytes) noexcept;
 
 /** The bytes before a message's attributes. */
@@ -37,7 +38,8 @@ constexpr std::uint16_t message_type(unsigned subsystem, unsigned type) noexcept
 nlmsghdr* put_header(unsigned char* bytes, std::uint16_t type, unsigned flags, std::uint8_t family,
                      std::uint16_t resource = 0) noexcept;
 
-/** Makes a request, anew while its errno is EAGAIN: then the kernel has just loaded a module. */
+/** Repeats a request while its errno is EAGAIN, by which the kernel says that it has loaded a
+ * module. */
 template <typename Request>
 [[nodiscard]] int until_loaded(Request&& request) {
   constexpr int kAttempts = 50;

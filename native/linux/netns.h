@@ -6,13 +6,13 @@
 namespace nfqc {
 
 /**
- * Moves the calling thread into a network namespace, given by its path; an empty path stays.
+ * Moves the calling thread into a network namespace, given by its path; an empty path does nothing.
  * @throws Fault kNoNetns, kPrivilege, kSystem
  */
 void enter_netns(const std::string& path);
 
 /**
- * What `work` returns, done in a network namespace, by a thread of its own that is then gone.
+ * Runs `work` in a network namespace, on a temporary thread, and returns its result.
  * @throws Fault what enter_netns() and `work` throw
  */
 template <typename Work>

@@ -13,9 +13,9 @@
 namespace nfqc {
 
 /**
- * The ownership that was last asked for, with a version that grows. Queue threads look at the
- * version before every batch, without lock or wait, and take a copy when it has changed. Each says
- * in a slot of its own by which version it decides, so that a writer knows when an old one has
+ * The ownership that was asked for last, with a growing version. Queue threads look at the version
+ * before every batch, without lock or wait, and take a copy when it has changed. Each of them notes
+ * in a slot of its own by which version it is deciding, so that a writer knows when an old one has
  * decided its last packet.
  */
 class OwnershipTable {
@@ -68,7 +68,7 @@ class OwnershipTable {
     return version_.load(std::memory_order_seq_cst);
   }
 
-  /** What has changed since this reader asked last, for it alone to ask. */
+  /** What has changed since this reader last called it; only for the reader's own thread. */
   [[nodiscard]] OwnershipChange adopt(Reader& reader) {
     const std::lock_guard lock(mutex_);
     OwnershipChange change = reader.pending_;

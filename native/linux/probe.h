@@ -2,17 +2,17 @@
 
 namespace nfqc {
 
-/** What the kernel answers, as errnos; 0 where it agrees. */
+/** What the kernel supports, as errnos; 0 if it does. */
 struct QueueProbe {
-  int bind = 0;       ///< to listen on a queue
-  int conntrack = 0;  ///< to put the flow into its messages; EOPNOTSUPP without the glue
-  int target = 0;     ///< to have xtables' NFQUEUE in a chain of nft
+  int bind = 0;       ///< listening on a queue
+  int conntrack = 0;  ///< attaching connections to its messages; EOPNOTSUPP without the glue
+  int target = 0;     ///< xtables' NFQUEUE in an nft chain
 };
 
 /**
- * Asks by a queue that nothing is sent to, in a network namespace of its own; where that may not be
- * made, by a spare queue of the calling thread's namespace, given up at once.
- * @throws std::system_error where no thread can be started
+ * Tries it on a queue that nothing is sent to, in a network namespace of its own; if that may not
+ * be created, on a spare queue of the calling thread's namespace, which is released at once.
+ * @throws std::system_error if no thread can be started
  */
 [[nodiscard]] QueueProbe probe_queue();
 

@@ -61,8 +61,7 @@ class Transaction {
     last_ = nullptr;
   }
 
-  /** The kernel answers within the call that sends: what it refused, or what asked for an answer.
-   */
+  /** The kernel answers within the call that sends, what it refused or what asked for an answer. */
   [[nodiscard]] static int answer(const MnlSocket& socket) {
     alignas(nlmsghdr) std::array<unsigned char, 4096> answers{};
     const ssize_t n = ::recv(mnl_socket_get_fd(socket.get()), answers.data(), answers.size(), 0);
@@ -98,7 +97,7 @@ void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
       .queues_total = static_cast<std::uint16_t>(rule.queues),
       .flags = static_cast<std::uint16_t>(rule.cpu_fanout ? NFQ_FLAG_CPU_FANOUT : 0),
   };
-  /* XT_ALIGN: the kernel takes it with the padding only. */
+  /* XT_ALIGN: the kernel accepts it only with the padding. */
   std::array<unsigned char, (sizeof info + 7) / 8 * 8> padded{};
   std::memcpy(padded.data(), &info, sizeof info);
   mnl_attr_put(message, NFTA_TARGET_INFO, padded.size(), padded.data());
@@ -109,7 +108,8 @@ void add_queue_rule(Transaction& transaction, const QueueRule& rule) {
 
 int set_once(const QueueRule& rule) {
   Transaction transaction(NFPROTO_INET);
-  nlmsghdr* message = transaction.add(NFT_MSG_DELRULE, 0); /* of no handle: all of the chain's */
+  nlmsghdr* message =
+      transaction.add(NFT_MSG_DELRULE, 0); /* without a handle: all of the chain's rules */
   mnl_attr_put_strz(message, NFTA_RULE_TABLE, rule.table.c_str());
   mnl_attr_put_strz(message, NFTA_RULE_CHAIN, rule.chain.c_str());
   add_queue_rule(transaction, rule);
@@ -149,8 +149,7 @@ void set_queue_rule(const std::string& netns, const QueueRule& rule) {
 int try_queue_rule() {
   const int error = try_in(NFPROTO_INET);
   if (error != ENOENT) return error;
-  /* The kernel does not look for the module of NFQUEUE for a table of family inet; for one of ip it
-     does. */
+  /* The kernel looks for the module of NFQUEUE only for a table of family ip, not of inet. */
   static_cast<void>(try_in(NFPROTO_IPV4));
   return try_in(NFPROTO_INET);
 }

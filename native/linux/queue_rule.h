@@ -5,7 +5,7 @@
 
 namespace nfqc {
 
-/** A chain without a hook, and the queues that it is to spread its packets over. */
+/** A chain without a hook, and the queues over which it is to spread its packets. */
 struct QueueRule {
   std::string table;  ///< of family inet
   std::string chain;
@@ -15,8 +15,8 @@ struct QueueRule {
 };
 
 /**
- * Makes xtables' NFQUEUE the only rule of a chain of nft, by nft_compat, in one transaction: no
- * text of nft says it.
+ * Makes xtables' NFQUEUE the only rule of an nft chain, by nft_compat, in one transaction; nft has
+ * no syntax for it.
  * @param netns a path; empty: the calling thread's network namespace
  * @throws Fault kPrivilege, kNoNetns, kSystem; then the chain is as it was
  */
@@ -24,7 +24,7 @@ void set_queue_rule(const std::string& netns, const QueueRule& rule);
 
 /**
  * 0 if the kernel takes such a rule in the calling thread's network namespace, else an errno.
- * Nothing is changed, but modules may be loaded: the transaction has no end.
+ * Nothing is changed, as the transaction is never committed, but modules may be loaded.
  */
 [[nodiscard]] int try_queue_rule();
 

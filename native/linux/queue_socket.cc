@@ -44,8 +44,8 @@ Fault open_fault(int error) {
 QueueSocket::QueueSocket(const QueueSocketConfig& config)
     : config_(config), buffer_(kMessages * kMessageSize) {
   if (const int error = open_socket(socket_, 0); error != 0) throw open_fault(error);
-  /* Otherwise one overrun would stop delivery until the buffer has been read empty. The kernel
-     counts every loss per queue either way. */
+  /* Otherwise an overrun would stop delivery until the buffer has been read empty. The kernel
+     counts every loss per queue in either case. */
   int on = 1;
   mnl_socket_setsockopt(socket_.get(), NETLINK_NO_ENOBUFS, &on, sizeof on);
   enlarge_receive_buffer(socket_, static_cast<int>(config.receive_buffer));
@@ -73,8 +73,8 @@ void QueueSocket::bind_queue() {
   });
   if (error == 0) return;
   const std::string queue = "queue " + std::to_string(config_.queue);
-  /* EPERM means either. A command that does nothing tells whether it was for want of privilege; the
-     list of queues would, but only root may read it. */
+  /* EPERM means that the queue is taken, or that privilege is lacking. A command that does nothing
+     tells which; the list of queues would, too, but only root may read it. */
   ConfigMessage nothing(config_.queue);
   nfq_nlmsg_cfg_put_cmd(*nothing, AF_UNSPEC, NFQNL_CFG_CMD_PF_BIND);
   const bool taken = error == EBUSY || (error == EPERM && request(*nothing) == 0);
@@ -87,7 +87,7 @@ void QueueSocket::bind_queue() {
   throw Fault(kind, "bind", error, "cannot listen on " + queue);
 }
 
-/* A message of its own for each: where the kernel lacks one, it applies nothing of the rest. */
+/* One message per flag: if the kernel does not know one, it applies none of a message's flags. */
 int QueueSocket::set_flag(std::uint32_t flag) {
   ConfigMessage message(config_.queue);
   mnl_attr_put_u32(*message, NFQA_CFG_FLAGS, htonl(flag));
@@ -132,8 +132,7 @@ int QueueSocket::receive(Wait wait) noexcept {
   return n < 0 ? -errno : n;
 }
 
-/* A message that asks for nothing, and is answered also where the thread may no longer do anything.
- */
+/* A message that asks for nothing, and is answered even if the thread has lost all privileges. */
 void QueueSocket::wake() noexcept {
   const nlmsghdr nothing{.nlmsg_len = sizeof nothing,
                          .nlmsg_type = NLMSG_NOOP,

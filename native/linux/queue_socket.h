@@ -46,8 +46,8 @@ class QueueSocket {
   [[nodiscard]] bool attach_connections();
 
   /**
-   * Asks the kernel for packets, and `copy_range` bytes of each. It confirms by an error message
-   * with code 0 and kStartSequence, which can stand behind the first packets.
+   * Asks the kernel for packets, with `copy_range` bytes of each. It confirms with an error message
+   * of code 0 and kStartSequence, which may come after the first packets.
    */
   void start(std::uint32_t copy_range);
   static constexpr std::uint32_t kStartSequence = 0x51;
@@ -70,8 +70,8 @@ class QueueSocket {
   [[nodiscard]] int receive(Wait wait) noexcept;
 
   /**
-   * Ends a receive() that waits, or the next one: the kernel answers by an error message with
-   * kWakeSequence. From any thread.
+   * Ends a receive() that waits, or the next one: the kernel answers with an error message of
+   * kWakeSequence. May be called from any thread.
    */
   void wake() noexcept;
   static constexpr std::uint32_t kWakeSequence = 0x52;
@@ -80,7 +80,7 @@ class QueueSocket {
     return {buffer_.data() + index * kMessageSize, headers_[index].msg_len};
   }
 
-  /** Sends in one call, some times where it is transient that it fails: 0, or an errno. */
+  /** Sends in one call, which is repeated a few times on a transient error: 0, or an errno. */
   [[nodiscard]] int send(std::span<const unsigned char> bytes) noexcept;
 
  private:

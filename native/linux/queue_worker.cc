@@ -97,7 +97,7 @@ void QueueWorker::run() noexcept {
   release();
 }
 
-/* The object lives on for as long as somebody reads its counts. */
+/* The object itself lives on for as long as somebody reads its counts. */
 void QueueWorker::release() noexcept {
   lookup_.reset();
   {
@@ -105,7 +105,7 @@ void QueueWorker::release() noexcept {
     try {
       read_told();
     } catch (const std::exception&) {
-      /* The counts stay those that were read last. */
+      /* The counts stay as they were read last. */
     }
     status_.reset();
     rules_.reset();
@@ -167,13 +167,13 @@ void QueueWorker::loop() {
     if (received > 0) {
       decide_all(received);
       if (stopping && now_ns() >= deadline) return;
-      /* Fewer than there is room for: the socket was empty behind them. */
+      /* With fewer than there is room for, the socket was empty after them. */
       if (received == static_cast<int>(QueueSocket::kMessages)) continue;
     } else if (received == -EAGAIN) {
       if (stopping) return;
       if (lookup_) lookup_->drain(now_ns());
     } else if (is_transient(-received)) {
-      /* A process that was stopped and goes on has lost nothing. */
+      /* EINTR: the process was stopped and continued, and has lost nothing. */
       if (received != -EINTR) counters_.add(Counter::kReceiveErrors);
       continue;
     } else {
@@ -275,15 +275,15 @@ void QueueWorker::take_error(const Message& message) {
   if (message.error == 0) return;
   counters_.add(Counter::kVerdictErrors);
   if (message.error == ENOENT) return; /* the kernel has dropped the packet itself */
-  /* The packets of a verdict that was refused still wait, and a later VERDICT_BATCH would let them
-     pass: the only safe answer is to close the socket, by which the kernel drops them. */
+  /* The packets of a refused verdict still wait, and a later VERDICT_BATCH would let them pass: the
+     only safe reaction is to close the socket, upon which the kernel drops them. */
   const FaultKind kind = message.error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem;
   throw Fault(kind, "sendto", message.error, "the kernel refused a verdict");
 }
 
 void QueueWorker::take_unreadable(const Message& message, std::uint64_t now) {
   /* Without an id it cannot be answered, and a later VERDICT_BATCH would let it pass: the only safe
-     answer is to close the socket, by which the kernel drops what it holds. */
+     reaction is to close the socket, upon which the kernel drops what it holds. */
   if (!message.has_id) {
     throw Fault(FaultKind::kSystem, "recvmmsg", EBADMSG, "the kernel sent a packet without an id");
   }

@@ -29,13 +29,13 @@ struct NamedInterface {
   KeyField field = KeyField::kSource;
 };
 
-/** Which way connections are followed. */
+/** How connections are followed. */
 enum class ConntrackChoice : std::uint8_t { kOff, kQueue, kNetlink, kQueueElseNetlink };
 
 /** What all queue threads of an engine share. */
 struct WorkerConfig {
-  DecisionConfig decision;  ///< its interfaces are filled in by the thread, in its own namespace,
-                            ///< and its connections
+  DecisionConfig decision;  ///< the thread fills in the interfaces, in its own namespace, and the
+                            ///< connections
   std::vector<NamedInterface> interfaces;
   ConntrackChoice conntrack = ConntrackChoice::kOff;
   std::string netns;  ///< a path, or empty
@@ -62,7 +62,7 @@ class QueueWorker {
   /** Becomes ready when packets are being decided, or holds the Fault that prevents it. */
   [[nodiscard]] std::future<void> started() { return started_.get_future(); }
 
-  /** Which way connections are followed, once it has started. */
+  /** How connections are followed, once it has started. */
   [[nodiscard]] Connections connections() const noexcept { return config_.decision.connections; }
 
   /**
@@ -72,14 +72,14 @@ class QueueWorker {
   void stop(std::uint64_t deadline_ns) noexcept;
   void join();
 
-  /** The id of the packet that was queued last; empty where the kernel does not tell this process,
-   * or no longer. */
+  /** The id of the packet that was queued last; empty if this process may not know, or the thread
+   * has ended. */
   [[nodiscard]] std::optional<std::uint32_t> last_id();
 
-  /** Takes the kernel's counts into the slots. */
+  /** Copies the kernel's counts into the slots. */
   void read_counts();
 
-  /** As RuleTable's; empty also without rules, and once the thread has ended. */
+  /** As RuleTable::has_chain(); also empty without rules, and once the thread has ended. */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:
@@ -95,7 +95,8 @@ class QueueWorker {
   /** The socket that stop() wakes, if any. */
   void set_waiting(QueueSocket* socket);
   void decide_all(int datagrams);
-  /** An interface that was made anew has another index: what came in by it was malformed. */
+  /** Looks the interfaces up again after malformed packets: one that was recreated has a new index.
+   */
   void find_interfaces(std::uint64_t now);
   void take(const Message& message, std::uint64_t now);
   void take_packet(const Packet& packet, std::uint64_t now);
@@ -114,13 +115,14 @@ class QueueWorker {
 
   std::optional<QueueSocket> socket_;
   std::optional<ConnectionLookup> lookup_;
-  std::mutex told_mutex_;  ///< what the kernel tells other threads, too
+  std::mutex told_mutex_;  ///< for status_ and rules_, which other threads read, too
   std::optional<QueueStatusFile> status_;
   std::optional<RuleTable> rules_;
   std::optional<RealTime> real_time_;
   OwnershipInForce in_force_;
   DecidedBatch batch_{config_.decision, in_force_, counters_};
-  /** Packets from the first on whose connection must be looked up: all of a batch in one call. */
+  /** From the first packet on whose connection must be looked up: a batch is looked up in one call.
+   */
   std::array<Packet, DecidedBatch::kCapacity> held_{};
   std::size_t held_count_ = 0;
   std::uint64_t malformed_ = 0;       ///< when the interfaces were found last

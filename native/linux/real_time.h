@@ -8,17 +8,17 @@ namespace nfqc {
 
 /**
  * Runs the calling thread by SCHED_FIFO, ahead of every ordinary thread of its processor, as long
- * as it leaves them some of it: a thread that took nine tenths of 10 ms is an ordinary one for the
- * next 100 ms.
+ * as it leaves them some time: a thread that has used nine tenths of 10 ms is an ordinary one for
+ * the next 100 ms.
  */
 class RealTime {
  public:
   struct Choice {
     std::uint32_t priority = 0;  ///< 1 to 99; 0: leaves the thread as it is
-    bool required = false;       ///< else so is one that may not, or is no ordinary one
+    bool required = false;  ///< else a thread that may not, or is no ordinary one, is left as is
   };
 
-  /** @throws Fault kPrivilege, kSystem if it is required and cannot be */
+  /** @throws Fault kPrivilege, kSystem if it is required and not possible */
   explicit RealTime(const Choice& choice);
 
   /** To be called for each batch. @param now of the clock now_ns() */

@@ -15,7 +15,7 @@
 namespace nfqc {
 namespace {
 
-/** The kernel's answer: a message of a type, or an errno; all 0 where it is neither. */
+/** The kernel's answer: a message of a type, or an errno; all 0 if it is neither. */
 struct Answer {
   int error = 0;
   std::uint16_t type = 0;
@@ -60,7 +60,7 @@ class Question {
   nlmsghdr* header_;
 };
 
-/** The packets that an answer about a counter tells. */
+/** The packet count in an answer about a counter. */
 std::optional<std::uint64_t> packets_in(const Answer& answer) noexcept {
   std::optional<std::uint64_t> packets;
   for_each_attribute(answer.attributes, answer.length, [&packets](const Attribute& attribute) {
@@ -75,7 +75,7 @@ std::optional<std::uint64_t> packets_in(const Answer& answer) noexcept {
   return packets;
 }
 
-/** A chain's rules, and those that go to it. */
+/** The number of a chain's rules, and of those that jump to it. */
 std::uint32_t use_in(const Answer& answer) noexcept {
   std::uint32_t use = 0;
   for_each_attribute(answer.attributes, answer.length, [&use](const Attribute& attribute) {
@@ -104,7 +104,7 @@ std::uint64_t RuleTable::foreign() { return growth(foreign_); }
 std::uint64_t RuleTable::growth(Count& count) {
   const std::lock_guard lock(mutex_);
   if (const std::optional<std::uint64_t> packets = read(count.name)) {
-    /* Fewer than before: the table was made anew. */
+    /* Fewer than before: the table was recreated. */
     if (*packets < count.before) count.before = 0;
     count.now = *packets - count.before;
   }

@@ -9,30 +9,29 @@
 
 namespace nfqc {
 
-/** An engine's nft table, as the kernel tells of it. */
+/** An engine's nft table, as the kernel reports it. */
 class RuleTable {
  public:
   /** For the network namespace of the calling thread. @throws Fault kPrivilege, kSystem */
   explicit RuleTable(std::string table);
 
   /**
-   * The packets that the rules decided without the queue since this was made, by the table's named
-   * counters. As long as these are not there, the counts stay.
+   * The packets that the rules have decided without the queue since construction, from the table's
+   * named counters. While those do not exist, the counts stay as they are.
    */
   [[nodiscard]] std::uint64_t owned();
   [[nodiscard]] std::uint64_t foreign();
 
   /**
-   * Whether the table is there and has a chain, and one with rules if that is asked. Of a chain
-   * that a transaction is just refilling, it may be told that it has none. Empty where the kernel
-   * does not tell.
+   * Whether the table exists and has a chain, with rules in it if that is asked. A chain that a
+   * transaction is just refilling may seem to have none. Empty if the kernel does not say.
    */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
  private:
   struct Count {
     const char* name;
-    std::uint64_t before = 0;  ///< what the counter had when this was made
+    std::uint64_t before = 0;  ///< the counter's value at construction
     std::uint64_t now = 0;
   };
 
