@@ -86,7 +86,7 @@ export function readyMessage(engine: Engine): string {
   const until = ownership.validFor === Infinity ? '' : ` for ${Math.round(ownership.validFor)} ms`;
   const by = rules === null ? 'no rules of ours' : `rules by ${rules.by} named ${rules.name}`;
   return `ready: owning ${owned} of ${buckets} buckets${until} by ${options.policy}, action ${options.action}, \
-${entries} by queue ${queues.join(', ')}, ${by}`;
+${entries} on queue ${queues.join(', ')}, ${by}`;
 }
 
 const lost = (stats: Stats): number => stats.queueDropped + stats.userDropped;

@@ -95,8 +95,8 @@ async function applySetup(flags: SetupFlags): Promise<void> {
 
 function applied({ name, steps }: Plan, state: string): string {
   const kept = steps.filter(({ inPlace }) => inPlace).length;
-  const already = kept === 0 ? '' : ` (${kept} of ${steps.length} steps were in place)`;
-  return `the setup ${name} stands${already}; ${state}`;
+  const already = kept === 0 ? '' : ` (${kept} of ${steps.length} steps already were)`;
+  return `the setup ${name} is in place${already}; ${state}`;
 }
 
 /** What becomes of packets now that it stands. */
@@ -137,7 +137,7 @@ function asLines({ name, rules, standing, queues, changes, steps }: SetupStatus)
   if (!rules) return `${name}: no rules\n`;
   const [first, last] = queues ?? [];
   const rows = [
-    `${name}: rules stand, ${standing ? 'until they are reverted' : 'for one process'}`,
+    `${name}: rules are in place, ${standing ? 'until they are reverted' : 'for one process'}`,
     ...(first === undefined ? [] : [`queues ${first} to ${last!}`]),
     ...(steps === undefined
       ? changes.map((change) => `${change.inPlace ? 'yes' : 'NO '} ${purposeOf(change)}`)

@@ -185,7 +185,7 @@ export const checkRouters = ({ subjects }: DoctorFacts): Finding[] =>
           'routers',
           `Whether the routers accept ${mac} for ${address} cannot be seen from here`,
           {
-            remedy: `A router that does not needs a static entry: ${staticEntry(address, mac)}`,
+            remedy: `A router that refuses it needs a static entry: ${staticEntry(address, mac)}`,
           },
         ),
       ),
