@@ -1,4 +1,5 @@
 import type { Namespace } from '../../src/lab/namespaces.js';
+import { waitFor } from './processes.js';
 
 /** The rules of a namespace, of every kind, as text. Without counters and dates. */
 export async function rulesOf(namespace: Namespace): Promise<string> {
@@ -18,7 +19,8 @@ export async function rulesOf(namespace: Namespace): Promise<string> {
 /**
  * All of a namespace that a setup may change, as text: its rules, addresses with their flags, MACs, joined
  * groups, routes and kernel parameters. Without timers, what the kernel numbers anew, and the state of the wire, which
- * it learns a moment later; conntrack is there throughout, as its parameters come with its module.
+ * it learns a moment later. An IPv6 address comes a moment before its route, which is waited for. Conntrack's parameters
+ * come with its module, so that is loaded first.
  */
 export async function stateOf(namespace: Namespace): Promise<string> {
   const script = `
@@ -27,7 +29,12 @@ export async function stateOf(namespace: Namespace): Promise<string> {
     grep -sr '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh
     grep -s '' /proc/sys/net/netfilter/nf_conntrack_[!c]*
     true`;
-  const text = await namespace.run('sh', ['-c', script]);
+  let text = '';
+  await waitFor('every IPv6 address has its route', async () => {
+    text = await namespace.run('sh', ['-c', script]);
+    const addresses = [...text.matchAll(/^ +inet6 (\S+)\/\d+ scope/gm)];
+    return addresses.every(([, address]) => text.includes(`local ${address!} dev `));
+  });
   const lasting = text
     .replace(/ expires \S+|NO-CARRIER,|,LOWER_UP| state \S+| linkdown/g, '')
     .replace(/^.*(stable_secret|nf_conntrack_(max|buckets|expect_max)).*\n/gm, '');
