@@ -349,7 +349,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     } finally {
       // Not before: whoever ends the process upon this must not leave rules behind.
       this.#ending.abort();
-      this.emit('close');
+      // What a listener throws is no failure of close(), nor may it stand in the place of one.
+      queueMicrotask(() => this.emit('close'));
     }
   }
 

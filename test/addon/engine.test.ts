@@ -60,6 +60,20 @@ describe('an engine', { skip }, () => {
     assert.equal(closes, 1);
   });
 
+  test('is closed all the same where a listener throws, who is told as any other', async (t) => {
+    await using namespace = await Namespace.create();
+    const engine = await open(quiet(namespace.path));
+    engine.on('close', () => {
+      throw new Error('on purpose');
+    });
+    const uncaught: string[] = [];
+    process.setUncaughtExceptionCaptureCallback(({ message }) => uncaught.push(message));
+    t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+    await engine.close();
+    assert.deepEqual(uncaught, ['on purpose']);
+    assert.deepEqual(await boundQueues(namespace), []);
+  });
+
   test('is closed by `await using`', async () => {
     await using namespace = await Namespace.create();
     {
