@@ -1,12 +1,19 @@
-/* npm run build: the addon and dist. With --typescript, as npm pack needs it: dist alone. */
+/*
+ * npm run build: the addon and dist. With --prepare, as npm pack and an installation from git need it: dist
+ * alone, and where it was built before and TypeScript is no more there (--omit=dev), it stays as it is.
+ */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import process from 'node:process';
 import { buildAddon, buildTypeScript, compileTypeScript } from './builds.mjs';
+import { root } from './node-gyp.mjs';
 import { setUp } from './setup.mjs';
 import { main } from './steps.mjs';
 
 await main(async () => {
-  if (process.argv.includes('--typescript')) {
-    compileTypeScript();
+  if (process.argv.includes('--prepare')) {
+    const built = existsSync(path.join(root, 'dist/index.js'));
+    if (!built || existsSync(path.join(root, 'node_modules/typescript'))) compileTypeScript();
     return;
   }
   setUp('compile', 'node-gyp');
