@@ -1,6 +1,6 @@
 /*
- * npm run build: the addon and dist. With --prepare, as npm pack and an installation from git need it: dist
- * alone, and where it was built before and TypeScript is no more there (--omit=dev), it stays as it is.
+ * npm run build: the addon and dist. With --prepare, for npm pack and installations from git: only dist, which stays
+ * as it is where there is no TypeScript to make it anew (npm ci --omit=dev).
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

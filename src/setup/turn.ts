@@ -29,10 +29,8 @@ async function lock(path: string): Promise<() => void> {
     () => false,
   );
   if (flock === undefined || !exists) return () => undefined;
-  const holder: ChildProcess = spawn(flock, [path, 'cat'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-    detached: true,
-  });
+  const holder = start(flock, [path, 'cat']);
+  if (holder === undefined) return () => undefined;
   // If the process can open no more files, there are no streams, and the error comes after this.
   holder.stdin?.on('error', () => undefined).write('?');
   const waiting = new AbortController();
@@ -48,4 +46,13 @@ async function lock(path: string): Promise<() => void> {
     holder.stdin?.end();
     holder.kill();
   };
+}
+
+/** Starts a program; undefined if none may be started, as under Node's --permission. */
+function start(program: string, args: readonly string[]): ChildProcess | undefined {
+  try {
+    return spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], detached: true });
+  } catch {
+    return undefined;
+  }
 }
