@@ -230,7 +230,9 @@ function isAlive(file: string): Promise<boolean> {
 }
 
 const taken = (file: string): NfqClusterError =>
-  new NfqClusterError('ERR_CONTROL_TAKEN', `Another engine listens on the control socket ${file}`, {
+  new NfqClusterError('ERR_CONTROL_TAKEN', `The control socket ${file} is taken`, {
+    expected: 'a path that is free, or the socket of an engine that has ended',
+    found: 'the socket of another engine, or a file that is no socket',
     remedy: 'Give each engine a name or a control socket of its own',
   });
 
