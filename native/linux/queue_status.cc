@@ -4,7 +4,8 @@
 
 #include <cinttypes>
 #include <cstdio>
-#include <sstream>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 
 namespace nfqc {
@@ -27,15 +28,16 @@ QueueStatusFile::QueueStatusFile()
 
 std::optional<QueueStatus> QueueStatusFile::read(std::uint16_t queue) const {
   if (!file_) return std::nullopt;
-  std::istringstream lines(read_all(file_.get()));
-  for (std::string line; std::getline(lines, line);) {
-    unsigned number = 0;
+  const std::string text = read_all(file_.get());
+  const char* line = text.c_str();
+  for (const char* end = nullptr; (end = std::strchr(line, '\n')) != nullptr; line = end + 1) {
+    char* rest = nullptr;
+    if (std::strtoul(line, &rest, 10) != queue) continue;
     QueueStatus status;
     /* queue, port id, held, copy mode, copy range, queue drops, user drops, id sequence, 1 */
-    const int fields =
-        std::sscanf(line.c_str(), "%u %*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu32, &number,
-                    &status.queue_dropped, &status.user_dropped, &status.last_id);
-    if (fields == 4 && number == queue) return status;
+    const int fields = std::sscanf(rest, "%*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu32,
+                                   &status.queue_dropped, &status.user_dropped, &status.last_id);
+    if (fields == 3) return status;
   }
   return std::nullopt;
 }

@@ -1,6 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { ResolvedOptions } from '../options.js';
-import { runOrThrow } from './exec.js';
+import type { ResolvedOptions } from '../option-types.js';
+import { listed } from './exec.js';
 import { isMadeOf, OPTIONS, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 import type { Traces } from './traces.js';
@@ -35,14 +35,12 @@ export async function rememberedOptions(
   { nftChains = [] }: Traces,
 ): Promise<ResolvedOptions | undefined> {
   if (!nftChains.includes(OPTIONS)) return undefined;
-  const args = ['list', 'chain', 'inet', rulesName(options), OPTIONS];
-  const { netns } = options;
-  const { stdout } = await runOrThrow('read the options of the setup', 'nft', args, { netns });
-  const packed = [...stdout.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
+  const text = await listed(['chain', 'inet', rulesName(options), OPTIONS], options.netns);
+  const packed = [...text.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
   try {
-    const text = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
+    const json = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
     // The other options, such as what is owned, do not affect the rules.
-    const found = { ...options, ...(JSON.parse(text) as Partial<ResolvedOptions>) };
+    const found = { ...options, ...(JSON.parse(json) as Partial<ResolvedOptions>) };
     return isMadeOf(found, parseMarkers(nftChains)) ? found : undefined;
   } catch {
     return undefined;
