@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { check, integer, namespace } from './checks.js';
 import type { ConntrackSource } from './conntrack-options.js';
 import { fromNative, native, type NativeConnection, type NativeEngine } from './native.js';
-import type { ResolvedOptions } from './options.js';
+import type { ResolvedOptions } from './option-types.js';
 import { parse } from './parse.js';
 import { netnsPath } from './setup/exec.js';
 

@@ -12,8 +12,10 @@ import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
-import { resolveOptions, type Options, type ResolvedOptions } from './options.js';
-import { howLong, resolveOwnership, type OwnershipInput } from './ownership.js';
+import type { Options, ResolvedOptions } from './option-types.js';
+import { resolveOptions } from './options.js';
+import type { OwnershipInput } from './option-types.js';
+import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
 import {
   besides,
@@ -153,7 +155,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     // Node.js 20 warns of a leak where more than ten iterators of changes() live.
     setMaxListeners(0, this.#ending.signal);
     this.options = options;
-    this.#owned = options.owned;
+    // The array of the options is the caller's to read, and may be changed all the same.
+    this.#owned = [...options.owned];
     this.#native = new native.NativeEngine(
       {
         ...options,

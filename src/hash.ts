@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { integer, isInteger } from './checks.js';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
-import { hashingSchema, resolveHashing, type HashMode, type Policy } from './options.js';
+import type { HashMode, Policy } from './option-types.js';
+import { hashingSchema, resolveHashing } from './options.js';
 import { checkTotalNodes } from './ownership.js';
 import { parse } from './parse.js';
 

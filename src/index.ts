@@ -20,19 +20,19 @@ export {
   type PacketFields,
 } from './hash.js';
 export { importRules, type Imported, type ImportedOptions, type Note } from './import/index.js';
-export {
-  type HashMode,
-  type InterfaceOptions,
-  type Key,
-  type MarkOptions,
-  type MaskedMark,
-  type Options,
-  type Policy,
-  type ResolvedInterface,
-  type ResolvedOptions,
-  type Rules,
-} from './options.js';
-export type { OwnershipInput } from './ownership.js';
+export type {
+  HashMode,
+  InterfaceOptions,
+  Key,
+  MarkOptions,
+  MaskedMark,
+  Options,
+  Policy,
+  ResolvedInterface,
+  ResolvedOptions,
+  Rules,
+} from './option-types.js';
+export type { OwnershipInput } from './option-types.js';
 export {
   apply,
   plan,

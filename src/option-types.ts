@@ -1,7 +1,5 @@
 /* The options as a user gives them, and as options.ts resolves them. */
 import type { ConntrackSource, Offload } from './conntrack-options.js';
-import type { OwnershipInput, Share } from './ownership.js';
-import type { Destinations, Shared } from './shared.js';
 
 /**
  * How an address is hashed to a bucket; docs/decision.md has the formulas. `jhash`: the whole address,
@@ -295,4 +293,46 @@ export interface ResolvedOptions extends Share {
   netns: string | undefined;
   /** `none`, `auto` or an absolute path. */
   control: string;
+}
+
+/** Buckets (from 0) or nodes (from 1) to own, and for how long. */
+export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
+  /**
+   * Milliseconds from now after which nothing is owned; time in suspend counts. More than a hundred years
+   * mean Infinity.
+   * @default Infinity
+   */
+  validFor?: number;
+};
+
+export interface Share {
+  /** The number of buckets: `totalNodes`, or `buckets`. */
+  buckets: number;
+  /** Whether `totalNodes` was given, so that what is owned may be named by `nodes`. */
+  classic: boolean;
+  /** The buckets owned at the start, ascending, with `invert` applied. */
+  owned: readonly number[];
+  /** Milliseconds until nothing is owned, or Infinity. */
+  validFor: number;
+}
+
+/** An address that all nodes share, on one interface. */
+export interface ClusterAddress {
+  /** As the kernel prints it: in lower case, without needless zeros. */
+  address: string;
+  prefix: number;
+  family: 4 | 6;
+}
+
+/** Which of the packets that arrive on an interface are the cluster's; see `InterfaceOptions.destinations`. */
+export type Destinations = 'all' | 'addresses';
+
+/** What the nodes share on one interface. */
+export interface Shared {
+  addresses: readonly ClusterAddress[];
+  /** Lower case, with colons; undefined where nothing is shared. */
+  mac: string | undefined;
+  /** The IPv4 multicast group that is joined, so that switches learn which ports need the MAC's frames. */
+  group: string | undefined;
+  destinations: Destinations;
 }

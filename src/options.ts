@@ -30,8 +30,6 @@ import { resolveShare, shareSchema } from './ownership.js';
 import { parse } from './parse.js';
 import { resolveShared, sharedSchema } from './shared.js';
 
-export type * from './option-types.js';
-
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {
   policy: oneOf<Policy>('jhash', 'xt_cluster', 'clusterip').optional(),

@@ -3,17 +3,8 @@ import { ascending, inverted, localBuckets, type LocalNodes } from './buckets.js
 import { check, integer, integers, isInteger, U32 } from './checks.js';
 import { invalidOption } from './errors.js';
 import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_NODES } from './limits.js';
+import type { Share } from './option-types.js';
 import { parse } from './parse.js';
-
-/** Buckets (from 0) or nodes (from 1) to own, and for how long. */
-export type OwnershipInput = ({ buckets: readonly number[] } | { nodes: readonly number[] }) & {
-  /**
-   * Milliseconds from now after which nothing is owned; time in suspend counts. More than a hundred years
-   * mean Infinity.
-   * @default Infinity
-   */
-  validFor?: number;
-};
 
 /** A hundred years: from there on, the engine has no deadline. */
 const NEVER_MS = 3.2e12;
@@ -61,17 +52,6 @@ interface Given extends LocalNodes {
   buckets?: number | undefined;
   invert?: boolean | undefined;
   ownership?: unknown;
-}
-
-export interface Share {
-  /** The number of buckets: `totalNodes`, or `buckets`. */
-  buckets: number;
-  /** Whether `totalNodes` was given, so that what is owned may be named by `nodes`. */
-  classic: boolean;
-  /** The buckets owned at the start, ascending, with `invert` applied. */
-  owned: readonly number[];
-  /** Milliseconds until nothing is owned, or Infinity. */
-  validFor: number;
 }
 
 /** The number of buckets, and which of them are owned at the start. */

@@ -2,6 +2,7 @@ import { isIP, SocketAddress } from 'node:net';
 import { z } from 'zod';
 import { check, oneOf } from './checks.js';
 import { invalidOption } from './errors.js';
+import type { ClusterAddress, Destinations, Shared } from './option-types.js';
 
 /** The options of an interface that say what the nodes share on it. */
 export const sharedSchema = {
@@ -24,27 +25,6 @@ export const sharedSchema = {
   ).optional(),
   destinations: oneOf<Destinations>('all', 'addresses').optional(),
 };
-
-/** An address that all nodes share, on one interface. */
-export interface ClusterAddress {
-  /** As the kernel prints it: in lower case, without needless zeros. */
-  address: string;
-  prefix: number;
-  family: 4 | 6;
-}
-
-/** Which of the packets that arrive on an interface are the cluster's; see `InterfaceOptions.destinations`. */
-export type Destinations = 'all' | 'addresses';
-
-/** What the nodes share on one interface. */
-export interface Shared {
-  addresses: readonly ClusterAddress[];
-  /** Lower case, with colons; undefined where nothing is shared. */
-  mac: string | undefined;
-  /** The IPv4 multicast group that is joined, so that switches learn which ports need the MAC's frames. */
-  group: string | undefined;
-  destinations: Destinations;
-}
 
 /** As a user gives it, each field checked for itself. */
 export interface SharedInput {

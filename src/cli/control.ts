@@ -3,7 +3,7 @@ import { Control } from '../control/client.js';
 import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
-import type { ResolvedInterface } from '../options.js';
+import type { ResolvedInterface } from '../option-types.js';
 import { CommandError, complain, print } from './failure.js';
 import { checkOptions } from './options.js';
 

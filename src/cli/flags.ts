@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { Offload } from '../conntrack-options.js';
-import type { InterfaceOptions, MaskedMark, Options } from '../options.js';
+import type { InterfaceOptions, MaskedMark, Options } from '../option-types.js';
 import {
   assignment,
   interfaceKey,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { NfqClusterError, printed } from '../errors.js';
-import type { InterfaceOptions, MarkOptions, Options } from '../options.js';
+import type { InterfaceOptions, MarkOptions, Options } from '../option-types.js';
 import { CommandError } from './failure.js';
 import type { Flags } from './flags.js';
 import type { Assignment } from './values.js';

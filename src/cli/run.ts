@@ -1,6 +1,7 @@
 import { open, type Engine } from '../engine.js';
 import type { NfqClusterError } from '../errors.js';
-import { resolveOptions, type Options } from '../options.js';
+import type { Options } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { resolveOptions, type Options, type ResolvedOptions } from '../options.js';
+import type { Options, ResolvedOptions } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
-import { resolveOptions, type ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { sysctlsOf } from '../setup/changes.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
 import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { namespace } from '../checks.js';
 import { parse } from '../parse.js';
-import { resolveOptions, type Options } from '../options.js';
+import type { Options } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { names } from '../setup/ruleset.js';
 import type { DoctorFacts } from './facts.js';
 import type { Finding } from './finding.js';

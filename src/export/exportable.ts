@@ -4,7 +4,7 @@ import { invalidOption, NfqClusterError } from '../errors.js';
 import type { Status } from '../control/status.js';
 import type { Engine } from '../engine.js';
 import { MAX_BUCKETS } from '../limits.js';
-import type { Policy, ResolvedInterface, ResolvedOptions } from '../options.js';
+import type { Policy, ResolvedInterface, ResolvedOptions } from '../option-types.js';
 
 /** The part of a configuration that exportRules() looks at. */
 export type Exportable = Pick<

@@ -1,4 +1,4 @@
-import type { MaskedMark, Policy } from '../options.js';
+import type { MaskedMark, Policy } from '../option-types.js';
 import { type HASH_MODES, type ClusterAddress } from './clusterip.js';
 import { freeBits, type Mark } from './mark.js';
 import type { HashRule } from './nft.js';

@@ -1,4 +1,4 @@
-import type { ResolvedInterface, ResolvedOptions } from '../options.js';
+import type { ResolvedInterface, ResolvedOptions } from '../option-types.js';
 import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
 

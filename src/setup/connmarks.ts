@@ -1,5 +1,5 @@
 import { fromNative, native } from '../native.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { netnsPath } from './exec.js';
 
 /**

@@ -2,7 +2,7 @@ import { inverted } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
 import { MAX_BUCKETS } from '../limits.js';
 import { lowestBit } from '../marks.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { elsewhere } from './destinations.js';
 import { runOrThrow } from './exec.js';
 import { hex } from './words.js';

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { netnsPath, type Command } from './exec.js';
 import { rulesName, TARGET_CHAIN } from './ruleset.js';
 

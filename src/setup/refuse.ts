@@ -1,6 +1,6 @@
 import { range } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';

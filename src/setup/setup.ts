@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
-import type { ResolvedOptions } from '../options.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { sysctlsOf, type Change } from './changes.js';
 import { renewBuckets } from './connmarks.js';
 import { programOrThrow } from './exec.js';

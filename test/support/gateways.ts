@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import path from 'node:path';
 import { Namespace } from '../../src/lab/namespaces.js';
-import type { InterfaceOptions } from '../../src/options.js';
+import type { InterfaceOptions } from '../../src/option-types.js';
 import { waitFor } from './processes.js';
 
 /** A side of the gateways: what they share there, the one host of that side, and its many addresses. */

@@ -1,7 +1,8 @@
 /* For tests of the rules themselves, with no engine behind them. */
 import assert from 'node:assert/strict';
 import { NfqClusterError } from '../../src/errors.js';
-import { resolveOptions, type Options, type ResolvedOptions } from '../../src/options.js';
+import type { Options, ResolvedOptions } from '../../src/option-types.js';
+import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
 import { chooseMechanism, type Mechanism } from '../../src/setup/index.js';
 import { wire, type Wire } from './wire.js';

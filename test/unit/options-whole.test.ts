@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MAX_INTERFACES } from '../../src/limits.js';
-import { resolveOptions, type Options } from '../../src/options.js';
+import type { Options } from '../../src/option-types.js';
+import { resolveOptions } from '../../src/options.js';
 import { refuses, refusesUnknown } from './expectations.js';
 
 const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };

@@ -1,7 +1,8 @@
 /* What all nodes share: the options for it, the order in which it is set up, and what neighbours are told. */
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
-import { resolveOptions, type InterfaceOptions, type Options } from '../../src/options.js';
+import type { InterfaceOptions, Options } from '../../src/option-types.js';
+import { resolveOptions } from '../../src/options.js';
 import type { Offload } from '../../src/conntrack-options.js';
 import { asText, fromText, type Change } from '../../src/setup/changes.js';
 import { parseJournal, type Facts } from '../../src/setup/facts.js';
