@@ -61,6 +61,8 @@ const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
 const RULES_CHECK_MS = 250;
 const CLOSE_DEADLINE_MS = 2000;
+/** How long something is owned whose time was over when it was asked for. */
+const OVER_MS = 1e-6;
 
 /**
  * Binds the queues, installs rules unless `options.rules` is `none`, and decides packets until close().
@@ -227,8 +229,14 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #carryOut(request: Request): Promise<Status> {
     if (request.command === 'own') {
-      const { change, validFor } = request;
-      await this.own(change, validFor === undefined ? {} : { validFor: validFor ?? Infinity });
+      const { change, validFor, asked = Infinity } = request;
+      const late = Math.max(0, this.#native.now() - asked);
+      await this.own(
+        change,
+        validFor === undefined
+          ? {}
+          : { validFor: Math.max((validFor ?? Infinity) - late, OVER_MS) },
+      );
     }
     return status(this);
   }

@@ -124,12 +124,16 @@ export interface NativeHashing {
 
 interface Binding {
   NativeHasher: new (hashing: NativeHashing) => NativeHasher;
-  NativeEngine: new (
-    config: NativeEngineConfig,
-    owned: readonly number[],
-    validForMs: number,
-    onFault: (error: unknown) => void,
-  ) => NativeEngine;
+  NativeEngine: {
+    new (
+      config: NativeEngineConfig,
+      owned: readonly number[],
+      validForMs: number,
+      onFault: (error: unknown) => void,
+    ): NativeEngine;
+    /** As of an engine: all processes of a machine have the same. */
+    now(): number;
+  };
   layout: Layout;
   /**
    * Asks ctnetlink for a connection by the tuple of either direction or, failing that, for its expectation.

@@ -2,6 +2,7 @@ import net from 'node:net';
 import { z } from 'zod';
 import { matching, namespace, setupName } from '../checks.js';
 import { invalidOption, NfqClusterError } from '../errors.js';
+import { native } from '../native.js';
 import { howLong } from '../ownership.js';
 import { parse } from '../parse.js';
 import { controlPath } from './path.js';
@@ -47,14 +48,15 @@ export class Control {
   /**
    * Changes what the engine owns, as `Engine.own()` does, and resolves once the change is done.
    * @param change such as `+2`, `-2`, `1,3-5` or `none`
-   * @param options.validFor milliseconds, only with a change that replaces. Default Infinity
+   * @param options.validFor milliseconds from this call, only with a change that replaces. Default Infinity
    * @returns the status after the change
    * @throws NfqClusterError as status(), and as `Engine.own()`
    */
   async own(change: string, options: { validFor?: number } = {}): Promise<Status> {
     if (typeof change !== 'string') throw invalidOption('change', 'a string', change);
     const { validFor } = parse(howLong, options, 'the second argument');
-    const given = validFor === undefined ? {} : { validFor };
+    // Otherwise an engine that is stopped meanwhile would count the time from when it goes on.
+    const given = validFor === undefined ? {} : { validFor, asked: native.NativeEngine.now() };
     return (await this.#ask({ command: 'own', change, ...given })) as Status;
   }
 

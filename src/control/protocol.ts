@@ -6,7 +6,8 @@
  *   {"command":"own","change":"1,3","validFor":5000}
  *                                                {"ok":false,"error":{"code":"ERR_…","message":"…"}}
  *
- * "validFor" is null where it is Infinity, as JSON has none.
+ * "validFor" is null where it is Infinity, as JSON has none. It counts from "asked", where that is given: when the
+ * client asked, in milliseconds of CLOCK_BOOTTIME. An answer may begin with white space.
  */
 import { z } from 'zod';
 import type { ErrorCode, ErrorDetails } from '../errors.js';
@@ -22,6 +23,7 @@ export const requestSchema = z.discriminatedUnion(
       command: z.literal('own'),
       change: z.string('a change, such as "+2"'),
       validFor: z.number('a number of milliseconds, or null').nullable().optional(),
+      asked: z.number('milliseconds since the machine began').optional(),
     }),
   ],
   { error: 'an object whose command is "status" or "own"' },

@@ -123,8 +123,8 @@ export class ControlServer {
   }
 
   async #answer(socket: net.Socket, line: string | undefined): Promise<void> {
-    const answer = await this.#carryOut(line);
-    if (socket.destroyed) return;
+    const answer = await this.#carryOut(socket, line);
+    if (answer === undefined || socket.destroyed) return;
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     const cutOff = setTimeout(() => socket.destroy(), PATIENCE).unref();
     void closed.then(() => clearTimeout(cutOff));
@@ -132,9 +132,12 @@ export class ControlServer {
     await closed;
   }
 
-  async #carryOut(line: string | undefined): Promise<Answer> {
+  /** Gives no answer where nobody waits for it, and then changes nothing. */
+  async #carryOut(socket: net.Socket, line: string | undefined): Promise<Answer | undefined> {
     try {
-      return { ok: true, result: await this.#handle(parse(requestSchema, read(line), 'request')) };
+      const request = parse(requestSchema, read(line), 'request');
+      if (request.command === 'own' && !(await isWaiting(socket))) return undefined;
+      return { ok: true, result: await this.#handle(request) };
     } catch (error) {
       if (!(error instanceof NfqClusterError)) {
         return { ok: false, error: { code: 'ERR_SYSTEM', message: String(error) } };
@@ -144,6 +147,15 @@ export class ControlServer {
     }
   }
 }
+
+/**
+ * Whether the client is still there: one that has given up may have told another node since, as while this process was
+ * stopped. White space before an answer means nothing in JSON.
+ */
+const isWaiting = (socket: net.Socket): Promise<boolean> =>
+  new Promise((resolve) => {
+    socket.write(' ', (error) => resolve(error === null || error === undefined));
+  });
 
 function read(line: string | undefined): unknown {
   if (line === undefined) {

@@ -1,10 +1,14 @@
 /* A running engine, changed through its control socket under traffic. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Control, Hasher, open, type Status } from '../../src/index.js';
 import { controlPath } from '../../src/control/path.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
@@ -132,6 +136,57 @@ describe('nfq-cluster status and own', { skip }, () => {
     third.child.kill('SIGTERM');
     await third.outcome;
     assert.ok(!existsSync(file));
+  });
+
+  test('what is asked of a stopped run', async (t) => {
+    await using lab = await wire();
+    const run = await start(lab.node);
+    const file = await controlPath('q0', lab.node.path);
+    const control = new Control({ path: file });
+    const stopped = async (work: () => Promise<unknown>): Promise<void> => {
+      run.child.kill('SIGSTOP');
+      try {
+        await work();
+      } finally {
+        run.child.kill('SIGCONT');
+      }
+    };
+    await t.test('is not done where nobody waits for it any more', async () => {
+      await stopped(async () => {
+        const socket = net.connect(file);
+        await new Promise((resolve) => socket.write('{"command":"own","change":"+2"}\n', resolve));
+        socket.destroy();
+        await once(socket, 'close');
+      });
+      assert.deepEqual((await control.status()).nodes, [1]);
+    });
+    await t.test('is done where the client has only ended what it sends', async () => {
+      let answer = Promise.resolve('');
+      await stopped(async () => {
+        const socket = net.connect({ path: file, allowHalfOpen: true });
+        answer = text(socket);
+        await new Promise<void>((resolve) =>
+          socket.end('{"command":"own","change":"+2"}\n', resolve),
+        );
+      });
+      assert.deepEqual((JSON.parse(await answer) as { result: Status }).result.nodes, [1, 2]);
+    });
+    await t.test('is owned no longer than it was to be', async () => {
+      let answer: Promise<Status> | undefined;
+      await stopped(async () => {
+        answer = control.own('1,3', { validFor: 60_000 });
+        await delay(700);
+      });
+      const { validFor } = (await answer)!;
+      assert.ok(validFor! > 0 && validFor! <= 59_300, `${validFor}`);
+      await stopped(async () => {
+        answer = control.own('1,2', { validFor: 300 });
+        await delay(700);
+      });
+      assert.equal((await answer)!.validFor, 0);
+    });
+    run.child.kill('SIGTERM');
+    assert.equal((await run.outcome).status, 0);
   });
 
   test('engines of two namespaces, and of two names, are told apart', async () => {

@@ -261,7 +261,7 @@ describe('the control socket', () => {
         );
       }
       const misspelt = await talk(file, '{"command":"own","change":"+2","deadline":5}\n');
-      assert.match(misspelt, /Known here: command, change, validFor\./);
+      assert.match(misspelt, /Known here: command, change, validFor, asked\./);
       await works(file);
     });
   });
