@@ -30,6 +30,8 @@ export interface InterfaceFacts {
   mac: string;
   /** The bridge or bond that it is a port of, on which its packets arrive; undefined if it is no port. */
   portOf?: string | undefined;
+  /** The VRF that it is in, by which what enters passes the rules a second time. */
+  vrf?: string | undefined;
   /** Without prefix lengths. */
   addresses: readonly string[];
   /** MACs that were added to it by hand. */

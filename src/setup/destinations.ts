@@ -48,9 +48,12 @@ export function unicastForHost(interfaces: Interfaces): string[] {
 /** The chain for packets that arrive on no interface of the setup. */
 export const BY_OTHERS = 'by-others';
 
-/** Its rules: on another interface in the same network, the cluster's frames would reach every node undecided. */
-export const byOthers = (interfaces: Interfaces): string[] =>
-  interfaces.flatMap((entry) =>
+/**
+ * Its rules: on another interface of the same wire, the cluster's frames would reach every node undecided.
+ * @param vrfs where packets pass again that were already decided on the interface where they arrived
+ */
+export function byOthers(interfaces: Interfaces, vrfs: readonly string[]): string[] {
+  const drops = interfaces.flatMap((entry) =>
     FAMILIES.flatMap(({ family, daddr }) => {
       const addresses = ofFamily(entry, family);
       return addresses.length === 0
@@ -58,6 +61,9 @@ export const byOthers = (interfaces: Interfaces): string[] =>
         : [`ether daddr ${entry.mac!} ${daddr} ${anyOf(addresses)} drop`];
     }),
   );
+  if (drops.length === 0 || vrfs.length === 0) return drops;
+  return [`iifname ${anyOf(vrfs.map((name) => `"${name}"`))} return`, ...drops];
+}
 
 const isNarrow = ({ destinations }: ResolvedInterface): boolean => destinations === 'addresses';
 

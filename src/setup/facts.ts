@@ -70,7 +70,9 @@ export interface PortJson {
 
 /** The bridge, bond or such on which an interface's packets arrive. In a VRF they arrive on the interface, too. */
 export const portOf = ({ master, linkinfo }: PortJson): string | undefined =>
-  linkinfo?.info_slave_kind === 'vrf' ? undefined : master;
+  isInVrf(linkinfo) ? undefined : master;
+
+const isInVrf = (linkinfo: PortJson['linkinfo']): boolean => linkinfo?.info_slave_kind === 'vrf';
 
 interface Link extends PortJson {
   ifindex?: number;
@@ -102,6 +104,7 @@ async function readInterfaces(
     interfaces[ifname] = {
       index: ifindex,
       portOf: portOf(link),
+      vrf: isInVrf(link.linkinfo) ? link.master : undefined,
       mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
       addresses: addr_info.flatMap(({ local }) => local ?? []),
       macs: macs.get(ifname) ?? [],

@@ -86,7 +86,7 @@ export function rulesOf(
 ): { nft: string; arp: boolean; xtables: { program: string; input: string }[] } {
   return {
     nft:
-      nftTable(options, mechanism.kind, 'queue', { indexes: indexesOf(options, facts) }) +
+      nftTable(options, mechanism.kind, 'queue', entering(options, facts)) +
       neighbours(options, facts),
     arp: options.interfaces.some(({ mac }) => mac !== undefined),
     xtables: xtablesUsed(mechanism, facts.traces).map(({ program }) => ({
@@ -97,13 +97,24 @@ export function rulesOf(
 }
 
 /** The transactions after which nothing is queued, while foreign packets still stay outside. */
-export function closing(options: ResolvedOptions, mechanism: Mechanism, traces: Traces): Step[] {
+export function closing(
+  options: ResolvedOptions,
+  mechanism: Mechanism,
+  facts: Pick<Facts, 'traces' | 'interfaces'>,
+): Step[] {
+  const { traces } = facts;
+  const { vrfs } = entering(options, facts);
   const phase: Phase = 'closed';
   const used = xtablesUsed(mechanism, traces).filter(({ chain }) => chain);
   const table =
     traces.nftChains === undefined
       ? []
-      : [nft('stop queueing by nft', nftTable(options, mechanism.kind, phase, { emptied: true }))];
+      : [
+          nft(
+            'stop queueing by nft',
+            nftTable(options, mechanism.kind, phase, { emptied: true, vrfs }),
+          ),
+        ];
   return [
     ...table,
     ...used.map((variant) =>
@@ -153,10 +164,10 @@ function rules(
   const unused = traces.xtables.filter((variant) => variant.chain && !used.includes(variant));
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, run);
-  const indexes = indexesOf(options, facts);
+  const by = entering(options, facts);
   const none = emptied || isOfOthers(options, traces);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { emptied: none, indexes }),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { emptied: none, ...by }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...optionsLines(options).map((line) => `${line}\n`),
@@ -171,7 +182,7 @@ function rules(
     first,
     ...(mechanism.kind === 'nft-compat' ? [queueRule(options)] : []),
     ...used.map((variant) => queueing(options, variant)),
-    ...(opening ? [open(options, mechanism, indexes)] : []),
+    ...(opening ? [open(options, mechanism, by)] : []),
     ...unused.map((variant) => ({
       ...restore('remove', variant, xtablesRemoval(name, variant.jumps)),
       why: 'An earlier run used them to queue.',
@@ -183,8 +194,8 @@ function rules(
 const isOfOthers = (options: ResolvedOptions, { nftChains }: Traces): boolean =>
   nftChains !== undefined && !isMadeOf(options, parseMarkers(nftChains));
 
-const open = (options: ResolvedOptions, { kind }: Mechanism, indexes: readonly number[]): Step => ({
-  ...nft('open the nft rules', nftTable(options, kind, 'queue', { indexes })),
+const open = (options: ResolvedOptions, { kind }: Mechanism, by: Entering): Step => ({
+  ...nft('open the nft rules', nftTable(options, kind, 'queue', by)),
   why: 'Now that what passes here is queued.',
 });
 
@@ -194,8 +205,19 @@ const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
 });
 
-const indexesOf = (options: ResolvedOptions, { interfaces }: Facts): number[] =>
-  options.interfaces.flatMap(({ name }) => interfaces[name]?.index ?? []);
+/** Of the interfaces, what rules need to know besides the options. */
+interface Entering {
+  indexes: number[];
+  vrfs: string[];
+}
+
+function entering(options: ResolvedOptions, { interfaces }: Pick<Facts, 'interfaces'>): Entering {
+  const there = options.interfaces.flatMap(({ name }) => interfaces[name] ?? []);
+  return {
+    indexes: there.map(({ index }) => index),
+    vrfs: [...new Set(there.flatMap(({ vrf }) => vrf ?? []))],
+  };
+}
 
 const queueRule = ({ name, queues, queueCpuFanout }: ResolvedOptions): Step => {
   const rule = { name, queues, queueCpuFanout };

@@ -118,12 +118,17 @@ export const chainBefore = (kind: Mechanism['kind']): string => CHAINS[kind].bef
  * to delete a base chain would drop every packet held for any queue of the namespace.
  * @param emptied whether nothing is owned from then on; else the sets of what is owned are left as they are
  * @param indexes those of the interfaces, where they are known: they are compared faster than a name
+ * @param vrfs those that the interfaces are in
  */
 export function nftTable(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
   phase: Phase,
-  { emptied = false, indexes = [] }: { emptied?: boolean; indexes?: readonly number[] } = {},
+  {
+    emptied = false,
+    indexes = [],
+    vrfs = [],
+  }: { emptied?: boolean; indexes?: readonly number[]; vrfs?: readonly string[] } = {},
 ): string {
   const table = tableName(options);
   const { before, after } = CHAINS[kind];
@@ -136,7 +141,7 @@ export function nftTable(
     `add table ${table}`,
     ...offloadObjects(options, table),
     ...(emptied ? ownedLines(options, table, NOTHING.owned, Infinity) : []),
-    ...innerChains(options, kind).flatMap(({ name, rules }) => [
+    ...innerChains(options, kind, vrfs).flatMap(({ name, rules }) => [
       `add chain ${table} ${name}`,
       `flush chain ${table} ${name}`,
       ...rules.map((rule) => `add rule ${table} ${name} ${rule}`),
@@ -190,9 +195,10 @@ export function xtablesRemoval(name: string, jumps: number): string {
 function innerChains(
   options: ResolvedOptions,
   kind: Mechanism['kind'],
+  vrfs: readonly string[] = [],
 ): { name: string; rules: string[] }[] {
   return [
-    { name: BY_OTHERS, rules: byOthersRules(options) },
+    { name: BY_OTHERS, rules: byOthersRules(options, vrfs) },
     { name: FOR_HOST, rules: forHostRules(options) },
     { name: BUCKET, rules: bucketRules(options) },
     { name: KNOWN, rules: knownRules(options, outcomes(options, kind, true)) },
@@ -200,8 +206,10 @@ function innerChains(
 }
 
 /** Under action `mark` nothing is ours to drop. */
-const byOthersRules = ({ action, interfaces }: ResolvedOptions): string[] =>
-  action === 'mark' ? [] : byOthers(interfaces);
+const byOthersRules = (
+  { action, interfaces }: ResolvedOptions,
+  vrfs: readonly string[] = [],
+): string[] => (action === 'mark' ? [] : byOthers(interfaces, vrfs));
 
 /** For packets in multicast frames; with policy `clusterip` they are fixed behind the queue, depending on the decision. */
 const forHostRules = (options: ResolvedOptions): string[] =>

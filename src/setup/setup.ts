@@ -157,9 +157,9 @@ export async function install(
     steps,
     setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
     stopQueueing: async () => {
-      const { traces } = await readFacts(rulesName(options), sysctlsOf(options), netns);
-      if (stands(options, traces) || isOf(run, traces))
-        await take(closing(options, mechanism, traces), netns);
+      const facts = await readFacts(rulesName(options), sysctlsOf(options), netns);
+      if (stands(options, facts.traces) || isOf(run, facts.traces))
+        await take(closing(options, mechanism, facts), netns);
     },
     remove: () => inTurn(netns, remove),
     giveUp: async () => (fresh ? inTurn(netns, remove) : undefined),

@@ -6,7 +6,7 @@ import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { bytes, ping } from '../support/packets.js';
 import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
-import { CLUSTER, clusterOptions } from '../support/wire.js';
+import { CLUSTER, clusterOptions, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -38,5 +38,37 @@ describe("the cluster's frames by another interface", { skip }, async () => {
         assert.equal(engine.stats().received, 0);
       });
     }
+  }
+});
+
+/* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
+test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {
+  await using at = await wire();
+  try {
+    await at.node.ip('link add red type vrf table 10');
+  } catch {
+    return t.skip('this kernel has no VRF');
+  }
+  await at.node.ip(
+    'link set red up',
+    'link set eth0 master red',
+    'route add default via 10.1.0.1 vrf red',
+    `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev eth0 nud permanent`,
+    `neighbour replace ${SENDER.ipv6} lladdr ${SENDER.mac} dev eth0 nud permanent`,
+  );
+  for (const policy of ['jhash', 'clusterip'] as const) {
+    await using engine = await open(
+      clusterOptions(at.node, { policy, totalNodes: 1, localNode: 1 }),
+    );
+    await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
+    for (const family of [4, 6] as const) {
+      if (policy === 'clusterip' && family === 6) continue;
+      const to = CLUSTER[`ipv${family}`];
+      const src = SENDER[`ipv${family}`];
+      await inject(at.sender, 'eth0', [ping({ src, dst: to, ethDst: CLUSTER.mac })]);
+      const answer = (frame: Buffer) => frame.includes(Buffer.concat([bytes(to), bytes(src)]));
+      await answers.seen('an answer', answer);
+    }
+    assert.equal(engine.stats().owned, policy === 'clusterip' ? 1 : 2);
   }
 });

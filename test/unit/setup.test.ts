@@ -96,6 +96,17 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
       'ether daddr 03:00:00:00:00:01 ip daddr { 192.0.2.10 } drop',
       'ether daddr 03:00:00:00:00:01 ip6 daddr { 2001:db8::10 } drop',
     ]);
+    const inVrf = {
+      ...facts(CLEAN),
+      interfaces: { eth0: { index: 3, mac: '', vrf: 'red', addresses: [], macs: [] } },
+    };
+    const [installed] = planInstallation(options({ interfaces }), NFT, inVrf, 'run');
+    assert.equal(rulesOf(installed!.input!, 'by-others')[0], 'iifname { "red" } return');
+    const [closed] = closing(options({ interfaces }), NFT, {
+      ...inVrf,
+      traces: { ...CLEAN, nftChains: ['by-others'] },
+    });
+    assert.equal(rulesOf(closed!.input!, 'by-others')[0], 'iifname { "red" } return');
     const marking = nftTable(options({ interfaces, action: 'mark' }), 'nft', 'queue');
     assert.equal(rulesOf(marking, 'before-queue')[0], 'iifname != "eth0" return');
   });
@@ -242,7 +253,7 @@ describe('a plan', () => {
       [process.execPath, 'queue-rule', '--name', 'q4', '--queue', '4-5', []],
     );
     const left: Traces = { ...CLEAN, nftChains: ['nfqueue', 'before-queue', 'after-queue'] };
-    const [closed, ...others] = closing(options(), compat, left);
+    const [closed, ...others] = closing(options(), compat, facts(left));
     assert.match(closed!.input!, /^flush chain inet nfq-cluster-q0 nfqueue$/m);
     assert.doesNotMatch(closed!.input!, /jump nfqueue/);
     assert.deepEqual(others, []);
@@ -326,7 +337,7 @@ describe('a plan', () => {
 
   it('to close and to revert does nothing where nothing is', () => {
     for (const mechanism of [NFT, XTABLES])
-      assert.deepEqual(closing(options(), mechanism, CLEAN), []);
+      assert.deepEqual(closing(options(), mechanism, facts(CLEAN)), []);
     assert.deepEqual(xtablesRevert('nfq-cluster-q0', CLEAN), []);
     assert.deepEqual(nftRevert('nfq-cluster-q0', CLEAN, {}), []);
   });
