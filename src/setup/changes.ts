@@ -102,7 +102,10 @@ function settingsOf({ name, mac, addresses }: ResolvedInterface): [string, strin
 function addressesOf({ name, addresses }: ResolvedInterface): Wanted[] {
   return addresses.map(({ address, prefix, family }) => ({
     change: { kind: 'address', on: name, value: `${address}/${prefix}` },
-    why: family === 4 ? `${LAST}.` : `${LAST}. No duplicate address detection: all nodes have it.`,
+    why:
+      family === 4
+        ? `${LAST}.`
+        : `${LAST}. No duplicate address detection, and deprecated, so as not to be a source: all nodes have it.`,
   }));
 }
 
@@ -191,6 +194,8 @@ export function fromText(text: string): Change | undefined {
 }
 
 const JOINED = ['scope', 'host', 'autojoin'];
-const quietly = (value: string): string[] => (value.includes(':') ? ['nodad'] : []);
+/** As a source of the node's own connections, it would bring their answers to whichever node owns the address. */
+const quietly = (value: string): string[] =>
+  value.includes(':') ? ['nodad', 'preferred_lft', '0'] : [];
 const noUnicastDrop = (name: string): string => `ipv6/conf/${name}/drop_unicast_in_l2_multicast`;
 const promote = (name: string): string => `ipv4/conf/${name}/promote_secondaries`;

@@ -14,7 +14,7 @@ import { bytes, udp } from '../support/packets.js';
 import { cli, waitFor } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { echoServer, tcpExchange } from '../support/tcp.js';
-import { CLUSTER, clusterOptions, NODE, wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -52,6 +52,28 @@ describe('a setup', { skip }, () => {
     assert.equal(await stateOf(at.node), before);
     await revert(where(at.node));
     assert.equal(await stateOf(at.node), before);
+  });
+
+  test("leaves the node's own connections their source", async () => {
+    await using at = await wire();
+    const sources = async (): Promise<string[]> =>
+      (
+        await at.node.run(
+          'ip',
+          ['-batch', '-'],
+          `route get ${SENDER.ipv4}\nroute get ${SENDER.ipv6}`,
+        )
+      )
+        .split('\n')
+        .flatMap((line) => / src (\S+)/.exec(line)?.[1] ?? []);
+    await apply(clusterOptions(at.node));
+    assert.deepEqual(await sources(), [NODE.ipv4, NODE.ipv6]);
+    const address = (what: string): string => `address ${what} ${NODE.ipv6}/64 dev eth0`;
+    await at.node.ip(address('delete'), `${address('add')} nodad`);
+    assert.equal((await sources()).at(-1), NODE.ipv6);
+    // Where there is no other it serves.
+    await at.node.ip(address('delete'));
+    assert.equal((await sources()).at(-1), CLUSTER.ipv6);
   });
 
   test('may be applied again, and again tells what was before the first time', async () => {

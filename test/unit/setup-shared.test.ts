@@ -152,7 +152,7 @@ describe('the steps', () => {
       'sysctl -w net/ipv4/conf/eth0/promote_secondaries=1',
       `ip maddress add ${MAC} dev eth0`,
       'ip address add 192.0.2.10/24 dev eth0',
-      'ip address add 2001:db8::10/64 dev eth0 nodad',
+      'ip address add 2001:db8::10/64 dev eth0 nodad preferred_lft 0',
     ]);
   });
 
@@ -240,7 +240,10 @@ describe('what another setup holds', () => {
   it('is held as that setup would take it back, and not done again', () => {
     const second = steps(SHARED, { ...made, others: theirs });
     assert.deepEqual(journal(second).slice(0, 3), theirs.map(asText));
-    assert.deepEqual(lines(second), ['nft -f -', 'ip address add 2001:db8::10/64 dev eth0 nodad']);
+    assert.deepEqual(lines(second), [
+      'nft -f -',
+      'ip address add 2001:db8::10/64 dev eth0 nodad preferred_lft 0',
+    ]);
   });
 
   it('is left to it, and to the last that holds it', () => {
