@@ -12,11 +12,11 @@ import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
-import type { Options, ResolvedOptions } from './option-types.js';
+import type { Options, OwnershipInput, ResolvedOptions } from './option-types.js';
 import { resolveOptions } from './options.js';
-import type { OwnershipInput } from './option-types.js';
 import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
+import { RulesWatch } from './rules-watch.js';
 import {
   besides,
   chooseMechanism,
@@ -24,6 +24,7 @@ import {
   reinjectOf,
   type Installed,
   type Mechanism,
+  type Owning,
 } from './setup/index.js';
 import { netnsPath } from './setup/exec.js';
 import { rulesName } from './setup/ruleset.js';
@@ -59,7 +60,6 @@ type Owned = Pick<ResolvedOptions, 'owned' | 'validFor'>;
 /** The longest that Node's timers take: with a longer one they fire every millisecond. */
 const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
-const RULES_CHECK_MS = 250;
 const CLOSE_DEADLINE_MS = 2000;
 /** How long something is owned whose time was over when it was asked for. */
 const OVER_MS = 1e-6;
@@ -147,7 +147,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** The changes of what the kernel decides by itself, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
-  #rulesCheck: NodeJS.Timeout | undefined;
+  #rulesWatch: RulesWatch | undefined;
   #started = false;
   /** What ended a queue thread before anybody could listen for it. */
   #early: NfqClusterError | undefined;
@@ -209,7 +209,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   async #install(mechanism: Mechanism): Promise<void> {
-    const owning = { owned: this.#owned, remaining: () => this.#native.remaining() };
+    const owning = this.#owning();
     this.#rules = await install(this.options, mechanism, { owning });
     await this.#adopt(owning.owned, owning.remaining());
   }
@@ -287,10 +287,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       const since = kept ? this.#native.now() : called;
       const { owned, validFor } = wanted();
       const remaining = (): number => Math.max(0, since + validFor - this.#native.now());
-      const before = { owned: this.#owned, remaining: () => this.#native.remaining() };
-      if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, before);
+      if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, this.#owning());
       await this.#adopt(owned, remaining());
     });
+  }
+
+  #owning(): Owning {
+    return { owned: this.#owned, remaining: () => this.#native.remaining() };
   }
 
   get #offloads(): boolean {
@@ -349,7 +352,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #close(deadline: number): Promise<void> {
     clearInterval(this.#lossCheck);
-    clearInterval(this.#rulesCheck);
+    this.#rulesWatch?.stop();
     await this.#control?.close();
     await this.#changes;
     // Should that fail, removing them may still succeed.
@@ -394,35 +397,26 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   #watchRules(): void {
-    const rules = this.#rules;
-    // #lose() may get here after close() has begun.
-    if (rules === undefined || this.#closing !== undefined) return;
-    this.#rulesCheck = setInterval(() => {
-      if (rules.isWhole((...chain) => this.#native.hasChain(...chain) !== false)) return;
-      clearInterval(this.#rulesCheck);
-      void this.#inOrder(() => this.#lose(rules));
-    }, RULES_CHECK_MS).unref();
-  }
-
-  /** Without rules every node would answer for the addresses that the setup added. */
-  async #lose(rules: Installed): Promise<void> {
-    if (this.#closing !== undefined) return;
-    try {
-      if (await rules.removeRest()) this.#tell(rulesGone(this.options));
-      else this.#watchRules();
-    } catch (error) {
-      const reason = `. What else was changed cannot be undone: ${(error as Error).message}`;
-      this.#tell(rulesGone(this.options, reason));
-    }
+    if (this.#rules === undefined) return;
+    this.#rulesWatch = new RulesWatch(this.#rules, {
+      native: this.#native,
+      inOrder: (change) => this.#inOrder(change),
+      offloaded: () => (this.#offloads ? this.#owning() : undefined),
+      gone: (reason) => this.#tell(rulesGone(this.options, reason)),
+      failed: (error) => this.#tell(error as NfqClusterError),
+    });
   }
 }
 
-const rulesGone = ({ name }: ResolvedOptions, more = ''): NfqClusterError =>
-  new NfqClusterError('ERR_RULES', `The rules are gone: packets pass undecided${more}`, {
+function rulesGone({ name }: ResolvedOptions, reason: Error | undefined): NfqClusterError {
+  const more =
+    reason === undefined ? '' : `. What else was changed cannot be undone: ${reason.message}`;
+  return new NfqClusterError('ERR_RULES', `The rules are gone: packets pass undecided${more}`, {
     expected: `the setup of this engine, in the table ${rulesName({ name })}`,
     found: 'none, an emptied one, or another: "nft flush ruleset" removes it, as does revert()',
     remedy: 'Close the engine, and open another once nothing removes its rules any more',
   });
+}
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>
   besides(

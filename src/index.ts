@@ -27,12 +27,12 @@ export type {
   MarkOptions,
   MaskedMark,
   Options,
+  OwnershipInput,
   Policy,
   ResolvedInterface,
   ResolvedOptions,
   Rules,
 } from './option-types.js';
-export type { OwnershipInput } from './option-types.js';
 export {
   apply,
   plan,

@@ -41,6 +41,8 @@ export interface NativeEngine {
   readCounts(): void;
   /** Whether the table has a chain, with rules in it if that is asked; undefined if that cannot be found out. */
   hasChain(name: string, withRules: boolean): boolean | undefined;
+  /** Differs for a table that comes in the place of this one; undefined if that cannot be found out. */
+  tableHandle(): number | undefined;
   close(deadlineMs: number): Promise<void>;
   ref(): void;
   unref(): void;

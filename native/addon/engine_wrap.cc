@@ -34,6 +34,7 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
          InstanceMethod<&EngineWrap::counters>("counters"),
          InstanceMethod<&EngineWrap::read_counts>("readCounts"),
          InstanceMethod<&EngineWrap::has_chain>("hasChain"),
+         InstanceMethod<&EngineWrap::table_handle>("tableHandle"),
          InstanceMethod<&EngineWrap::close>("close"), InstanceMethod<&EngineWrap::ref>("ref"),
          InstanceMethod<&EngineWrap::unref>("unref")});
   }
@@ -131,6 +132,13 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     const std::string name = info[0].ToString();
     const std::optional<bool> found = engine_->has_chain(name.c_str(), info[1].ToBoolean());
     return found ? Napi::Boolean::New(info.Env(), *found) : info.Env().Undefined();
+  }
+
+  /** The handle of that table; undefined if that cannot be found out. */
+  Napi::Value table_handle(const Napi::CallbackInfo& info) {
+    const std::optional<std::uint64_t> handle = engine_->table_handle();
+    if (!handle) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), static_cast<double>(*handle));
   }
 
   void ref(const Napi::CallbackInfo& info) {

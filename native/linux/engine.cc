@@ -63,4 +63,9 @@ std::optional<bool> Engine::has_chain(const char* name, bool with_rules) {
   return workers_.empty() ? std::nullopt : workers_.front()->has_chain(name, with_rules);
 }
 
+std::optional<std::uint64_t> Engine::table_handle() {
+  const std::lock_guard lock(workers_mutex_);
+  return workers_.empty() ? std::nullopt : workers_.front()->table_handle();
+}
+
 }  // namespace nfqc

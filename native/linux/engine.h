@@ -77,9 +77,9 @@ class Engine {
   /** Copies the kernel's drop counts into the slots. */
   void read_counts();
 
-  /** As RuleTable::has_chain(); also empty without rules, and once the first queue's thread has
-   * ended. */
+  /** As RuleTable's; also empty without rules, and once the first queue's thread has ended. */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
+  [[nodiscard]] std::optional<std::uint64_t> table_handle();
 
  private:
   EngineConfig config_;

@@ -68,6 +68,11 @@ std::optional<bool> QueueWorker::has_chain(const char* name, bool with_rules) {
   return rules_ ? rules_->has_chain(name, with_rules) : std::nullopt;
 }
 
+std::optional<std::uint64_t> QueueWorker::table_handle() {
+  const std::lock_guard lock(told_mutex_);
+  return rules_ ? rules_->handle() : std::nullopt;
+}
+
 void QueueWorker::read_told() {
   if (rules_) {
     counters_.set(Counter::kOffloadedOwned, rules_->owned());

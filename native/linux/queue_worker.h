@@ -79,8 +79,9 @@ class QueueWorker {
   /** Copies the kernel's counts into the slots. */
   void read_counts();
 
-  /** As RuleTable::has_chain(); also empty without rules, and once the thread has ended. */
+  /** As RuleTable's; also empty without rules, and once the thread has ended. */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
+  [[nodiscard]] std::optional<std::uint64_t> table_handle();
 
  private:
   void run() noexcept;

@@ -53,7 +53,7 @@ class Question {
  private:
   /* The table's name is the first attribute of every object. */
   static constexpr std::uint16_t kTable = NFTA_OBJ_TABLE;
-  static_assert(kTable == NFTA_CHAIN_TABLE);
+  static_assert(kTable == NFTA_CHAIN_TABLE && kTable == NFTA_TABLE_NAME);
 
   alignas(nlmsghdr) std::array<unsigned char, 512> question_{};
   alignas(nlmsghdr) std::array<unsigned char, 1024> answer_{};
@@ -128,6 +128,21 @@ std::optional<bool> RuleTable::has_chain(const char* name, bool with_rules) {
   if (answer.error == ENOENT) return false;
   if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN)) return std::nullopt;
   return !with_rules || use_in(answer) > 0;
+}
+
+std::optional<std::uint64_t> RuleTable::handle() {
+  const std::lock_guard lock(mutex_);
+  Question question(NFT_MSG_GETTABLE, table_);
+  const Answer answer = question.ask(socket_);
+  if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWTABLE)) return std::nullopt;
+  std::optional<std::uint64_t> handle;
+  for_each_attribute(answer.attributes, answer.length, [&handle](const Attribute& attribute) {
+    if (attribute.type == NFTA_TABLE_HANDLE && attribute.length == 8) {
+      handle = network_order(load<std::uint64_t>(attribute.value));
+    }
+    return true;
+  });
+  return handle;
 }
 
 }  // namespace nfqc

@@ -28,6 +28,10 @@ class RuleTable {
    */
   [[nodiscard]] std::optional<bool> has_chain(const char* name, bool with_rules);
 
+  /** What tells the table from one of its name that comes in its place; empty where there is none.
+   */
+  [[nodiscard]] std::optional<std::uint64_t> handle();
+
  private:
   struct Count {
     const char* name;
