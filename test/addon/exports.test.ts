@@ -42,6 +42,7 @@ describe('exports', () => {
       'ref',
       'remaining',
       'setOwnership',
+      'tableHandle',
       'unref',
     ];
     assert.deepEqual(methods(native.NativeHasher), hasher);
