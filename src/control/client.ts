@@ -1,14 +1,15 @@
-import net from 'node:net';
 import { z } from 'zod';
 import { matching, namespace, setupName } from '../checks.js';
-import { invalidOption, NfqClusterError } from '../errors.js';
+import { invalidOption } from '../errors.js';
 import { native } from '../native.js';
 import { howLong } from '../ownership.js';
 import { parse } from '../parse.js';
+import { ask } from './ask.js';
 import { controlPath } from './path.js';
-import { answerSchema, type Answer, type Request } from './protocol.js';
+import type { Request } from './protocol.js';
 import type { Status } from './status.js';
 
+/** Milliseconds to wait for an answer. */
 const PATIENCE = 10_000;
 
 /** Which engine to speak to. */
@@ -63,11 +64,7 @@ export class Control {
   async #ask(request: Request): Promise<unknown> {
     const { path, name = 'q0', netns } = this.#target;
     const file = path ?? (await controlPath(name, netns));
-    const answer = readAnswer(file, await exchange(file, `${JSON.stringify(request)}\n`));
-    if (answer.ok) return answer.result;
-    const { code, message, ...details } = answer.error;
-    // The message of the other side has the remedy in it already.
-    throw Object.assign(new NfqClusterError(code, message), details);
+    return ask(file, request, PATIENCE);
   }
 }
 
@@ -79,49 +76,3 @@ const targetSchema = z.strictObject(
   },
   'an object with name, netns or path',
 );
-
-/** Sends a line, and resolves with all that comes back. */
-async function exchange(file: string, line: string): Promise<string> {
-  const signal = AbortSignal.timeout(PATIENCE);
-  const socket = net.connect({ path: file }).setEncoding('utf8');
-  const cut = (): void => void socket.destroy(new Error(`no answer within ${PATIENCE} ms`));
-  signal.addEventListener('abort', cut);
-  let text = '';
-  try {
-    socket.write(line);
-    for await (const chunk of socket) text += chunk as string;
-    return text;
-  } catch (error) {
-    throw unreachable(file, error as NodeJS.ErrnoException);
-  } finally {
-    signal.removeEventListener('abort', cut);
-    socket.destroy();
-  }
-}
-
-function readAnswer(file: string, text: string): Answer {
-  try {
-    return answerSchema.parse(JSON.parse(text)) as Answer;
-  } catch (cause) {
-    throw new NfqClusterError(
-      'ERR_NO_ENGINE',
-      `The answer from ${file} is incomplete or not understood`,
-      {
-        remedy: 'The engine may be closing just now; ask again',
-        cause,
-      },
-    );
-  }
-}
-
-function unreachable(file: string, cause: NodeJS.ErrnoException): NfqClusterError {
-  return cause.code === 'EACCES' || cause.code === 'EPERM'
-    ? new NfqClusterError('ERR_PRIVILEGE', `Not permitted to use the control socket ${file}`, {
-        remedy: 'Run as root, or as the user that the engine runs as',
-        cause,
-      })
-    : new NfqClusterError('ERR_NO_ENGINE', `No engine answers on ${file}: ${cause.message}`, {
-        remedy: "Check the engine's name, its network namespace and its control socket",
-        cause,
-      });
-}
