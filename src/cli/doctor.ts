@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
 import { print } from './failure.js';
-import { withSetup, type Flags } from './flags.js';
+import { withControl, withSetup, type Flags } from './flags.js';
 import { optionsOf } from './setup.js';
 
 interface DoctorFlags extends Flags {
@@ -10,7 +10,7 @@ interface DoctorFlags extends Flags {
 
 /** `nfq-cluster doctor`: exit status 1 where anything is an error. */
 export function addDoctor(top: Command): void {
-  withSetup(top.command('doctor'))
+  withControl(withSetup(top.command('doctor')))
     .description(
       'check this machine: what is right, what is wrong, and what to do; with the flags of run for that setup, without them for all setups in place',
     )

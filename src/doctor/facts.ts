@@ -1,6 +1,7 @@
 import type { ResolvedOptions } from '../option-types.js';
 import type { Change, SystemFacts } from '../setup/changes.js';
 import type { Mechanism } from '../setup/ruleset.js';
+import type { EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
 import type { Listener } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
@@ -74,6 +75,7 @@ export interface DoctorFacts {
   links: Fact<readonly Link[]>;
   neighbours: Fact<readonly Neighbour[]>;
   listeners: Fact<readonly Listener[]>;
+  engines: Fact<readonly EngineFacts[]>;
   nft: Fact<readonly Netfilter[]>;
   xtables: Fact<readonly SavedRules[]>;
 }

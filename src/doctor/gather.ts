@@ -8,6 +8,7 @@ import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import { rulesName } from '../setup/ruleset.js';
 import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
+import { readEngine, type EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
 import { BRIDGED } from './links.js';
@@ -50,6 +51,7 @@ export async function gather(
     links: await attempt(() => readLinks(netns)),
     neighbours: await attempt(() => readNeighbours(netns)),
     listeners: await attempt(() => readListeners(netns)),
+    engines: await attempt(() => readEngines(options, netns, subjects)),
     nft,
     xtables: await attempt(() => readXtables(netns)),
   };
@@ -87,6 +89,23 @@ async function attempt<T>(read: () => T | Promise<T>): Promise<Fact<T>> {
 function known<T>(fact: Fact<T>): T {
   if ('known' in fact) return fact.known;
   throw new NfqClusterError('ERR_SYSTEM', fact.unknown);
+}
+
+/** Of the options, or of every setup that stands; all are asked at once, as each may be stopped. */
+async function readEngines(
+  options: ResolvedOptions | undefined,
+  netns: string | undefined,
+  subjects: DoctorFacts['subjects'],
+): Promise<EngineFacts[]> {
+  if (options !== undefined) {
+    return [{ name: options.name, answer: await readEngine(options), options }];
+  }
+  const standing = known(subjects).map(async ({ name }) => ({
+    name,
+    answer: await readEngine({ name, netns, control: 'auto' }),
+    options,
+  }));
+  return Promise.all(standing);
 }
 
 async function readPrograms(netns: string | undefined): Promise<DoctorFacts['programs']> {

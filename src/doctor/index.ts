@@ -4,6 +4,7 @@ import { parse } from '../parse.js';
 import type { Options } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { names } from '../setup/ruleset.js';
+import { checkEngines } from './engine.js';
 import type { DoctorFacts } from './facts.js';
 import type { Finding } from './finding.js';
 import { gather } from './gather.js';
@@ -51,6 +52,7 @@ const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
   checkBridges,
   checkChanges,
   checkListeners,
+  checkEngines,
   checkNft,
   checkXtables,
   checkNeighbours,
@@ -69,7 +71,8 @@ export function diagnose(facts: DoctorFacts): Diagnosis {
  * Checks this machine, and changes nothing. What cannot be found out is a finding of level `skipped`.
  * @param options of the setup to check; without them, all setups that are in place are checked. With
  *   `rules: 'none'`, other rules that send packets to the queues are taken for your own; otherwise they are
- *   errors. Here `rules` is `auto` by default
+ *   errors. Here `rules` is `auto` by default. The engine is asked by the socket that `control` names, otherwise by
+ *   the default one
  * @param where.netns the network namespace to check if no options are given: a name under /run/netns, or an
  *   absolute path. Default the process's own
  * @throws NfqClusterError `ERR_INVALID_OPTION`

@@ -1,7 +1,10 @@
 /* What the tests of doctor share: a healthy node's facts, and what is said of others. */
+import type { Told } from '../../src/doctor/engine.js';
 import type { DoctorFacts, Subject } from '../../src/doctor/facts.js';
 import { diagnose, type Finding } from '../../src/doctor/index.js';
+import type { Options } from '../../src/option-types.js';
 import type { Expr, Netfilter } from '../../src/doctor/netfilter.js';
+import { resolveOptions } from '../../src/options.js';
 
 export const MAC = '03:00:00:00:00:02';
 
@@ -32,6 +35,31 @@ export const engine = (queue: number, lost = 0) => ({
   process: { id: 7, name: 'node', hasEngine: true },
 });
 
+/** Of the setup above, as its user writes them. */
+export const OPTIONS: Options = {
+  interfaces: ['eth0'],
+  totalNodes: 2,
+  localNode: 1,
+  hashSeed: 0xdeadbeef,
+  queues: [0, 1],
+};
+
+/** What an engine with these options tells. */
+export const TOLD: Told = {
+  name: 'q0',
+  policy: 'jhash',
+  hashMode: null,
+  hashSeed: 0xdeadbeef,
+  buckets: 2,
+  action: 'drop',
+  ownedMark: { value: 0xffff, mask: 0xffff },
+  conntrack: { source: 'queue', why: '' },
+  offload: [],
+  interfaces: resolveOptions(OPTIONS).interfaces,
+  queues: [0, 1],
+  validFor: null,
+};
+
 export const HEALTHY: DoctorFacts = {
   netns: undefined,
   programs: [{ name: 'nft', missing: undefined }],
@@ -49,6 +77,7 @@ export const HEALTHY: DoctorFacts = {
   links: { known: [{ name: 'eth0', up: true, carrier: true }] },
   neighbours: { known: [{ address: '192.0.2.10', on: 'eth0', mac: MAC }] },
   listeners: { known: [engine(0), engine(1)] },
+  engines: { known: [{ name: 'q0', answer: { known: TOLD }, options: resolveOptions(OPTIONS) }] },
   nft: { known: [] },
   xtables: { known: [] },
 };
