@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, link, mkdir, stat, unlink } from 'node:fs/promises';
+import { chmod, stat, unlink } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { NfqClusterError, invalidOption } from '../errors.js';
 import { parse } from '../parse.js';
+import { CONTROL_DIRECTORY } from './path.js';
 import { LONGEST_REQUEST, requestSchema, type Answer, type Request } from './protocol.js';
+import { claim, makeDirectory, sweep } from './socket-file.js';
 
 /** Milliseconds for a client to send its request, and to take the answer; who is slower is cut off. */
 const PATIENCE = 5000;
@@ -13,10 +14,6 @@ const PATIENCE = 5000;
 const MOST_WAITING = 32;
 /** All connections: a bound for the file descriptors. */
 const MOST_CONNECTIONS = 256;
-
-/** Attempts to replace a dead socket by ours, while others may try the same. */
-const MOST_TRIES = 500;
-const RETRY_MS = 10;
 
 /** Carries a request out, and resolves with the answer's `result`. */
 export type Handler = (request: Request) => Promise<unknown>;
@@ -50,6 +47,7 @@ export class ControlServer {
     const server = new ControlServer(file, handle);
     try {
       await makeDirectory(path.dirname(file));
+      if (path.dirname(file) === CONTROL_DIRECTORY) await sweep(CONTROL_DIRECTORY);
       await server.#publish();
     } catch (error) {
       server.#server.close();
@@ -174,80 +172,6 @@ const withValues = <T extends object>(all: T): { [K in keyof T]: Exclude<T[K], u
   };
 
 /* Not recursive: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
-async function makeDirectory(directory: string): Promise<void> {
-  await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  });
-}
-
-/** Gives a listening socket its name, which it may take from a dead socket, but never from a living one. */
-async function claim(hidden: string, file: string): Promise<void> {
-  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-    try {
-      return await link(hidden, file);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-    const found = await identity(file);
-    if (found === undefined) continue;
-    if (await isAlive(file)) break;
-    await removeDead(file, found);
-  }
-  throw taken(file);
-}
-
-/*
- * Of several starters only one may remove a dead socket, or it might remove what another has put there since.
- * Their lock is an abstract socket named after the dead one: the kernel frees it, however its holder ends.
- */
-async function removeDead(file: string, dead: string): Promise<void> {
-  const lock = net.createServer();
-  const locked = await new Promise<boolean>((resolve) => {
-    lock.once('error', () => resolve(false)).listen(`\0nfq-cluster ${dead}`, () => resolve(true));
-  });
-  if (!locked) return delay(RETRY_MS);
-  try {
-    if ((await identity(file)) === dead) await unlink(file);
-  } finally {
-    lock.close();
-  }
-}
-
-/** Different for any two files that ever existed; undefined if there is no file. */
-const identity = (file: string): Promise<string | undefined> =>
-  stat(file, { bigint: true }).then(
-    ({ dev, ino, ctimeNs }) => `${dev} ${ino} ${ctimeNs}`,
-    () => undefined,
-  );
-
-/** Whether somebody listens. What is no socket counts as alive: it is not ours to remove. */
-function isAlive(file: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect(file);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED') {
-        void stat(file).then(
-          (found) => resolve(!found.isSocket()),
-          () => resolve(false),
-        );
-      } else if (error.code === 'ENOENT') resolve(false);
-      else if (error.code === 'EAGAIN') resolve(true);
-      else reject(error);
-    });
-  });
-}
-
-const taken = (file: string): NfqClusterError =>
-  new NfqClusterError('ERR_CONTROL_TAKEN', `The control socket ${file} is taken`, {
-    expected: 'a path that is free, or the socket of an engine that has ended',
-    found: 'the socket of another engine, or a file that is no socket',
-    remedy: 'Give each engine a name or a control socket of its own',
-  });
-
 function cannotListen(file: string, error: unknown): NfqClusterError {
   const { errno, syscall, message } = error as NodeJS.ErrnoException;
   return new NfqClusterError(

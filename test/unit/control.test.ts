@@ -1,6 +1,5 @@
 /* The control socket without an engine behind it: changes in words, and clients of every kind. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
@@ -14,7 +13,8 @@ import { Control } from '../../src/control/client.js';
 import type { Request } from '../../src/control/protocol.js';
 import { ControlServer } from '../../src/control/server.js';
 import { NfqClusterError } from '../../src/errors.js';
-import { root, waitFor } from '../support/processes.js';
+import { root } from '../support/processes.js';
+import { leaveStale } from '../support/stale-socket.js';
 
 const FOUR = { classic: true, buckets: 4 };
 const FINE = { classic: false, buckets: 1023 };
@@ -371,17 +371,4 @@ describe('the control socket', () => {
       message: /\/proc\/nowhere\/e\.sock/,
     });
   });
-
-  /** A socket whose process was killed. */
-  async function leaveStale(file: string): Promise<void> {
-    const script = `require('net').createServer().listen(${JSON.stringify(file)}, () => console.log('up'))`;
-    const child = spawn(process.execPath, ['-e', script], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    await once(child.stdout, 'data');
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-    await waitFor('the socket is left', async () => (await stat(file)).isSocket());
-  }
 });
