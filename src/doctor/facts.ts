@@ -52,6 +52,8 @@ export interface Subject {
   priority: number;
   /** Whether it decides without connections, by each packet's own header. */
   stateless: boolean;
+  /** Whether connections are looked up by ctnetlink, at least on some kernels; false without options. */
+  looksUp: boolean;
   /** Undefined without options. */
   action: ResolvedOptions['action'] | undefined;
   marks: ResolvedOptions['marks'];

@@ -6,6 +6,7 @@ import {
   judgeQueueing,
   policyDrops,
   untracks,
+  usesZone,
   type OtherRule,
 } from './other-rules.js';
 import { isOurs } from './subjects.js';
@@ -142,10 +143,13 @@ function judgeRule(
   const other = asOther(rule);
   if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other, netns)];
   return [
+    ...(subject.looksUp && isZone(text) ? [usesZone(other)] : []),
     ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other, netns)] : []),
     ...judgeMark(subject, other, before, markBits(rule.expr)),
   ];
 }
+
+const isZone = (expr: string): boolean => /"mangle":\{"key":\{"ct":\{"key":"zone"/.test(expr);
 
 /** The bits that a rule sets in the mark, and those that it writes. */
 function markBits(expr: readonly Expr[]): { value: number; mask: number } {

@@ -61,6 +61,13 @@ export const untracks = ({ place, deletion }: OtherRule, netns: string | undefin
     netns,
   );
 
+export const usesZone = ({ place }: OtherRule): Finding =>
+  warning(
+    'zones',
+    `A rule in ${place} puts packets into a conntrack zone: conntrack 'netlink' does not look there, and drops replies`,
+    { remedy: "Unless conntrack is 'queue' (see nfq-cluster status), use --conntrack mark" },
+  );
+
 export const dropsBefore = (
   check: string,
   { place, deletion }: OtherRule,

@@ -45,6 +45,7 @@ export async function subjectOf(
     ),
     priority: CHAIN_PRIORITY[mechanism?.kind ?? 'nft'],
     stateless: !needsConntrack(options),
+    looksUp: ['auto', 'netlink'].includes(options.conntrack) && options.offload.length === 0,
     action,
     marks,
   };
@@ -99,6 +100,7 @@ function ofStatus(
     }),
     priority: CHAIN_PRIORITY[kind],
     stateless: !rulesOf(name, nft).some(asksForState),
+    looksUp: false,
     action: undefined,
     // What the option would be if it were not given.
     marks: resolveMarks(undefined, {

@@ -1,6 +1,13 @@
 import type { DoctorFacts, Subject } from './facts.js';
 import { error, given, ok, type Finding } from './finding.js';
-import { dropsBefore, judgeMark, judgeQueueing, policyDrops, untracks } from './other-rules.js';
+import {
+  dropsBefore,
+  judgeMark,
+  judgeQueueing,
+  policyDrops,
+  untracks,
+  usesZone,
+} from './other-rules.js';
 import { setsMark } from './netfilter.js';
 import { isOurs } from './subjects.js';
 import { forDeletion, isCluster, judgeDropOfUnmarked, judgeLeftDrop } from './unmarked.js';
@@ -84,6 +91,7 @@ function judge(subject: Subject, rule: Rule, among: Among): Finding[] {
   return [
     ...judgeQueue(subject, rule, netns),
     ...(!subject.stateless && isNotrack(rule) ? [untracks(asOther(rule), netns)] : []),
+    ...(subject.looksUp && isZone(rule) ? [usesZone(asOther(rule))] : []),
     ...judgeOrder(subject, rule, all, netns),
     ...judgeLeftDrop(subject, rule, among),
     ...judgeMarks(subject, rule, all),
@@ -161,6 +169,8 @@ function judgeMarks(subject: Subject, rule: Rule, all: readonly Rule[]): Finding
   if (!before && rule.chain !== 'PREROUTING') return [];
   return judgeMark(subject, asOther(rule), before, { value: value!, mask: mask ?? ~0 });
 }
+
+const isZone = ({ words }: Rule): boolean => words.some((word) => /^--zone/.test(word));
 
 const isNotrack = (rule: Rule): boolean =>
   target(rule) === 'NOTRACK' || rule.words.includes('--notrack');

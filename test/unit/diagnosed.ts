@@ -19,6 +19,7 @@ export const SUBJECT: Subject = {
   shared: [{ address: '192.0.2.10', mac: MAC, on: 'eth0' }],
   priority: -152,
   stateless: false,
+  looksUp: true,
   action: 'drop',
   marks: {
     owned: { value: 0xffff, mask: 0xffff },

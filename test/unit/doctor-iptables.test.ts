@@ -29,6 +29,12 @@ describe('doctor, of rules of iptables', () => {
     assert.deepEqual(ofXtables('*raw', '-A OUTPUT -j NOTRACK'), []);
   });
 
+  it('finds conntrack zones, in which ctnetlink is not asked', () => {
+    for (const zone of ['--zone 5', '--zone-orig mark', '--zone-reply 5'])
+      assert.deepEqual(named(ofXtables('*raw', `-A PREROUTING -j CT ${zone}`)), ['warning zones']);
+    assert.deepEqual(ofXtables('*raw', '-A OUTPUT -j CT --zone 5'), []);
+  });
+
   it('finds what drops in raw: a rule, also behind a jump, and the policy', () => {
     const drop = ['-A x -j DROP', '-A y -j x'];
     assert.deepEqual(named(ofXtables('*raw', ...drop, '-A PREROUTING -j y')), [

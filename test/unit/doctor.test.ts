@@ -147,6 +147,14 @@ describe('doctor', () => {
 });
 
 describe('doctor, of rules of nft', () => {
+  it('finds conntrack zones, in which ctnetlink is not asked', () => {
+    const zone = { mangle: { key: { ct: { key: 'zone' } }, value: 5 } };
+    const nft = { known: [chain('prerouting'), rule([zone])] };
+    assert.deepEqual(named(wrong({ nft })), ['warning zones']);
+    const subjects = { known: [{ ...SUBJECT, looksUp: false }] };
+    assert.deepEqual(wrong({ nft, subjects }), []);
+  });
+
   it('finds notrack also behind a jump or a goto, but not for another interface', () => {
     const notrack = { notrack: null };
     const way = (verdict: Expr): string[] =>
