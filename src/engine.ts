@@ -230,7 +230,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #carryOut(request: Request): Promise<Status> {
     if (request.command === 'own') {
       const { change, validFor, asked = Infinity } = request;
-      const late = Math.max(0, this.#native.now() - asked);
+      const late = Math.max(0, native.now() - asked);
       await this.own(
         change,
         validFor === undefined
@@ -275,7 +275,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   /** @param kept whether the wanted `validFor` counts from the turn of this change, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
-    const called = this.#native.now();
+    const called = native.now();
     const installing = this.mechanism !== undefined && this.#rules === undefined;
     if (!keepsBucket(this.options) && !this.#offloads && !installing) {
       this.#requireOpen();
@@ -284,9 +284,9 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
     return this.#inOrder(async () => {
       this.#requireOpen();
-      const since = kept ? this.#native.now() : called;
+      const since = kept ? native.now() : called;
       const { owned, validFor } = wanted();
-      const remaining = (): number => Math.max(0, since + validFor - this.#native.now());
+      const remaining = (): number => Math.max(0, since + validFor - native.now());
       if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, this.#owning());
       await this.#adopt(owned, remaining());
     });
@@ -399,23 +399,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   #watchRules(): void {
     if (this.#rules === undefined) return;
     this.#rulesWatch = new RulesWatch(this.#rules, {
+      options: this.options,
       native: this.#native,
       inOrder: (change) => this.#inOrder(change),
-      offloaded: () => (this.#offloads ? this.#owning() : undefined),
-      gone: (reason) => this.#tell(rulesGone(this.options, reason)),
-      failed: (error) => this.#tell(error as NfqClusterError),
+      owning: () => this.#owning(),
+      tell: (fault) => this.#tell(fault),
     });
   }
-}
-
-function rulesGone({ name }: ResolvedOptions, reason: Error | undefined): NfqClusterError {
-  const more =
-    reason === undefined ? '' : `. What else was changed cannot be undone: ${reason.message}`;
-  return new NfqClusterError('ERR_RULES', `The rules are gone: packets pass undecided${more}`, {
-    expected: `the setup of this engine, in the table ${rulesName({ name })}`,
-    found: 'none, an emptied one, or another: "nft flush ruleset" removes it, as does revert()',
-    remedy: 'Close the engine, and open another once nothing removes its rules any more',
-  });
 }
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>

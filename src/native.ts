@@ -31,8 +31,6 @@ export interface NativeEngine {
   setOwnership(owned: readonly number[], validForMs: number): Promise<void>;
   /** Milliseconds until nothing is owned; Infinity if that never comes. */
   remaining(): number;
-  /** Milliseconds on the clock of deadlines, which runs on through suspend. */
-  now(): number;
   /** Which way connections are followed, once it is open. */
   connections(): 'off' | 'queue' | 'lookup';
   /** The memory that the queue threads write. Called once. */
@@ -126,16 +124,14 @@ export interface NativeHashing {
 
 interface Binding {
   NativeHasher: new (hashing: NativeHashing) => NativeHasher;
-  NativeEngine: {
-    new (
-      config: NativeEngineConfig,
-      owned: readonly number[],
-      validForMs: number,
-      onFault: (error: unknown) => void,
-    ): NativeEngine;
-    /** As of an engine: all processes of a machine have the same. */
-    now(): number;
-  };
+  NativeEngine: new (
+    config: NativeEngineConfig,
+    owned: readonly number[],
+    validForMs: number,
+    onFault: (error: unknown) => void,
+  ) => NativeEngine;
+  /** Milliseconds on the clock of deadlines (CLOCK_BOOTTIME), which runs on through suspend and is the machine's. */
+  now(): number;
   layout: Layout;
   /**
    * Asks ctnetlink for a connection by the tuple of either direction or, failing that, for its expectation.

@@ -1,19 +1,19 @@
+import { NfqClusterError } from './errors.js';
 import type { NativeEngine } from './native.js';
+import type { ResolvedOptions } from './option-types.js';
 import type { Installed, Owning } from './setup/index.js';
+import { rulesName } from './setup/ruleset.js';
 
 const LOOK_EVERY_MS = 250;
 
 /** What the watch needs of its engine. */
 interface Watched {
+  options: ResolvedOptions;
   native: NativeEngine;
   /** Runs changes one after the other, as those of the ownership. */
   inOrder: (change: () => Promise<void>) => Promise<void>;
-  /** What the kernel is to decide by itself; undefined if nothing. */
-  offloaded: () => Owning | undefined;
-  /** Told if the rules are gone, and with a reason if what else was changed cannot be undone. */
-  gone: (reason?: Error) => void;
-  /** Told if the kernel cannot be made to decide as the engine does. */
-  failed: (error: unknown) => void;
+  owning: () => Owning;
+  tell: (fault: NfqClusterError) => void;
 }
 
 /**
@@ -47,12 +47,13 @@ export class RulesWatch {
   }
 
   #look(): void {
-    const { native, inOrder } = this.#engine;
+    const { native, inOrder, options } = this.#engine;
     if (!this.#rules.isWhole((...chain) => native.hasChain(...chain) !== false)) {
       clearInterval(this.#timer);
       void inOrder(() => this.#undo());
       return;
     }
+    if (options.offload.length === 0) return;
     const table = native.tableHandle();
     if (table === undefined || table === this.#table) return;
     this.#table = table;
@@ -61,17 +62,25 @@ export class RulesWatch {
 
   async #undo(): Promise<void> {
     if (this.#stopped) return;
+    const { options, tell } = this.#engine;
     try {
-      if (await this.#rules.removeRest()) this.#engine.gone();
+      if (await this.#rules.removeRest()) tell(gone(options));
       else this.#start();
     } catch (error) {
-      this.#engine.gone(error as Error);
+      tell(gone(options, `. What else was changed cannot be undone: ${(error as Error).message}`));
     }
   }
 
   async #rewrite(): Promise<void> {
-    const owning = this.#engine.offloaded();
-    if (this.#stopped || owning === undefined) return;
-    await this.#rules.setOwned(owning).catch((error: unknown) => this.#engine.failed(error));
+    if (this.#stopped) return;
+    const { owning, tell } = this.#engine;
+    await this.#rules.setOwned(owning()).catch((error: unknown) => tell(error as NfqClusterError));
   }
 }
+
+const gone = (options: ResolvedOptions, more = ''): NfqClusterError =>
+  new NfqClusterError('ERR_RULES', `The rules are gone: packets pass undecided${more}`, {
+    expected: `the setup of this engine, in the table ${rulesName(options)}`,
+    found: 'none, an emptied one, or another: "nft flush ruleset" removes it, as does revert()',
+    remedy: 'Close the engine, and open another once nothing removes its rules any more',
+  });

@@ -29,7 +29,6 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
         {InstanceMethod<&EngineWrap::open>("open"),
          InstanceMethod<&EngineWrap::set_ownership>("setOwnership"),
          InstanceMethod<&EngineWrap::remaining>("remaining"),
-         InstanceMethod<&EngineWrap::now>("now"), StaticMethod<&EngineWrap::clock>("now"),
          InstanceMethod<&EngineWrap::connections>("connections"),
          InstanceMethod<&EngineWrap::counters>("counters"),
          InstanceMethod<&EngineWrap::read_counts>("readCounts"),
@@ -99,12 +98,6 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     if (deadline != kNeverEnds) ms = deadline > now ? static_cast<double>(deadline - now) / 1e6 : 0;
     return Napi::Number::New(info.Env(), ms);
   }
-
-  /** Milliseconds on the clock of the deadlines, of which a machine has one. */
-  static Napi::Value clock(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), static_cast<double>(now_ns()) / 1e6);
-  }
-  Napi::Value now(const Napi::CallbackInfo& info) { return clock(info); }
 
   /** How connections are followed: "off", "queue" or "lookup". */
   Napi::Value connections(const Napi::CallbackInfo& info) {
@@ -176,10 +169,16 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
   Napi::Env::CleanupHook<void (*)(Engine*), Engine> cleanup_;
 };
 
+/** Milliseconds on the clock of the deadlines. */
+Napi::Value now(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(now_ns()) / 1e6);
+}
+
 }  // namespace
 
 void register_engine(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeEngine", EngineWrap::define(env));
+  exports.Set("now", Napi::Function::New(env, now, "now"));
 }
 
 }  // namespace nfqc::addon

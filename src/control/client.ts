@@ -57,7 +57,7 @@ export class Control {
     if (typeof change !== 'string') throw invalidOption('change', 'a string', change);
     const { validFor } = parse(howLong, options, 'the second argument');
     // Otherwise an engine that is stopped meanwhile would count the time from when it goes on.
-    const given = validFor === undefined ? {} : { validFor, asked: native.NativeEngine.now() };
+    const given = validFor === undefined ? {} : { validFor, asked: native.now() };
     return (await this.#ask({ command: 'own', change, ...given })) as Status;
   }
 
