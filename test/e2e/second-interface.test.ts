@@ -6,7 +6,7 @@ import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { bytes, ping } from '../support/packets.js';
 import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
-import { CLUSTER, clusterOptions, SENDER, wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -40,6 +40,45 @@ describe("the cluster's frames by another interface", { skip }, async () => {
     }
   }
 });
+
+const TO_SENDER = `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev`;
+
+/* What it receives then enters by another name, which the rules do not match. */
+const ANOTHER_NAME = {
+  'is renamed': [
+    'link set eth0 down',
+    'link set eth0 name eth9',
+    'link set eth9 up',
+    `${TO_SENDER} eth9 nud permanent`,
+  ],
+  "becomes a bridge's port": [
+    'link add br9 type bridge mcast_snooping 0',
+    'link set br9 up',
+    'link set eth0 master br9',
+  ],
+};
+
+for (const [title, commands] of Object.entries(ANOTHER_NAME)) {
+  test(`an interface that ${title} passes nothing of the cluster's on`, { skip }, async () => {
+    await using at = await wire();
+    await using engine = await open(clusterOptions(at.node, { totalNodes: 1, localNode: 1 }));
+    await using answers = await capture(at.sender, 'eth0', 'icmp');
+    const from = (address: string) => (frame: Buffer) =>
+      frame.includes(Buffer.concat([bytes(address), bytes(SENDER.ipv4)]));
+    const send = (dst: string): Promise<void> =>
+      inject(at.sender, 'eth0', [ping({ src: SENDER.ipv4, dst, ethDst: CLUSTER.mac })]);
+    await send(CLUSTER.ipv4);
+    await answers.seen('an answer of the cluster', from(CLUSTER.ipv4));
+    const answered = answers.frames.length;
+    await at.node.ip(...commands);
+    await send(CLUSTER.ipv4);
+    // One after the other comes out of the node.
+    await send(NODE.ipv4);
+    await answers.seen('an answer of its own address', from(NODE.ipv4));
+    assert.ok(!answers.frames.slice(answered).some(from(CLUSTER.ipv4)));
+    assert.equal(engine.stats().received, 1);
+  });
+}
 
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
 test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {
