@@ -5,7 +5,7 @@ import type { Status } from '../control/status.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { hex } from '../setup/words.js';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts } from './facts.js';
 
 /** Milliseconds to wait for an engine's answer: one that is stopped takes the request and never answers. */
@@ -101,10 +101,10 @@ function noAnswer(file: string, { message, cause }: NfqClusterError): Answer {
 const CHECK = 'engine';
 
 /** Whether the running engines decide as the options say. */
-export const checkEngines = ({ engines }: DoctorFacts): Finding[] =>
+export const checkEngines = ({ engines }: DoctorFacts): Judged[] =>
   given(CHECK, engines, (all) => all.flatMap(judge));
 
-function judge({ name, answer, options }: EngineFacts): Finding[] {
+function judge({ name, answer, options }: EngineFacts): Judged[] {
   if ('unknown' in answer) {
     const { unknown, remedy } = answer;
     return [skipped(CHECK, unknown, remedy === undefined ? {} : { remedy })];
@@ -116,21 +116,21 @@ function judge({ name, answer, options }: EngineFacts): Finding[] {
   ];
 }
 
-const notCompared = (name: string): Finding =>
+const notCompared = (name: string): Judged =>
   skipped(CHECK, `The engine of ${name} runs, but is not compared with what it should be`, {
     remedy: 'Give the options of the setup',
   });
 
-const over = (name: string): Finding =>
+const over = (name: string): Judged =>
   warning(CHECK, `The time of what the engine of ${name} owned is over: it owns nothing`, {
     remedy:
       'If no other node owns by now what this one did, run "nfq-cluster own" with all that this one is to own',
   });
 
-function compared(name: string, told: Told, options: ResolvedOptions): Finding[] {
+function compared(name: string, told: Told, options: ResolvedOptions): Judged[] {
   const engine = { ...told, conntrack: told.conntrack.source };
   const wanted = { ...options, ownedMark: options.marks.owned };
-  const differing = (all: readonly Words[], remedy: string): Finding[] =>
+  const differing = (all: readonly Words[], remedy: string): Judged[] =>
     all
       .map((words) => [words(engine), words(wanted)])
       .filter(([has, says]) => has !== undefined && says !== undefined && has !== says)

@@ -1,12 +1,12 @@
 /* Interfaces that have to do with ours: those above them, and the ports of a bridge. */
 import type { DoctorFacts, Link } from './facts.js';
-import { given, warning, type Finding } from './finding.js';
+import { given, warning, type Judged } from './finding.js';
 
 /** Below /proc/sys/net: whether rules see what bridges only forward, of each family. */
 export const BRIDGED = ['bridge/bridge-nf-call-iptables', 'bridge/bridge-nf-call-ip6tables'];
 
 /** VLANs, macvlans and such that take packets from our interfaces, and are not named. */
-export const checkUpper = ({ subjects, links }: DoctorFacts): Finding[] =>
+export const checkUpper = ({ subjects, links }: DoctorFacts): Judged[] =>
   given('interface', subjects, (all) =>
     given('interface', links, (known) =>
       all.flatMap(({ interfaces }) =>
@@ -25,7 +25,7 @@ export const checkUpper = ({ subjects, links }: DoctorFacts): Finding[] =>
   );
 
 /** Whether rules, ours among them, see what a bridge of ours only forwards between its ports. */
-export const checkBridges = ({ subjects, links, system, netns }: DoctorFacts): Finding[] =>
+export const checkBridges = ({ subjects, links, system }: DoctorFacts): Judged[] =>
   given('bridge', subjects, (all) =>
     given('bridge', links, (known) =>
       given('bridge', system, ({ sysctls }) => {
@@ -34,7 +34,7 @@ export const checkBridges = ({ subjects, links, system, netns }: DoctorFacts): F
           known
             .filter(({ name }) => interfaces.includes(name) && !narrow.includes(name))
             .filter((link) => bridges(link, known) && (everywhere || link.bridgesByRules))
-            .map(({ name }) => judgeBridge(name, everywhere, netns)),
+            .map(({ name }) => judgeBridge(name, everywhere)),
         );
       }),
     ),
@@ -43,7 +43,7 @@ export const checkBridges = ({ subjects, links, system, netns }: DoctorFacts): F
 const bridges = ({ name, bridgesByRules }: Link, all: readonly Link[]): boolean =>
   bridgesByRules !== undefined && all.filter(({ portOf }) => portOf === name).length > 1;
 
-const judgeBridge = (name: string, everywhere: boolean, netns: string | undefined): Finding =>
+const judgeBridge = (name: string, everywhere: boolean): Judged =>
   warning(
     'bridge',
     `What ${name} only forwards between its ports, such as to virtual machines, is decided as well`,
@@ -59,5 +59,4 @@ const judgeBridge = (name: string, everywhere: boolean, netns: string | undefine
             args: `link set ${name} type bridge nf_call_iptables 0 nf_call_ip6tables 0`.split(' '),
           },
     },
-    netns,
   );

@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import { procNet } from '../setup/traces.js';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts, Subject } from './facts.js';
 
 /** Who listens on a queue. */
@@ -90,7 +90,7 @@ async function describe(id: number): Promise<Listener['process']> {
 const CHECK = 'queue listener';
 
 /** Whether an engine, and nobody else, listens on the queues. */
-export const checkListeners = ({ subjects, listeners }: DoctorFacts): Finding[] =>
+export const checkListeners = ({ subjects, listeners }: DoctorFacts): Judged[] =>
   given(CHECK, subjects, (all) =>
     given(CHECK, listeners, (known) =>
       all.flatMap((subject) =>
@@ -105,7 +105,7 @@ export const checkListeners = ({ subjects, listeners }: DoctorFacts): Finding[] 
     ),
   );
 
-function judge(subject: Subject, queue: number, listener: Listener | undefined): Finding[] {
+function judge(subject: Subject, queue: number, listener: Listener | undefined): Judged[] {
   if (listener === undefined) return [nobody(subject, queue)];
   const { process, lost } = listener;
   return [
@@ -124,14 +124,14 @@ function judge(subject: Subject, queue: number, listener: Listener | undefined):
   ];
 }
 
-function nobody({ rules }: Subject, queue: number): Finding {
+function nobody({ rules }: Subject, queue: number): Judged {
   if (!rules) return skipped(CHECK, `Nobody listens on queue ${queue}, and no rule sends to it`);
   return error(CHECK, `Nobody listens on queue ${queue}: packets sent to it are dropped`, {
     remedy: 'Start "nfq-cluster run" with the options of the setup, or your own program',
   });
 }
 
-function somebody(queue: number, process: Listener['process']): Finding {
+function somebody(queue: number, process: Listener['process']): Judged {
   const remedy = 'Stop it, or choose another queue by --queue';
   if (process?.hasEngine === undefined) {
     return skipped(CHECK, `Somebody listens on queue ${queue}, but this process may not see who`, {
