@@ -222,7 +222,7 @@ export function fromNative(error: unknown): unknown {
   const { kind, syscall, errno, message } = error as NativeFault;
   const [code, remedy] = FAULTS[kind];
   return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
-    ...(remedy === undefined ? {} : { remedy }),
+    remedy,
     ...(errno === 0 ? {} : { errno, syscall }),
     cause: error,
   });

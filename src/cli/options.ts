@@ -198,5 +198,6 @@ function readConfig(file: string): Record<string, unknown> {
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-const onlyGiven = <T extends object>(all: T): Given<T> =>
+/** Without what is undefined. */
+export const onlyGiven = <T extends object>(all: T): Given<T> =>
   Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Given<T>;

@@ -74,7 +74,7 @@ const anything = (netns: string | undefined): ResolvedOptions =>
     totalNodes: 1,
     localNode: 1,
     rules: 'auto',
-    ...(netns === undefined ? {} : { netns }),
+    netns,
   });
 
 async function attempt<T>(read: () => T | Promise<T>): Promise<Fact<T>> {

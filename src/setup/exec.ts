@@ -180,8 +180,8 @@ async function spawned(path: string, args: readonly string[], input: string): Pr
   } catch (error) {
     const cause = error as NodeJS.ErrnoException;
     throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
-      ...(cause.errno === undefined ? {} : { errno: Math.abs(cause.errno) }),
-      ...(cause.syscall === undefined ? {} : { syscall: cause.syscall }),
+      errno: cause.errno && Math.abs(cause.errno),
+      syscall: cause.syscall,
       cause,
     });
   }
