@@ -2,11 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
-import { sysctlsOf } from '../setup/changes.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
 import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
-import { rulesName } from '../setup/ruleset.js';
 import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
 import { readEngine, type EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
@@ -28,9 +26,7 @@ export async function gather(
   const mechanism = await attempt(() => chooseMechanism(options ?? anything(netns)));
   const chosen = 'known' in mechanism ? mechanism.known : undefined;
   const nft = await attempt(() => readNft(netns));
-  const setup = await attempt(() =>
-    readFacts(rulesName(options ?? { name: '' }), sysctlsOf(options ?? NONE), netns),
-  );
+  const setup = await attempt(() => readFacts(options ?? { name: '', netns }));
   const subjects = await attempt(async () =>
     options === undefined
       ? standingSubjects(netns, known(nft))
@@ -56,8 +52,6 @@ export async function gather(
     xtables: await attempt(() => readXtables(netns)),
   };
 }
-
-const NONE = { interfaces: [] };
 
 const sysctlsOfAll = (subjects: DoctorFacts['subjects']): string[] =>
   'unknown' in subjects

@@ -57,7 +57,7 @@ async function compared(
   facts: Facts,
 ): Promise<Subject['compared']> {
   if (options.rules === 'none') return 'own';
-  const { standing } = parseMarkers(facts.traces.nftChains ?? []);
+  const { standing } = parseMarkers(facts.traces.nftChains);
   if (standing !== undefined && standing !== digest(options)) return 'other options';
   const same = await rulesAreWanted(options, mechanism, facts);
   return same === undefined ? undefined : same ? 'same' : 'changed';
