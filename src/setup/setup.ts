@@ -21,8 +21,7 @@ import {
 } from './refuse.js';
 import { setOwned, type Owning, type OwnSets } from './owned.js';
 import { chainBefore, names, tableName, type Mechanism } from './ruleset.js';
-import type { Step } from './step.js';
-import { take } from './take.js';
+import { take, type Step } from './step.js';
 import { inTurn } from './turn.js';
 import { takeRest, uninstall } from './uninstall.js';
 import { checkWritable } from './writable.js';

@@ -9,8 +9,7 @@ import { journalLine } from './plan.js';
 import { rememberedOptions } from './remembered.js';
 import { mangleMade, nftRevert, toUndo, undoing, xtablesRevert } from './removal.js';
 import { nameOf, rulesName } from './ruleset.js';
-import { nft } from './step.js';
-import { take } from './take.js';
+import { nft, take } from './step.js';
 import { isClean, type Family, type Traces } from './traces.js';
 import { inTurn } from './turn.js';
 
