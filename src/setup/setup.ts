@@ -167,7 +167,7 @@ function taking(
   made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
 ): Pick<Installed, 'remove' | 'removeRest' | 'isWhole'> {
   const { netns } = options;
-  const before = chainBefore(mechanism.kind);
+  const before = chainBefore(mechanism.kind).name;
   // Emptied once it is undone: what is there later is not this setup's.
   let remembered = made.journal;
   let markers = markersOfOwn(options, made.goesWith);
