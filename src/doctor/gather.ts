@@ -5,7 +5,12 @@ import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
 import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
-import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
+import {
+  incompatible,
+  incompatibleTable,
+  installedVariants,
+  legacyTables,
+} from '../setup/traces.js';
 import { readEngine, type EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
@@ -185,9 +190,4 @@ async function readXtables(netns: string | undefined): Promise<SavedRules[]> {
     }
   }
   return saved;
-}
-
-async function legacyTables(family: 'ip' | 'ip6', netns: string | undefined): Promise<string[]> {
-  const names = await procNet(`${family}_tables_names`, netns);
-  return (names ?? '').split('\n').filter((name) => name !== '');
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
+import { parseQueues, QUEUE_TABLE } from '../setup/held.js';
 import { procNet } from '../setup/traces.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts, Subject } from './facts.js';
@@ -20,11 +21,11 @@ const ADDON = /nfq[-_]cluster.*\.node$/m;
  * @throws NfqClusterError `ERR_PRIVILEGE`, and what `run` throws
  */
 export async function readListeners(netns: string | undefined): Promise<Listener[]> {
-  const table = await procNet('netfilter/nfnetlink_queue', netns);
+  const table = await procNet(QUEUE_TABLE, netns);
   if (table === undefined) {
     throw new NfqClusterError(
       'ERR_PRIVILEGE',
-      '/proc/net/netfilter/nfnetlink_queue cannot be read: only root may',
+      `/proc/net/${QUEUE_TABLE} cannot be read: only root may`,
     );
   }
   const queues = parseQueues(table);
@@ -37,18 +38,6 @@ export async function readListeners(netns: string | undefined): Promise<Listener
   });
   return Promise.all(known);
 }
-
-/** The lines of the kernel's table of queues. */
-export const parseQueues = (table: string): { queue: number; port: string; lost: number }[] =>
-  table
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/))
-    .filter(({ length }) => length >= 7)
-    .map(([queue, port, , , , full, undelivered]) => ({
-      queue: Number(queue),
-      port: port!,
-      lost: Number(full) + Number(undelivered),
-    }));
 
 /** Netfilter's netlink sockets: port id → inode, from /proc/net/netlink. */
 export const parseSockets = (table: string): Map<string, string> =>
