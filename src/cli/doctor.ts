@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
 import { print } from './failure.js';
 import { withControl, withSetup, type Flags } from './flags.js';
-import { onlyGiven } from './options.js';
-import { optionsOf } from './setup.js';
+import { onlyGiven, optionsOf } from './options.js';
 
 interface DoctorFlags extends Flags {
   json?: true;

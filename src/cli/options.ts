@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { NfqClusterError, printed } from '../errors.js';
 import type { InterfaceOptions, MarkOptions, Options } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { CommandError } from './failure.js';
 import type { Flags } from './flags.js';
 import type { Assignment } from './values.js';
@@ -125,6 +126,13 @@ export function checkOptions<T>(flags: Flags, check: () => T): T {
       2,
     );
   }
+}
+
+/** The options of a setup, checked; its rules are installed unless the flags say otherwise. */
+export function optionsOf(flags: Flags): Options {
+  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
+  checkOptions(flags, () => resolveOptions(options));
+  return options;
 }
 
 function spelledAsFlags(message: string): string {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Options, ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
@@ -9,7 +9,7 @@ import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/status.js';
 import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
-import { checkOptions, onlyGiven, toOptions } from './options.js';
+import { checkOptions, onlyGiven, optionsOf } from './options.js';
 import { numberRange } from './values.js';
 
 interface SetupFlags extends Flags {
@@ -155,13 +155,6 @@ const STATES = {
   missing: 'NO     ',
   unknown: 'unknown',
 };
-
-/** The options that flags say, rules included. */
-export function optionsOf(flags: Flags): Options {
-  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
-  checkOptions(flags, () => resolveOptions(options));
-  return options;
-}
 
 const printJson = (value: unknown): Promise<void> =>
   print(`${JSON.stringify(value, undefined, 2)}\n`);
