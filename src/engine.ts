@@ -164,7 +164,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.#native = new native.NativeEngine(
       {
         ...options,
-        netns: options.netns === undefined ? '' : netnsPath(options.netns),
+        netns: netnsPath(options.netns),
         ...scheduling(options),
         hearsExpectations: hearsExpectations(options),
         marksForRules: marksForRules(options),

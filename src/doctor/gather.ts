@@ -38,7 +38,7 @@ export async function gather(
       : [await subjectOf(options, chosen, known(setup))],
   );
   return {
-    netns: netns === undefined ? undefined : netnsPath(netns),
+    netns: netnsPath(netns) || undefined,
     programs: await readPrograms(netns),
     capabilities: await attempt(readCapabilities),
     probe: await attempt(probeQueue),

@@ -124,7 +124,7 @@ const applySchema = z.strictObject(
 function checkSame(given: SetupName, { name, netns }: ResolvedOptions): void {
   if (given.name !== undefined && given.name !== name)
     throw invalidOption('name', `${name}, as the options say, or nothing`, given.name);
-  if (given.netns !== undefined && netnsPath(given.netns) !== netnsPath(netns ?? ''))
+  if (given.netns !== undefined && netnsPath(given.netns) !== netnsPath(netns))
     throw invalidOption('netns', `${netns ?? 'nothing'}, as the options say`, given.netns);
 }
 
@@ -145,7 +145,7 @@ function resolve(options: Options): ResolvedOptions {
 const asPlan = (options: ResolvedOptions, mechanism: Mechanism, steps: readonly Step[]): Plan => ({
   name: options.name,
   mechanism,
-  netns: options.netns === undefined ? undefined : netnsPath(options.netns),
+  netns: netnsPath(options.netns) || undefined,
   steps,
   warnings: warningsOf(options),
 });

@@ -143,8 +143,11 @@ export function said(program: string, outcome: Outcome): string {
   return `${program}: ${lines.join(' | ') || `exit status ${outcome.status}`}`;
 }
 
-export const netnsPath = (netns: string): string =>
-  netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+/** The path of a network namespace; empty for the process's own. */
+export function netnsPath(netns: string | undefined): string {
+  if (netns === undefined) return '';
+  return netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+}
 
 /** The path of a program. @throws NfqClusterError `ERR_NO_TOOL` */
 export async function programOrThrow(name: string): Promise<string> {

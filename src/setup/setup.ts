@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
+import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../option-types.js';
 import type { Change } from './changes.js';
-import { renewBuckets } from './connmarks.js';
-import { programOrThrow } from './exec.js';
+import { netnsPath, programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, journalOf, leaving } from './plan.js';
@@ -245,7 +245,12 @@ async function begin(
   goesWith: string | undefined,
   owning: Owning,
 ): Promise<void> {
-  if (keepsBucket(options)) await renewBuckets(options);
+  if (keepsBucket(options)) {
+    const path = netnsPath(options.netns);
+    await native.renewConnmarks(path, options.marks.bucket, options).catch((error: unknown) => {
+      throw fromNative(error);
+    });
+  }
   if (options.offload.length > 0) await setOwned(setsOf(options, goesWith), owning);
 }
 

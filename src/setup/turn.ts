@@ -13,7 +13,7 @@ const PATIENCE_MS = 10_000;
  * without it, since its holder may be stopped, or hold it out of spite.
  */
 export async function inTurn<T>(netns: string | undefined, work: () => Promise<T>): Promise<T> {
-  const release = await lock(netns === undefined ? '/proc/self/ns/net' : netnsPath(netns));
+  const release = await lock(netnsPath(netns) || '/proc/self/ns/net');
   try {
     return await work();
   } finally {
