@@ -17,17 +17,11 @@ import { resolveOptions } from './options.js';
 import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
 import { RulesWatch } from './rules-watch.js';
-import {
-  besides,
-  chooseMechanism,
-  install,
-  reinjectOf,
-  type Installed,
-  type Mechanism,
-  type Owning,
-} from './setup/index.js';
 import { netnsPath } from './setup/exec.js';
-import { rulesName } from './setup/ruleset.js';
+import type { Owning } from './setup/owned.js';
+import { chooseMechanism, reinjectOf } from './setup/probe.js';
+import { rulesName, type Mechanism } from './setup/ruleset.js';
+import { besides, install, type Installed } from './setup/setup.js';
 import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
