@@ -102,7 +102,7 @@ const CHECK = 'engine';
 
 /** Whether the running engines decide as the options say. */
 export const checkEngines = ({ engines }: DoctorFacts): Judged[] =>
-  given(CHECK, engines, (all) => all.flatMap(judge));
+  given(CHECK, [engines], (all) => all.flatMap(judge));
 
 function judge({ name, answer, options }: EngineFacts): Judged[] {
   if ('unknown' in answer) {

@@ -45,13 +45,19 @@ export const warning = judge('warning');
 export const error = judge('error');
 export const skipped = judge('skipped');
 
-/** The findings of a check that needs a fact; where it is not known, that is the finding. */
-export const given = <T>(
+/** The findings of a check that needs facts; where one is not known, that is the finding. */
+export function given<T extends unknown[]>(
   check: string,
-  fact: Fact<T>,
-  findings: (known: T) => Judged[],
-): Judged[] =>
-  'known' in fact ? findings(fact.known) : [skipped(check, `Not known: ${fact.unknown}`)];
+  facts: readonly [...{ [I in keyof T]: Fact<T[I]> }],
+  findings: (...known: T) => Judged[],
+): Judged[] {
+  const known: unknown[] = [];
+  for (const fact of facts as readonly Fact<unknown>[]) {
+    if ('unknown' in fact) return [skipped(check, `Not known: ${fact.unknown}`)];
+    known.push(fact.known);
+  }
+  return findings(...(known as T));
+}
 
 /** @param netns the path of the namespace that is checked; undefined for the process's own */
 export const printedFor =

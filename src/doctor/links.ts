@@ -7,38 +7,32 @@ export const BRIDGED = ['bridge/bridge-nf-call-iptables', 'bridge/bridge-nf-call
 
 /** VLANs, macvlans and such that take packets from our interfaces, and are not named. */
 export const checkUpper = ({ subjects, links }: DoctorFacts): Judged[] =>
-  given('interface', subjects, (all) =>
-    given('interface', links, (known) =>
-      all.flatMap(({ interfaces }) =>
-        known
-          .filter(({ above = '' }) => interfaces.includes(above))
-          .filter(({ name }) => !interfaces.includes(name))
-          .map(({ name, above = '' }) =>
-            warning(
-              'interface',
-              `${name} is on top of ${above}: packets for it arrive on ${name}, and are not decided`,
-              { remedy: `Name ${name} as well if they are for the cluster` },
-            ),
+  given('interface', [subjects, links], (all, known) =>
+    all.flatMap(({ interfaces }) =>
+      known
+        .filter(({ above = '' }) => interfaces.includes(above))
+        .filter(({ name }) => !interfaces.includes(name))
+        .map(({ name, above = '' }) =>
+          warning(
+            'interface',
+            `${name} is on top of ${above}: packets for it arrive on ${name}, and are not decided`,
+            { remedy: `Name ${name} as well if they are for the cluster` },
           ),
-      ),
+        ),
     ),
   );
 
 /** Whether rules, ours among them, see what a bridge of ours only forwards between its ports. */
 export const checkBridges = ({ subjects, links, system }: DoctorFacts): Judged[] =>
-  given('bridge', subjects, (all) =>
-    given('bridge', links, (known) =>
-      given('bridge', system, ({ sysctls }) => {
-        const everywhere = BRIDGED.some((name) => sysctls[name] === '1');
-        return all.flatMap(({ interfaces, narrow }) =>
-          known
-            .filter(({ name }) => interfaces.includes(name) && !narrow.includes(name))
-            .filter((link) => bridges(link, known) && (everywhere || link.bridgesByRules))
-            .map(({ name }) => judgeBridge(name, everywhere)),
-        );
-      }),
-    ),
-  );
+  given('bridge', [subjects, links, system], (all, known, { sysctls }) => {
+    const everywhere = BRIDGED.some((name) => sysctls[name] === '1');
+    return all.flatMap(({ interfaces, narrow }) =>
+      known
+        .filter(({ name }) => interfaces.includes(name) && !narrow.includes(name))
+        .filter((link) => bridges(link, known) && (everywhere || link.bridgesByRules))
+        .map(({ name }) => judgeBridge(name, everywhere)),
+    );
+  });
 
 const bridges = ({ name, bridgesByRules }: Link, all: readonly Link[]): boolean =>
   bridgesByRules !== undefined && all.filter(({ portOf }) => portOf === name).length > 1;

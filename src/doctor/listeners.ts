@@ -80,15 +80,13 @@ const CHECK = 'queue listener';
 
 /** Whether an engine, and nobody else, listens on the queues. */
 export const checkListeners = ({ subjects, listeners }: DoctorFacts): Judged[] =>
-  given(CHECK, subjects, (all) =>
-    given(CHECK, listeners, (known) =>
-      all.flatMap((subject) =>
-        subject.queues.flatMap((queue) =>
-          judge(
-            subject,
-            queue,
-            known.find((listener) => listener.queue === queue),
-          ),
+  given(CHECK, [subjects, listeners], (all, known) =>
+    all.flatMap((subject) =>
+      subject.queues.flatMap((queue) =>
+        judge(
+          subject,
+          queue,
+          known.find((listener) => listener.queue === queue),
         ),
       ),
     ),

@@ -38,14 +38,12 @@ type Rule = NonNullable<Netfilter['rule']>;
 
 /** Rules of nft, by other hands, that would keep packets from the decision, or change it. */
 export const checkNft = ({ subjects, nft, xtables }: DoctorFacts): Judged[] =>
-  given('nft rules', subjects, (all) =>
-    given('nft rules', nft, (objects) => {
-      const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
-      const others = objects.filter((object) => !isOfXtables(object, saved));
-      const findings = all.flatMap((subject) => judge(subject, others));
-      return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
-    }),
-  );
+  given('nft rules', [subjects, nft], (all, objects) => {
+    const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
+    const others = objects.filter((object) => !isOfXtables(object, saved));
+    const findings = all.flatMap((subject) => judge(subject, others));
+    return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
+  });
 
 function isOfXtables({ chain, rule }: Netfilter, saved: boolean): boolean {
   const { family, table } = chain ?? rule ?? { family: '', table: '' };

@@ -4,7 +4,7 @@ import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 
 /** Whether the rules stand, and are those of the options. */
 export const checkSetup = ({ subjects }: DoctorFacts): Judged[] =>
-  given('setup', subjects, (all) =>
+  given('setup', [subjects], (all) =>
     all.length === 0
       ? [skipped('setup', 'No setup is in place, and no options say which one should be')]
       : all.map(standing),
@@ -48,12 +48,8 @@ const CHECKS = { sysctl: 'sysctl', mac: 'MAC', group: 'group', address: 'address
 
 /** Whether kernel parameters, MACs and addresses are as the setup needs them. */
 export const checkChanges = ({ subjects, system }: DoctorFacts): Judged[] =>
-  given('changes', subjects, (all) =>
-    given('changes', system, (known) =>
-      all.flatMap(({ rules, changes }) =>
-        changes.map((change) => judgeChange(change, known, rules)),
-      ),
-    ),
+  given('changes', [subjects, system], (all, known) =>
+    all.flatMap(({ rules, changes }) => changes.map((change) => judgeChange(change, known, rules))),
   );
 
 function judgeChange(change: Change, system: SystemFacts, rules: boolean): Judged {
@@ -75,13 +71,11 @@ const notSo = ({ kind, on, value }: Change, { sysctls }: SystemFacts): string =>
 
 /** Whether the interfaces are there and up. */
 export const checkInterfaces = ({ subjects, links }: DoctorFacts): Judged[] =>
-  given('interface', subjects, (all) =>
-    given('interface', links, (known) =>
-      [...new Set(all.flatMap(({ interfaces }) => interfaces))].map((name) =>
-        judgeLink(
-          name,
-          known.find((link) => link.name === name),
-        ),
+  given('interface', [subjects, links], (all, known) =>
+    [...new Set(all.flatMap(({ interfaces }) => interfaces))].map((name) =>
+      judgeLink(
+        name,
+        known.find((link) => link.name === name),
       ),
     ),
   );
@@ -120,8 +114,8 @@ function judgeLink(name: string, link: Link | undefined): Judged {
 
 /** Whether this machine resolves cluster addresses to their MAC, and nobody else tells that MAC as its own. */
 export const checkNeighbours = ({ subjects, neighbours }: DoctorFacts): Judged[] =>
-  given('peers', subjects, (all) =>
-    given('peers', neighbours, (known) => all.flatMap(({ shared }) => judgePeers(shared, known))),
+  given('peers', [subjects, neighbours], (all, known) =>
+    all.flatMap(({ shared }) => judgePeers(shared, known)),
   );
 
 function judgePeers(shared: Subject['shared'], neighbours: readonly Neighbour[]): Judged[] {
@@ -160,7 +154,7 @@ function judgePeer(
 
 /** What to enter in a router that refuses a multicast MAC for a unicast address. */
 export const checkRouters = ({ subjects }: DoctorFacts): Judged[] =>
-  given('routers', subjects, (all) =>
+  given('routers', [subjects], (all) =>
     all.flatMap(({ shared }) =>
       shared.map(({ address, mac }) =>
         skipped(

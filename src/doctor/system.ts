@@ -22,7 +22,7 @@ export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
 
 /** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
 export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] =>
-  given('privileges', capabilities, (all) => {
+  given('privileges', [capabilities], (all) => {
     const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
     if (!has(NET_ADMIN)) {
       return [
@@ -47,7 +47,7 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] 
 
 /** Whether the kernel queues packets to a process. */
 export const checkNfqueue = ({ probe }: DoctorFacts): Judged[] =>
-  given('NFQUEUE', probe, ({ bind }) => judgeNfqueue(bind));
+  given('NFQUEUE', [probe], ({ bind }) => judgeNfqueue(bind));
 
 function judgeNfqueue(bind: number): Judged[] {
   const { EPERM, EACCES } = constants.errno;
@@ -65,7 +65,7 @@ function judgeNfqueue(bind: number): Judged[] {
 
 /** Whether flows come with the packets. */
 export const checkConntrackGlue = ({ probe }: DoctorFacts): Judged[] =>
-  given(GLUE, probe, ({ bind, conntrack }) => judgeGlue(bind, conntrack));
+  given(GLUE, [probe], ({ bind, conntrack }) => judgeGlue(bind, conntrack));
 
 const GLUE = 'conntrack glue';
 
@@ -104,7 +104,7 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Judged[] => {
 };
 
 export const checkJhash = ({ jhash }: DoctorFacts): Judged[] =>
-  given('nft jhash', jhash, (known) => [
+  given('nft jhash', [jhash], (known) => [
     known
       ? ok('nft jhash', 'Nodes without the engine can make the same decisions by nft')
       : warning('nft jhash', 'This kernel has no jhash for nft', {
@@ -114,26 +114,24 @@ export const checkJhash = ({ jhash }: DoctorFacts): Judged[] =>
 
 /** Whether there are connections, where they are asked for. */
 export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
-  given('conntrack', subjects, (all) =>
-    given('conntrack', system, ({ sysctls }) => {
-      if (sysctls[CONNTRACK] !== undefined) {
-        return [ok('conntrack', 'The kernel tracks connections')];
-      }
-      if (all.every(({ stateless, rules }) => stateless || !rules)) {
-        return [
-          skipped(
-            'conntrack',
-            'The kernel tracks no connections yet; rules that need it will start it',
-          ),
-        ];
-      }
+  given('conntrack', [subjects, system], (all, { sysctls }) => {
+    if (sysctls[CONNTRACK] !== undefined) {
+      return [ok('conntrack', 'The kernel tracks connections')];
+    }
+    if (all.every(({ stateless, rules }) => stateless || !rules)) {
       return [
-        error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {
-          command: 'modprobe nf_conntrack',
-        }),
+        skipped(
+          'conntrack',
+          'The kernel tracks no connections yet; rules that need it will start it',
+        ),
       ];
-    }),
-  );
+    }
+    return [
+      error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {
+        command: 'modprobe nf_conntrack',
+      }),
+    ];
+  });
 
 /** Below /proc/sys/net, and there only where connections are tracked. */
 export const CONNTRACK = 'netfilter/nf_conntrack_max';

@@ -33,20 +33,16 @@ interface Among {
 
 /** Rules of iptables and ip6tables, by other hands, that would keep packets from the decision, or change it. */
 export const checkXtables = ({ subjects, xtables, nft }: DoctorFacts): Judged[] =>
-  given('iptables rules', subjects, (all) =>
-    given('iptables rules', xtables, (saved) => {
-      // In this order the commands are printed, and may be run.
-      const rules = forDeletion(saved.flatMap(parse));
-      const among = { all: rules, marked: !('known' in nft) || setsMark(nft.known) };
-      const findings = [
-        ...(all.length === 0 ? [] : saved.flatMap(judgePolicy)),
-        ...rules.flatMap((rule) => onceEach(judgeRule(all, rule, among))),
-      ];
-      return findings.length > 0
-        ? findings
-        : [ok('iptables rules', 'No other rules are in the way')];
-    }),
-  );
+  given('iptables rules', [subjects, xtables], (all, saved) => {
+    // In this order the commands are printed, and may be run.
+    const rules = forDeletion(saved.flatMap(parse));
+    const among = { all: rules, marked: !('known' in nft) || setsMark(nft.known) };
+    const findings = [
+      ...(all.length === 0 ? [] : saved.flatMap(judgePolicy)),
+      ...rules.flatMap((rule) => onceEach(judgeRule(all, rule, among))),
+    ];
+    return findings.length > 0 ? findings : [ok('iptables rules', 'No other rules are in the way')];
+  });
 
 /** Of a rule: its deletion is printed once, as its number would be another rule's the second time. */
 const onceEach = (findings: readonly Judged[]): Judged[] =>
