@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ascending } from './buckets.js';
 import {
   adjacentBits,
   check,
@@ -146,7 +147,7 @@ export function resolveOptions(input: unknown, byDefault: Rules = 'none'): Resol
 }
 
 function resolveQueues(given: readonly number[] = [0]): number[] {
-  const queues = [...given].sort((a, b) => a - b);
+  const queues = ascending(given);
   if (queues.at(-1)! - queues[0]! === queues.length - 1) return queues;
   throw invalidOption(
     'queues',
