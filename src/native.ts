@@ -46,7 +46,7 @@ export interface NativeEngine {
   unref(): void;
 }
 
-export interface SlotRange {
+interface SlotRange {
   offset: number;
   length: number;
 }
@@ -75,7 +75,7 @@ export type CounterName =
   | 'offloadedOwned'
   | 'offloadedForeign';
 
-export interface Layout {
+interface Layout {
   /** 64-bit slots from one queue thread's to the next one's. */
   stride: number;
   counters: Record<CounterName, number>;
@@ -115,7 +115,7 @@ export interface NativeConnection {
   mark: number;
 }
 
-export interface NativeHashing {
+interface NativeHashing {
   policy: Policy;
   hashMode: HashMode;
   hashSeed: number;

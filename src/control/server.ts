@@ -16,7 +16,7 @@ const MOST_WAITING = 32;
 const MOST_CONNECTIONS = 256;
 
 /** Carries a request out, and resolves with the answer's `result`. */
-export type Handler = (request: Request) => Promise<unknown>;
+type Handler = (request: Request) => Promise<unknown>;
 
 /**
  * The Unix socket through which a running engine is asked and changed. It has no part in deciding packets, so

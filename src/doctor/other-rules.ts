@@ -13,7 +13,7 @@ export interface OtherRule {
 }
 
 /** What a rule says of its queue. */
-export interface Queueing {
+interface Queueing {
   /** First and last. */
   numbers: readonly [number, number];
   /** What says that it bypasses, as part of a sentence; undefined if it does not. */

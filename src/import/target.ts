@@ -4,7 +4,7 @@ import { Refusal, type Note } from './notes.js';
 import type { Piece } from './pieces.js';
 import { has, marked, optionNamed, optionsOf, written, type Rule } from './rule.js';
 
-export type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
+type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
 
 /**
  * What the target of a rule with `-m cluster` makes of the packets that match.

@@ -18,7 +18,7 @@ export interface Command {
   input?: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   /** Its standard input; empty unless given. */
   input?: string;
   /** A name under /run/netns, or an absolute path; the process's own unless given. */

@@ -60,7 +60,7 @@ export interface Installed {
 }
 
 /** How an installation treats what it finds. */
-export interface Installing {
+interface Installing {
   /**
    * The setup stands until it is reverted, beyond this process.
    * @default false
