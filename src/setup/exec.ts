@@ -72,18 +72,14 @@ export async function findProgram(name: string): Promise<string | undefined> {
 export async function run(
   program: string,
   args: readonly string[],
-  options: RunOptions = {},
+  { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
   const path = await programOrThrow(program);
-  if (options.netns === undefined) return spawned(path, args, options.input ?? '');
+  if (netns === undefined) return spawned(path, args, input);
   const nsenter = await programOrThrow('nsenter');
-  const outcome = await spawned(
-    nsenter,
-    [`--net=${netnsPath(options.netns)}`, path, ...args],
-    options.input ?? '',
-  );
+  const outcome = await spawned(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
   if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
-    throw cannotEnter(options.netns, outcome.stderr);
+    throw cannotEnter(netns, outcome.stderr);
   return outcome;
 }
 
@@ -118,7 +114,8 @@ export async function listed(
   throw failure(`list the ${what.join(' ')}`, 'nft', outcome);
 }
 
-const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
+/** @param purpose as of `runOrThrow` */
+export const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
   isRefused(outcome)
     ? new NfqClusterError(
         'ERR_PRIVILEGE',
