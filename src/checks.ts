@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { lowered } from './marks.js';
+import type { HashMode } from './option-types.js';
 
 export const U32 = 0xffff_ffff;
+
+export const HASH_MODES: readonly HashMode[] = [
+  'sourceip',
+  'sourceip-sourceport',
+  'sourceip-sourceport-destport',
+];
 
 /* A failed check's message is the noun phrase that stands behind "Expected". */
 export const check = <T>(expected: string, holds: (value: unknown) => boolean) =>

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { check, integer, namespace } from './checks.js';
 import type { ConntrackSource } from './conntrack-options.js';
-import { fromNative, native, type NativeConnection, type NativeEngine } from './native.js';
+import { fromNative, native, type NativeEngine } from './native.js';
 import type { ResolvedOptions } from './option-types.js';
 import { parse } from './parse.js';
 import { netnsPath } from './setup/exec.js';
@@ -61,11 +61,7 @@ export async function findConnection(tuple: Tuple, netns?: string): Promise<Conn
   const { sport = 0, dport = 0, ...rest } = parse(schema, tuple, 'tuple');
   const where = parse(namespace.optional(), netns, 'netns');
   try {
-    const found: NativeConnection | null = await native.findConnection(
-      where === undefined ? '' : netnsPath(where),
-      { ...rest, sport, dport },
-    );
-    return found;
+    return await native.findConnection(netnsPath(where), { ...rest, sport, dport });
   } catch (error) {
     throw fromNative(error);
   }

@@ -17,17 +17,11 @@ import { resolveOptions } from './options.js';
 import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
 import { RulesWatch } from './rules-watch.js';
-import {
-  besides,
-  chooseMechanism,
-  install,
-  reinjectOf,
-  type Installed,
-  type Mechanism,
-  type Owning,
-} from './setup/index.js';
 import { netnsPath } from './setup/exec.js';
-import { rulesName } from './setup/ruleset.js';
+import type { Owning } from './setup/owned.js';
+import { chooseMechanism, reinjectOf } from './setup/probe.js';
+import { rulesName, type Mechanism } from './setup/ruleset.js';
+import { besides, install, type Installed } from './setup/setup.js';
 import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
@@ -78,8 +72,9 @@ export async function open(options: Options): Promise<Engine> {
   const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(resolved);
   const engine = new QueueEngine(
     mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
+    mechanism,
   );
-  await engine.start(mechanism);
+  await engine.start();
   return engine;
 }
 
@@ -135,7 +130,7 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
 
 class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly options: ResolvedOptions;
-  mechanism: Mechanism | undefined;
+  readonly mechanism: Mechanism | undefined;
   readonly #native: NativeEngine;
   readonly #stats: StatsReader;
   readonly #ending = new AbortController();
@@ -152,17 +147,18 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** What ended a queue thread before anybody could listen for it. */
   #early: NfqClusterError | undefined;
 
-  constructor(options: ResolvedOptions) {
+  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined) {
     super();
     // Node.js 20 warns of a leak where more than ten iterators of changes() live.
     setMaxListeners(0, this.#ending.signal);
     this.options = options;
+    this.mechanism = mechanism;
     // The array of the options is the caller's to read, and may be changed all the same.
     this.#owned = [...options.owned];
     this.#native = new native.NativeEngine(
       {
         ...options,
-        netns: options.netns === undefined ? '' : netnsPath(options.netns),
+        netns: netnsPath(options.netns),
         ...scheduling(options),
         hearsExpectations: hearsExpectations(options),
         marksForRules: marksForRules(options),
@@ -181,16 +177,15 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
    * The queue is bound, and the control socket stands, before any rule sends packets, so that an error comes
    * before a change.
    */
-  async start(mechanism: Mechanism | undefined): Promise<void> {
+  async start(): Promise<void> {
     await this.#native.open().catch((error: unknown) => {
       throw fromNative(error);
     });
     try {
-      this.mechanism = mechanism;
       // In order, so that changes from the control socket come after the installation.
       await this.#inOrder(async () => {
         await this.#listen();
-        if (mechanism !== undefined) await this.#install(mechanism);
+        if (this.mechanism !== undefined) await this.#install(this.mechanism);
       });
       if (this.#early !== undefined) throw this.#early;
       this.#started = true;

@@ -48,17 +48,18 @@ export type ErrorCode =
   | 'ERR_ADDON'
   | 'ERR_SYSTEM';
 
+/** What is undefined counts as not given. */
 export interface ErrorDetails {
   /** What was expected, as a noun phrase, such as "an integer from 1 to 32". */
-  expected?: string;
+  expected?: string | undefined;
   /** What was found instead, printed as it would stand in source. */
-  found?: string;
+  found?: string | undefined;
   /** What to do about it, as a sentence. */
-  remedy?: string;
+  remedy?: string | undefined;
   /** The system's error number, positive, where a system call failed. */
-  errno?: number;
+  errno?: number | undefined;
   /** The system call that failed. */
-  syscall?: string;
+  syscall?: string | undefined;
   cause?: unknown;
 }
 
@@ -80,7 +81,8 @@ export class NfqClusterError extends Error {
       cause === undefined ? {} : { cause },
     );
     this.code = code;
-    Object.assign(this, rest);
+    for (const [name, value] of Object.entries(rest))
+      if (value !== undefined) Object.assign(this, { [name]: value });
   }
 }
 
@@ -95,7 +97,7 @@ export function invalidOption(
   return new NfqClusterError(
     'ERR_INVALID_OPTION',
     `Expected ${expected} for ${name} but received ${found}`,
-    { expected, found, ...(remedy === undefined ? {} : { remedy }) },
+    { expected, found, remedy },
   );
 }
 

@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { ascending } from './buckets.js';
 import {
   adjacentBits,
   check,
   distinct,
+  HASH_MODES,
   integer,
   integerOrAuto,
   integers,
@@ -19,13 +21,7 @@ import { resolveConntrack, type Offload } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import { MAX_INTERFACES } from './limits.js';
 import { resolveMarks } from './marks.js';
-import type {
-  HashMode,
-  Policy,
-  ResolvedInterface,
-  ResolvedOptions,
-  Rules,
-} from './option-types.js';
+import type { Policy, ResolvedInterface, ResolvedOptions, Rules } from './option-types.js';
 import { resolveShare, shareSchema } from './ownership.js';
 import { parse } from './parse.js';
 import { resolveShared, sharedSchema } from './shared.js';
@@ -33,11 +29,7 @@ import { resolveShared, sharedSchema } from './shared.js';
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {
   policy: oneOf<Policy>('jhash', 'xt_cluster', 'clusterip').optional(),
-  hashMode: oneOf<HashMode>(
-    'sourceip',
-    'sourceip-sourceport',
-    'sourceip-sourceport-destport',
-  ).optional(),
+  hashMode: oneOf(...HASH_MODES).optional(),
   hashSeed: u32,
   totalNodes: shareSchema.totalNodes,
   buckets: shareSchema.buckets,
@@ -155,7 +147,7 @@ export function resolveOptions(input: unknown, byDefault: Rules = 'none'): Resol
 }
 
 function resolveQueues(given: readonly number[] = [0]): number[] {
-  const queues = [...given].sort((a, b) => a - b);
+  const queues = ascending(given);
   if (queues.at(-1)! - queues[0]! === queues.length - 1) return queues;
   throw invalidOption(
     'queues',

@@ -1,8 +1,9 @@
 import { NfqClusterError } from './errors.js';
 import type { NativeEngine } from './native.js';
 import type { ResolvedOptions } from './option-types.js';
-import type { Installed, Owning } from './setup/index.js';
+import type { Owning } from './setup/owned.js';
 import { rulesName } from './setup/ruleset.js';
+import type { Installed } from './setup/setup.js';
 
 const LOOK_EVERY_MS = 250;
 

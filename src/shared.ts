@@ -27,7 +27,7 @@ export const sharedSchema = {
 };
 
 /** As a user gives it, each field checked for itself. */
-export interface SharedInput {
+interface SharedInput {
   name: string;
   addresses?: readonly string[] | undefined;
   mac?: string | undefined;

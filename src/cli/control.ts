@@ -5,7 +5,7 @@ import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
 import type { ResolvedInterface } from '../option-types.js';
 import { CommandError, complain, print } from './failure.js';
-import { checkOptions } from './options.js';
+import { checkOptions, onlyGiven } from './options.js';
 
 /** Which engine is meant, and how to answer. */
 export interface ControlFlags {
@@ -34,7 +34,7 @@ export async function own(change: string | undefined, flags: OwnFlags): Promise<
   const answer =
     change === undefined
       ? await control.status()
-      : await control.own(change, validFor === undefined ? {} : { validFor });
+      : await control.own(change, onlyGiven({ validFor }));
   await print(flags.json === true ? `${JSON.stringify(answer)}\n` : `${owned(answer)}\n`);
 }
 
@@ -56,12 +56,7 @@ export function defaultControl(): 'auto' | 'none' {
 }
 
 export function controlOf({ name, netns, control }: ControlFlags): Control {
-  const target = {
-    ...(name === undefined ? {} : { name }),
-    ...(netns === undefined ? {} : { netns }),
-    ...(control === undefined ? {} : { path: control }),
-  };
-  return checkOptions({}, () => new Control(target));
+  return checkOptions({}, () => new Control(onlyGiven({ name, netns, path: control })));
 }
 
 /** As CLUSTERIP's membership file: ascending, with commas, empty for none, as there is once the time is over. */

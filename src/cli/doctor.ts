@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { doctor, type Diagnosis, type Finding } from '../doctor/index.js';
 import { print } from './failure.js';
 import { withControl, withSetup, type Flags } from './flags.js';
-import { optionsOf } from './setup.js';
+import { onlyGiven, optionsOf } from './options.js';
 
 interface DoctorFlags extends Flags {
   json?: true;
@@ -22,7 +22,7 @@ async function look(flags: DoctorFlags): Promise<void> {
   const { json, netns, ...setup } = flags;
   const diagnosis =
     Object.keys(setup).length === 0
-      ? await doctor(undefined, netns === undefined ? {} : { netns })
+      ? await doctor(undefined, onlyGiven({ netns }))
       : await doctor(optionsOf(flags));
   await print(json === true ? `${JSON.stringify(diagnosis, undefined, 2)}\n` : asLines(diagnosis));
   process.exitCode = diagnosis.healthy ? 0 : 1;

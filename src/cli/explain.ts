@@ -2,7 +2,7 @@ import { findConnection } from '../conntrack.js';
 import { printed } from '../errors.js';
 import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
 import { adjacentBits } from '../checks.js';
-import { lowered } from '../marks.js';
+import { lowered, lowestBit } from '../marks.js';
 import type { MarkOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { CommandError, print } from './failure.js';
@@ -122,7 +122,7 @@ function whereToAsk(
 
 /** The number in these bits, less 1; null where it is none of the buckets. */
 function keptBucket(mark: number, bits: number, buckets: number): number | null {
-  const number = ((mark & bits) >>> 0) / ((bits & -bits) >>> 0);
+  const number = ((mark & bits) >>> 0) / lowestBit(bits);
   return number >= 1 && number <= buckets ? number - 1 : null;
 }
 

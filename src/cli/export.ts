@@ -3,7 +3,7 @@ import { resolveOptions } from '../options.js';
 import { controlOf, type ControlFlags } from './control.js';
 import { CommandError, print } from './failure.js';
 import type { Flags } from './flags.js';
-import { checkOptions, toOptions } from './options.js';
+import { checkOptions, onlyGiven, toOptions } from './options.js';
 
 export interface ExportCommandFlags extends Omit<Flags, 'address'>, ControlFlags {
   to: ExportFormat;
@@ -17,11 +17,7 @@ export async function exportConfiguration(flags: ExportCommandFlags): Promise<vo
   const { address, ...others } = flags;
   const { to, ipv4, running } = others;
   const from = running === true ? await ofRunning(others) : given(others);
-  const text = exportRules(from, to, {
-    ...(ipv4 === undefined ? {} : { ipv4 }),
-    ...(address === undefined ? {} : { address }),
-  });
-  await print(text);
+  await print(exportRules(from, to, onlyGiven({ ipv4, address })));
 }
 
 async function ofRunning(flags: Omit<ExportCommandFlags, 'address'>): Promise<Exportable> {

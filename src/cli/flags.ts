@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { HASH_MODES } from '../checks.js';
 import type { Offload } from '../conntrack-options.js';
 import type { InterfaceOptions, MaskedMark, Options } from '../option-types.js';
 import {
@@ -82,9 +83,7 @@ export const withHashing = (command: Command): Command =>
       choice(
         '--hashmode, --hash-mode',
         'what policy clusterip hashes (default: sourceip)',
-        'sourceip',
-        'sourceip-sourceport',
-        'sourceip-sourceport-destport',
+        ...HASH_MODES,
       ),
     )
     .option('--config <file>', "JSON with the names of open()'s options; a flag overrides it");

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { NfqClusterError, printed } from '../errors.js';
 import type { InterfaceOptions, MarkOptions, Options } from '../option-types.js';
+import { resolveOptions } from '../options.js';
 import { CommandError } from './failure.js';
 import type { Flags } from './flags.js';
 import type { Assignment } from './values.js';
@@ -127,6 +128,13 @@ export function checkOptions<T>(flags: Flags, check: () => T): T {
   }
 }
 
+/** The options of a setup, checked; its rules are installed unless the flags say otherwise. */
+export function optionsOf(flags: Flags): Options {
+  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
+  checkOptions(flags, () => resolveOptions(options));
+  return options;
+}
+
 function spelledAsFlags(message: string): string {
   const names = Object.keys(SPELLED).join('|').replaceAll('.', '\\.');
   // Where a name is also an English word, it is the option's only behind "for".
@@ -198,5 +206,6 @@ function readConfig(file: string): Record<string, unknown> {
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-const onlyGiven = <T extends object>(all: T): Given<T> =>
+/** Without what is undefined. */
+export const onlyGiven = <T extends object>(all: T): Given<T> =>
   Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Given<T>;

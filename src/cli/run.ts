@@ -1,11 +1,9 @@
 import { open, type Engine } from '../engine.js';
 import type { NfqClusterError } from '../errors.js';
-import type { Options } from '../option-types.js';
-import { resolveOptions } from '../options.js';
 import { defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
-import { checkOptions, toOptions } from './options.js';
+import { optionsOf } from './options.js';
 import { json, readyMessage, text, type Format } from './report.js';
 
 export interface RunFlags extends Flags {
@@ -28,8 +26,7 @@ const ECHO_MS = 500;
  * more. Then it removes its rules and returns.
  */
 export async function run(flags: RunFlags): Promise<void> {
-  const given = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
-  checkOptions(flags, () => resolveOptions(given));
+  const given = optionsOf(flags);
   const options = { ...given, control: given.control ?? defaultControl() };
   const stop = stopRequest();
   const engine = await open(options);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Options, ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
@@ -9,7 +9,7 @@ import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/status.js';
 import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
-import { checkOptions, toOptions } from './options.js';
+import { checkOptions, onlyGiven, optionsOf } from './options.js';
 import { numberRange } from './values.js';
 
 interface SetupFlags extends Flags {
@@ -50,7 +50,7 @@ export function addSetup(top: Command): void {
     .description('undo a setup, even one whose process was killed')
     .option('--name <name>', 'name of the setup (default: q0)')
     .option('--netns <name>', 'network namespace, by its name or path')
-    .action(({ name, netns }: NameFlags) => revert(named(name, netns)));
+    .action(({ name, netns }: NameFlags) => revert(onlyGiven({ name, netns })));
   top
     .command('queue-rule')
     .description('the step of plan --script that makes the rules of nft-compat queue')
@@ -66,8 +66,7 @@ function setRule({ name, queue, queueCpuFanout, netns }: QueueRuleFlags): Promis
   const options = checkOptions({}, () =>
     resolveOptions({
       ...{ interfaces: ['any'], hashSeed: 0, totalNodes: 1, localNode: 1, rules: 'nft-compat' },
-      ...named(name, netns),
-      ...{ queues: queue, queueCpuFanout: queueCpuFanout === true },
+      ...{ name, netns, queues: queue, queueCpuFanout },
     }),
   );
   return setQueueRule(options, netns);
@@ -123,7 +122,10 @@ export async function showSetup(flags: StatusFlags): Promise<void> {
       2,
     );
   }
-  const found = await status(named(name, netns), isNamedAlone ? undefined : optionsOf(flags));
+  const found = await status(
+    onlyGiven({ name, netns }),
+    isNamedAlone ? undefined : optionsOf(flags),
+  );
   if (json === true) await printJson(found);
   else await print(asLines(found));
   process.exitCode = isWhole(found) ? 0 : 1;
@@ -153,18 +155,6 @@ const STATES = {
   missing: 'NO     ',
   unknown: 'unknown',
 };
-
-/** The options that flags say, rules included. */
-export function optionsOf(flags: Flags): Options {
-  const options = { rules: 'auto', ...toOptions(flags) } as unknown as Options;
-  checkOptions(flags, () => resolveOptions(options));
-  return options;
-}
-
-const named = (name: string | undefined, netns: string | undefined) => ({
-  ...(name === undefined ? {} : { name }),
-  ...(netns === undefined ? {} : { netns }),
-});
 
 const printJson = (value: unknown): Promise<void> =>
   print(`${JSON.stringify(value, undefined, 2)}\n`);

@@ -12,7 +12,7 @@ export const CONTROL_DIRECTORY = '/run/nfq-cluster';
  * @throws NfqClusterError `ERR_NO_NETNS`
  */
 export async function controlPath(name: string, netns: string | undefined): Promise<string> {
-  const file = netns === undefined ? '/proc/self/ns/net' : netnsPath(netns);
+  const file = netnsPath(netns) || '/proc/self/ns/net';
   try {
     const { ino } = await stat(file);
     return path.join(CONTROL_DIRECTORY, `${name}@${ino}.sock`);

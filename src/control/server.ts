@@ -16,7 +16,7 @@ const MOST_WAITING = 32;
 const MOST_CONNECTIONS = 256;
 
 /** Carries a request out, and resolves with the answer's `result`. */
-export type Handler = (request: Request) => Promise<unknown>;
+type Handler = (request: Request) => Promise<unknown>;
 
 /**
  * The Unix socket through which a running engine is asked and changed. It has no part in deciding packets, so
@@ -141,7 +141,7 @@ export class ControlServer {
         return { ok: false, error: { code: 'ERR_SYSTEM', message: String(error) } };
       }
       const { code, message, expected, found, remedy } = error;
-      return { ok: false, error: { code, message, ...withValues({ expected, found, remedy }) } };
+      return { ok: false, error: { code, message, expected, found, remedy } };
     }
   }
 }
@@ -166,11 +166,6 @@ function read(line: string | undefined): unknown {
   }
 }
 
-const withValues = <T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]: Exclude<T[K], undefined>;
-  };
-
 /* Not recursive: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
 function cannotListen(file: string, error: unknown): NfqClusterError {
   const { errno, syscall, message } = error as NodeJS.ErrnoException;
@@ -179,8 +174,8 @@ function cannotListen(file: string, error: unknown): NfqClusterError {
     `Cannot listen on the control socket ${file}: ${message}`,
     {
       remedy: 'Set control to the absolute path of a socket in a writable directory',
-      ...(errno === undefined ? {} : { errno: Math.abs(errno) }),
-      ...(syscall === undefined ? {} : { syscall }),
+      errno: errno && Math.abs(errno),
+      syscall,
       cause: error,
     },
   );

@@ -1,7 +1,7 @@
 import type { ConntrackSource, Offload } from '../conntrack-options.js';
 import type { Engine } from '../engine.js';
 import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../option-types.js';
-import type { Mechanism } from '../setup/index.js';
+import type { Mechanism } from '../setup/ruleset.js';
 import type { Stats } from '../stats.js';
 
 /** What an engine is and does, as `run --json` and the control socket report it. Plain JSON. */

@@ -1,35 +1,16 @@
 import { z } from 'zod';
 import { ask } from '../control/ask.js';
 import { controlPath } from '../control/path.js';
-import type { Status } from '../control/status.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { hex } from '../setup/words.js';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts } from './facts.js';
 
 /** Milliseconds to wait for an engine's answer: one that is stopped takes the request and never answers. */
 const PATIENCE = 2000;
 
-/** What an engine decides by. */
-type Deciding = Pick<
-  Status,
-  | 'name'
-  | 'policy'
-  | 'hashMode'
-  | 'hashSeed'
-  | 'buckets'
-  | 'action'
-  | 'ownedMark'
-  | 'offload'
-  | 'interfaces'
-  | 'queues'
->;
-
-/** Of an engine's status, what is judged. */
-export type Told = Deciding & Pick<Status, 'conntrack' | 'validFor'>;
-
-/** Whether a status has that; an engine of another version may have more, or name it otherwise. */
+/** Of an engine's status, what is judged; an engine of another version may have more, or name it otherwise. */
 const toldSchema = z.object({
   name: z.string(),
   policy: z.string(),
@@ -39,11 +20,13 @@ const toldSchema = z.object({
   action: z.string(),
   ownedMark: z.object({ value: z.number(), mask: z.number() }),
   conntrack: z.object({ source: z.string() }),
-  offload: z.array(z.string()),
-  interfaces: z.array(z.object({ name: z.string(), key: z.string() })),
-  queues: z.array(z.number()),
+  offload: z.array(z.string()).readonly(),
+  interfaces: z.array(z.object({ name: z.string(), key: z.string() })).readonly(),
+  queues: z.array(z.number()).readonly(),
   validFor: z.number().nullable(),
 });
+
+export type Told = z.output<typeof toldSchema>;
 
 /** What an engine says of itself, or why it says nothing. */
 export type Answer = { known: Told } | { unknown: string; remedy?: string };
@@ -101,10 +84,10 @@ function noAnswer(file: string, { message, cause }: NfqClusterError): Answer {
 const CHECK = 'engine';
 
 /** Whether the running engines decide as the options say. */
-export const checkEngines = ({ engines }: DoctorFacts): Finding[] =>
-  given(CHECK, engines, (all) => all.flatMap(judge));
+export const checkEngines = ({ engines }: DoctorFacts): Judged[] =>
+  given(CHECK, [engines], (all) => all.flatMap(judge));
 
-function judge({ name, answer, options }: EngineFacts): Finding[] {
+function judge({ name, answer, options }: EngineFacts): Judged[] {
   if ('unknown' in answer) {
     const { unknown, remedy } = answer;
     return [skipped(CHECK, unknown, remedy === undefined ? {} : { remedy })];
@@ -116,21 +99,21 @@ function judge({ name, answer, options }: EngineFacts): Finding[] {
   ];
 }
 
-const notCompared = (name: string): Finding =>
+const notCompared = (name: string): Judged =>
   skipped(CHECK, `The engine of ${name} runs, but is not compared with what it should be`, {
     remedy: 'Give the options of the setup',
   });
 
-const over = (name: string): Finding =>
+const over = (name: string): Judged =>
   warning(CHECK, `The time of what the engine of ${name} owned is over: it owns nothing`, {
     remedy:
       'If no other node owns by now what this one did, run "nfq-cluster own" with all that this one is to own',
   });
 
-function compared(name: string, told: Told, options: ResolvedOptions): Finding[] {
+function compared(name: string, told: Told, options: ResolvedOptions): Judged[] {
   const engine = { ...told, conntrack: told.conntrack.source };
   const wanted = { ...options, ownedMark: options.marks.owned };
-  const differing = (all: readonly Words[], remedy: string): Finding[] =>
+  const differing = (all: readonly Words[], remedy: string): Judged[] =>
     all
       .map((words) => [words(engine), words(wanted)])
       .filter(([has, says]) => has !== undefined && says !== undefined && has !== says)
@@ -153,7 +136,9 @@ function compared(name: string, told: Told, options: ResolvedOptions): Finding[]
 }
 
 /** Something of an engine or of the options in words; undefined if it means nothing, and so cannot differ. */
-type Words = (of: Deciding & { conntrack: string }) => string | undefined;
+type Words = (
+  of: Omit<Told, 'conntrack' | 'validFor'> & { conntrack: string },
+) => string | undefined;
 
 /** What must be the same on every node. */
 const HASHING: readonly Words[] = [
@@ -181,7 +166,7 @@ const ELSE: readonly Words[] = [
   ({ queues }) => `queues ${queues.join(', ')}`,
 ];
 
-const inside = (interfaces: Deciding['interfaces']): string =>
+const inside = (interfaces: Told['interfaces']): string =>
   sorted(interfaces.filter(({ key }) => key === 'destination'));
 
 const sorted = (interfaces: readonly { name: string }[]): string =>

@@ -22,40 +22,51 @@ export interface Finding {
 export type Fact<T> = { known: T } | { unknown: string; code?: ErrorCode };
 
 /** A way to mend something: words, and a command where one does it. */
-export interface Remedy {
+interface Remedy {
   remedy?: string;
+  /** A `Command` is for the network namespace that is checked; text is printed as it is. */
   command?: Command | string;
 }
 
-type Judge = (check: string, found: string, remedy?: Remedy, netns?: string) => Finding;
+/** A finding whose command is not printed yet. */
+export interface Judged extends Omit<Finding, keyof Remedy>, Remedy {}
 
 const judge =
-  (level: Level): Judge =>
-  (check, found, { remedy, command } = {}, netns) => ({
+  (level: Level) =>
+  (check: string, found: string, remedy: Remedy = {}): Judged => ({
     check,
     level,
     found,
-    ...(remedy === undefined ? {} : { remedy }),
-    ...(command === undefined ? {} : { command: inNamespace(command, netns) }),
+    ...remedy,
   });
 
-export const ok = (check: string, found: string): Finding => judge('ok')(check, found);
+export const ok = judge('ok');
 export const warning = judge('warning');
 export const error = judge('error');
 export const skipped = judge('skipped');
 
-/** The findings of a check that needs a fact; where it is not known, that is the finding. */
-export const given = <T>(
+/** The findings of a check that needs facts; where one is not known, that is the finding. */
+export function given<T extends unknown[]>(
   check: string,
-  fact: Fact<T>,
-  findings: (known: T) => Finding[],
-): Finding[] =>
-  'known' in fact ? findings(fact.known) : [skipped(check, `Not known: ${fact.unknown}`)];
+  facts: readonly [...{ [I in keyof T]: Fact<T[I]> }],
+  findings: (...known: T) => Judged[],
+): Judged[] {
+  const known: unknown[] = [];
+  for (const fact of facts as readonly Fact<unknown>[]) {
+    if ('unknown' in fact) return [skipped(check, `Not known: ${fact.unknown}`)];
+    known.push(fact.known);
+  }
+  return findings(...(known as T));
+}
 
-function inNamespace(command: Command | string, netns: string | undefined): string {
-  const line =
-    typeof command === 'string'
-      ? command
-      : [command.program, ...command.args].map(quoted).join(' ');
+/** @param netns the path of the namespace that is checked; undefined for the process's own */
+export const printedFor =
+  (netns: string | undefined) =>
+  ({ command, ...finding }: Judged): Finding =>
+    command === undefined ? finding : { ...finding, command: asText(command, netns) };
+
+function asText(command: Command | string, netns: string | undefined): string {
+  if (typeof command === 'string') return command;
+  const line = [command.program, ...command.args].map(quoted).join(' ');
   return netns === undefined ? line : `nsenter --net=${quoted(netns)} ${line}`;
 }

@@ -2,12 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
-import { sysctlsOf } from '../setup/changes.js';
 import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
 import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
-import { rulesName } from '../setup/ruleset.js';
-import { incompatible, incompatibleTable, installedVariants, procNet } from '../setup/traces.js';
+import {
+  incompatible,
+  incompatibleTable,
+  installedVariants,
+  legacyTables,
+} from '../setup/traces.js';
 import { readEngine, type EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
@@ -28,16 +31,14 @@ export async function gather(
   const mechanism = await attempt(() => chooseMechanism(options ?? anything(netns)));
   const chosen = 'known' in mechanism ? mechanism.known : undefined;
   const nft = await attempt(() => readNft(netns));
-  const setup = await attempt(() =>
-    readFacts(rulesName(options ?? { name: '' }), sysctlsOf(options ?? NONE), netns),
-  );
+  const setup = await attempt(() => readFacts(options ?? { name: '', netns }));
   const subjects = await attempt(async () =>
     options === undefined
       ? standingSubjects(netns, known(nft))
       : [await subjectOf(options, chosen, known(setup))],
   );
   return {
-    netns: netns === undefined ? undefined : netnsPath(netns),
+    netns: netnsPath(netns) || undefined,
     programs: await readPrograms(netns),
     capabilities: await attempt(readCapabilities),
     probe: await attempt(probeQueue),
@@ -57,8 +58,6 @@ export async function gather(
   };
 }
 
-const NONE = { interfaces: [] };
-
 const sysctlsOfAll = (subjects: DoctorFacts['subjects']): string[] =>
   'unknown' in subjects
     ? []
@@ -74,7 +73,7 @@ const anything = (netns: string | undefined): ResolvedOptions =>
     totalNodes: 1,
     localNode: 1,
     rules: 'auto',
-    ...(netns === undefined ? {} : { netns }),
+    netns,
   });
 
 async function attempt<T>(read: () => T | Promise<T>): Promise<Fact<T>> {
@@ -191,9 +190,4 @@ async function readXtables(netns: string | undefined): Promise<SavedRules[]> {
     }
   }
   return saved;
-}
-
-async function legacyTables(family: 'ip' | 'ip6', netns: string | undefined): Promise<string[]> {
-  const names = await procNet(`${family}_tables_names`, netns);
-  return (names ?? '').split('\n').filter((name) => name !== '');
 }

@@ -6,7 +6,7 @@ import { resolveOptions } from '../options.js';
 import { names } from '../setup/ruleset.js';
 import { checkEngines } from './engine.js';
 import type { DoctorFacts } from './facts.js';
-import type { Finding } from './finding.js';
+import { printedFor, type Finding, type Judged } from './finding.js';
 import { gather } from './gather.js';
 import { checkBridges, checkUpper } from './links.js';
 import { checkListeners } from './listeners.js';
@@ -38,7 +38,7 @@ export interface Diagnosis {
   findings: readonly Finding[];
 }
 
-const CHECKS: readonly ((facts: DoctorFacts) => Finding[])[] = [
+const CHECKS: readonly ((facts: DoctorFacts) => Judged[])[] = [
   checkPrograms,
   checkPrivileges,
   checkNfqueue,
@@ -63,7 +63,7 @@ const whereSchema = z.strictObject({ netns: namespace.optional() }, 'an object w
 
 /** Judges what was found out. */
 export function diagnose(facts: DoctorFacts): Diagnosis {
-  const findings = CHECKS.flatMap((check) => check(facts));
+  const findings = CHECKS.flatMap((check) => check(facts)).map(printedFor(facts.netns));
   return { healthy: findings.every(({ level }) => level !== 'error'), findings };
 }
 

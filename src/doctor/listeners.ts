@@ -1,7 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
+import { parseQueues, QUEUE_TABLE } from '../setup/held.js';
 import { procNet } from '../setup/traces.js';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts, Subject } from './facts.js';
 
 /** Who listens on a queue. */
@@ -20,11 +21,11 @@ const ADDON = /nfq[-_]cluster.*\.node$/m;
  * @throws NfqClusterError `ERR_PRIVILEGE`, and what `run` throws
  */
 export async function readListeners(netns: string | undefined): Promise<Listener[]> {
-  const table = await procNet('netfilter/nfnetlink_queue', netns);
+  const table = await procNet(QUEUE_TABLE, netns);
   if (table === undefined) {
     throw new NfqClusterError(
       'ERR_PRIVILEGE',
-      '/proc/net/netfilter/nfnetlink_queue cannot be read: only root may',
+      `/proc/net/${QUEUE_TABLE} cannot be read: only root may`,
     );
   }
   const queues = parseQueues(table);
@@ -37,18 +38,6 @@ export async function readListeners(netns: string | undefined): Promise<Listener
   });
   return Promise.all(known);
 }
-
-/** The lines of the kernel's table of queues. */
-export const parseQueues = (table: string): { queue: number; port: string; lost: number }[] =>
-  table
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/))
-    .filter(({ length }) => length >= 7)
-    .map(([queue, port, , , , full, undelivered]) => ({
-      queue: Number(queue),
-      port: port!,
-      lost: Number(full) + Number(undelivered),
-    }));
 
 /** Netfilter's netlink sockets: port id → inode, from /proc/net/netlink. */
 export const parseSockets = (table: string): Map<string, string> =>
@@ -90,22 +79,20 @@ async function describe(id: number): Promise<Listener['process']> {
 const CHECK = 'queue listener';
 
 /** Whether an engine, and nobody else, listens on the queues. */
-export const checkListeners = ({ subjects, listeners }: DoctorFacts): Finding[] =>
-  given(CHECK, subjects, (all) =>
-    given(CHECK, listeners, (known) =>
-      all.flatMap((subject) =>
-        subject.queues.flatMap((queue) =>
-          judge(
-            subject,
-            queue,
-            known.find((listener) => listener.queue === queue),
-          ),
+export const checkListeners = ({ subjects, listeners }: DoctorFacts): Judged[] =>
+  given(CHECK, [subjects, listeners], (all, known) =>
+    all.flatMap((subject) =>
+      subject.queues.flatMap((queue) =>
+        judge(
+          subject,
+          queue,
+          known.find((listener) => listener.queue === queue),
         ),
       ),
     ),
   );
 
-function judge(subject: Subject, queue: number, listener: Listener | undefined): Finding[] {
+function judge(subject: Subject, queue: number, listener: Listener | undefined): Judged[] {
   if (listener === undefined) return [nobody(subject, queue)];
   const { process, lost } = listener;
   return [
@@ -124,14 +111,14 @@ function judge(subject: Subject, queue: number, listener: Listener | undefined):
   ];
 }
 
-function nobody({ rules }: Subject, queue: number): Finding {
+function nobody({ rules }: Subject, queue: number): Judged {
   if (!rules) return skipped(CHECK, `Nobody listens on queue ${queue}, and no rule sends to it`);
   return error(CHECK, `Nobody listens on queue ${queue}: packets sent to it are dropped`, {
     remedy: 'Start "nfq-cluster run" with the options of the setup, or your own program',
   });
 }
 
-function somebody(queue: number, process: Listener['process']): Finding {
+function somebody(queue: number, process: Listener['process']): Judged {
   const remedy = 'Stop it, or choose another queue by --queue';
   if (process?.hasEngine === undefined) {
     return skipped(CHECK, `Somebody listens on queue ${queue}, but this process may not see who`, {

@@ -1,5 +1,5 @@
 import type { DoctorFacts, Subject } from './facts.js';
-import { error, given, ok, warning, type Finding } from './finding.js';
+import { error, given, ok, warning, type Judged } from './finding.js';
 import {
   dropsBefore,
   judgeMark,
@@ -37,34 +37,28 @@ const XTABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
 type Rule = NonNullable<Netfilter['rule']>;
 
 /** Rules of nft, by other hands, that would keep packets from the decision, or change it. */
-export const checkNft = ({ subjects, nft, xtables, netns }: DoctorFacts): Finding[] =>
-  given('nft rules', subjects, (all) =>
-    given('nft rules', nft, (objects) => {
-      const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
-      const others = objects.filter((object) => !isOfXtables(object, saved));
-      const findings = all.flatMap((subject) => judge(subject, others, netns));
-      return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
-    }),
-  );
+export const checkNft = ({ subjects, nft, xtables }: DoctorFacts): Judged[] =>
+  given('nft rules', [subjects, nft], (all, objects) => {
+    const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
+    const others = objects.filter((object) => !isOfXtables(object, saved));
+    const findings = all.flatMap((subject) => judge(subject, others));
+    return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
+  });
 
 function isOfXtables({ chain, rule }: Netfilter, saved: boolean): boolean {
   const { family, table } = chain ?? rule ?? { family: '', table: '' };
   return saved && ['ip', 'ip6'].includes(family) && XTABLES.includes(table);
 }
 
-function judge(
-  subject: Subject,
-  objects: readonly Netfilter[],
-  netns: string | undefined,
-): Finding[] {
+function judge(subject: Subject, objects: readonly Netfilter[]): Judged[] {
   const chains = objects.flatMap(({ chain }) => chain ?? []);
   const rules = objects.flatMap(({ rule }) => rule ?? []);
   const hooked = (hook: string): Chain[] =>
     chains.filter((chain) => chain.hook === hook && !isOurs(chain.table));
   return [
-    ...rules.flatMap((rule) => judgeQueue(subject, rule, netns)),
+    ...rules.flatMap((rule) => judgeQueue(subject, rule)),
     ...hooked('prerouting').flatMap((chain) =>
-      reached(chain, rules).flatMap((rule) => judgeRule(subject, chain, rule, netns)),
+      reached(chain, rules).flatMap((rule) => judgeRule(subject, chain, rule)),
     ),
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
@@ -97,7 +91,7 @@ const targets = (expr: unknown): string[] =>
     ([, name]) => name!,
   );
 
-function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Finding[] {
+function judgeQueue(subject: Subject, rule: Rule): Judged[] {
   const queue = rule.expr.flatMap((expr) => (expr['queue'] as QueueStatement | undefined) ?? [])[0];
   if (queue === undefined) return [];
   const numbers = queueNumbers(queue);
@@ -114,7 +108,7 @@ function judgeQueue(subject: Subject, rule: Rule, netns: string | undefined): Fi
     bypass: bypass ? 'queues with bypass' : undefined,
     within: rule.table,
   };
-  return judgeQueueing(subject, asOther(rule), queueing, netns);
+  return judgeQueueing(subject, asOther(rule), queueing);
 }
 
 interface QueueStatement {
@@ -131,20 +125,15 @@ function queueNumbers({ num = 0 }: QueueStatement): [number, number] | undefined
   return mod === undefined ? undefined : [offset, offset + mod - 1];
 }
 
-function judgeRule(
-  subject: Subject,
-  chain: Chain,
-  rule: Rule,
-  netns: string | undefined,
-): Finding[] {
+function judgeRule(subject: Subject, chain: Chain, rule: Rule): Judged[] {
   if (!concerns(rule, subject.interfaces)) return [];
   const before = (chain.prio ?? 0) < subject.priority;
   const text = JSON.stringify(rule.expr);
   const other = asOther(rule);
-  if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other, netns)];
+  if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other)];
   return [
     ...(subject.looksUp && isZone(text) ? [usesZone(other)] : []),
-    ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other, netns)] : []),
+    ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other)] : []),
     ...judgeMark(subject, other, before, markBits(rule.expr)),
   ];
 }
@@ -191,7 +180,7 @@ function entering(statement: Expr): string[] {
   return set?.some((name) => typeof name !== 'string' || name.endsWith('*')) === false ? set : [];
 }
 
-function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Finding[] {
+function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Judged[] {
   // Not every nft says in JSON which these are.
   const of = chain.dev === undefined ? subject.interfaces : [chain.dev].flat();
   const on = of.filter((name) => subject.interfaces.includes(name));
@@ -204,7 +193,7 @@ function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): F
   ];
 }
 
-function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Finding[] {
+function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Judged[] {
   const on = [flowtable?.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
   if (flowtable === undefined || on.length === 0) return [];
   const { family, table, name } = flowtable;

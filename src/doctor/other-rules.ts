@@ -3,7 +3,7 @@ import { ourBits } from '../marks.js';
 import type { Command } from '../setup/exec.js';
 import { rulesName } from '../setup/ruleset.js';
 import type { Subject } from './facts.js';
-import { error, warning, type Finding } from './finding.js';
+import { error, warning, type Judged } from './finding.js';
 import { overlaps } from './subjects.js';
 
 export interface OtherRule {
@@ -13,7 +13,7 @@ export interface OtherRule {
 }
 
 /** What a rule says of its queue. */
-export interface Queueing {
+interface Queueing {
   /** First and last. */
   numbers: readonly [number, number];
   /** What says that it bypasses, as part of a sentence; undefined if it does not. */
@@ -26,8 +26,7 @@ export function judgeQueueing(
   { queues, name, compared }: Subject,
   { place, deletion }: OtherRule,
   { numbers, bypass, within }: Queueing,
-  netns: string | undefined,
-): Finding[] {
+): Judged[] {
   if (!overlaps(numbers, queues)) return [];
   const own = within === rulesName({ name });
   if (bypass !== undefined) {
@@ -38,49 +37,33 @@ export function judgeQueueing(
         own
           ? { remedy: 'Run "nfq-cluster apply" with the options of the setup' }
           : { command: deletion },
-        netns,
       ),
     ];
   }
   if (own || compared === 'own') return [];
   return [
-    error(
-      'queue users',
-      `A rule in ${place} sends packets to our queues`,
-      { command: deletion },
-      netns,
-    ),
+    error('queue users', `A rule in ${place} sends packets to our queues`, { command: deletion }),
   ];
 }
 
-export const untracks = ({ place, deletion }: OtherRule, netns: string | undefined): Finding =>
+export const untracks = ({ place, deletion }: OtherRule): Judged =>
   error(
     'notrack',
     `A rule in ${place} exempts packets from connection tracking: no node owns them`,
     { command: deletion },
-    netns,
   );
 
-export const usesZone = ({ place }: OtherRule): Finding =>
+export const usesZone = ({ place }: OtherRule): Judged =>
   warning(
     'zones',
     `A rule in ${place} puts packets into a conntrack zone: conntrack 'netlink' does not look there, and drops replies`,
     { remedy: "Unless conntrack is 'queue' (see nfq-cluster status), use --conntrack mark" },
   );
 
-export const dropsBefore = (
-  check: string,
-  { place, deletion }: OtherRule,
-  netns: string | undefined,
-): Finding =>
-  warning(
-    check,
-    `A rule in ${place} drops packets before they are decided`,
-    { command: deletion },
-    netns,
-  );
+export const dropsBefore = (check: string, { place, deletion }: OtherRule): Judged =>
+  warning(check, `A rule in ${place} drops packets before they are decided`, { command: deletion });
 
-export const policyDrops = (check: string, place: string): Finding =>
+export const policyDrops = (check: string, place: string): Judged =>
   warning(check, `The policy of ${place} drops packets before they are decided`, {
     remedy: 'Let it accept what is for the cluster',
   });
@@ -94,7 +77,7 @@ export function judgeMark(
   { place }: OtherRule,
   before: boolean,
   { value, mask }: { value: number; mask: number },
-): Finding[] {
+): Judged[] {
   const overwritten = action === 'mark' ? mask & marks.owned.mask : 0;
   const touched = before ? value & ourBits({ marks, action }) : overwritten;
   if (touched === 0) return [];

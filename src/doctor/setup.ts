@@ -1,16 +1,16 @@
 import { commandOf, isInPlace, type Change, type SystemFacts } from '../setup/changes.js';
 import type { DoctorFacts, Link, Neighbour, Subject } from './facts.js';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 
 /** Whether the rules stand, and are those of the options. */
-export const checkSetup = ({ subjects }: DoctorFacts): Finding[] =>
-  given('setup', subjects, (all) =>
+export const checkSetup = ({ subjects }: DoctorFacts): Judged[] =>
+  given('setup', [subjects], (all) =>
     all.length === 0
       ? [skipped('setup', 'No setup is in place, and no options say which one should be')]
       : all.map(standing),
   );
 
-function standing({ name, rules, compared }: Subject): Finding {
+function standing({ name, rules, compared }: Subject): Judged {
   const same = { remedy: 'Run "nfq-cluster apply" or "nfq-cluster run" with these options' };
   if (!rules)
     return error(
@@ -47,27 +47,18 @@ function standing({ name, rules, compared }: Subject): Finding {
 const CHECKS = { sysctl: 'sysctl', mac: 'MAC', group: 'group', address: 'address' } as const;
 
 /** Whether kernel parameters, MACs and addresses are as the setup needs them. */
-export const checkChanges = ({ subjects, system, netns }: DoctorFacts): Finding[] =>
-  given('changes', subjects, (all) =>
-    given('changes', system, (known) =>
-      all.flatMap(({ rules, changes }) =>
-        changes.map((change) => judgeChange(change, known, rules, netns)),
-      ),
-    ),
+export const checkChanges = ({ subjects, system }: DoctorFacts): Judged[] =>
+  given('changes', [subjects, system], (all, known) =>
+    all.flatMap(({ rules, changes }) => changes.map((change) => judgeChange(change, known, rules))),
   );
 
-function judgeChange(
-  change: Change,
-  system: SystemFacts,
-  rules: boolean,
-  netns: string | undefined,
-): Finding {
+function judgeChange(change: Change, system: SystemFacts, rules: boolean): Judged {
   const check = CHECKS[change.kind];
   const inPlace = isInPlace(change, system);
   const found = inPlace ? so(change) : notSo(change, system);
   if (inPlace) return ok(check, found);
   if (!rules) return skipped(check, `${found}: the setup will change that`);
-  return error(check, found, { command: commandOf(change, 'do') }, netns);
+  return error(check, found, { command: commandOf(change, 'do') });
 }
 
 const so = ({ kind, on, value }: Change): string =>
@@ -79,20 +70,17 @@ const notSo = ({ kind, on, value }: Change, { sysctls }: SystemFacts): string =>
     : `${on} does not have ${value}`;
 
 /** Whether the interfaces are there and up. */
-export const checkInterfaces = ({ subjects, links, netns }: DoctorFacts): Finding[] =>
-  given('interface', subjects, (all) =>
-    given('interface', links, (known) =>
-      [...new Set(all.flatMap(({ interfaces }) => interfaces))].map((name) =>
-        judgeLink(
-          name,
-          known.find((link) => link.name === name),
-          netns,
-        ),
+export const checkInterfaces = ({ subjects, links }: DoctorFacts): Judged[] =>
+  given('interface', [subjects, links], (all, known) =>
+    [...new Set(all.flatMap(({ interfaces }) => interfaces))].map((name) =>
+      judgeLink(
+        name,
+        known.find((link) => link.name === name),
       ),
     ),
   );
 
-function judgeLink(name: string, link: Link | undefined, netns: string | undefined): Finding {
+function judgeLink(name: string, link: Link | undefined): Judged {
   if (link === undefined) {
     return error('interface', `There is no interface ${name}`, {
       remedy: 'The command "ip link" lists those that exist',
@@ -115,7 +103,7 @@ function judgeLink(name: string, link: Link | undefined, netns: string | undefin
   }
   if (!link.up) {
     const up = { program: 'ip', args: ['link', 'set', name, 'up'] };
-    return error('interface', `${name} is down`, { command: up }, netns);
+    return error('interface', `${name} is down`, { command: up });
   }
   return link.carrier
     ? ok('interface', `${name} is up`)
@@ -125,18 +113,12 @@ function judgeLink(name: string, link: Link | undefined, netns: string | undefin
 }
 
 /** Whether this machine resolves cluster addresses to their MAC, and nobody else tells that MAC as its own. */
-export const checkNeighbours = ({ subjects, neighbours, netns }: DoctorFacts): Finding[] =>
-  given('peers', subjects, (all) =>
-    given('peers', neighbours, (known) =>
-      all.flatMap(({ shared }) => judgePeers(shared, known, netns)),
-    ),
+export const checkNeighbours = ({ subjects, neighbours }: DoctorFacts): Judged[] =>
+  given('peers', [subjects, neighbours], (all, known) =>
+    all.flatMap(({ shared }) => judgePeers(shared, known)),
   );
 
-function judgePeers(
-  shared: Subject['shared'],
-  neighbours: readonly Neighbour[],
-  netns: string | undefined,
-): Finding[] {
+function judgePeers(shared: Subject['shared'], neighbours: readonly Neighbour[]): Judged[] {
   const addresses = new Set(shared.map(({ address }) => address));
   const strangers = neighbours.filter(
     ({ mac, address }) => !addresses.has(address) && shared.some((entry) => entry.mac === mac),
@@ -144,7 +126,7 @@ function judgePeers(
   return [
     ...shared.map((entry) => {
       const found = neighbours.find(({ address, mac }) => address === entry.address && mac);
-      return judgePeer(entry, found, netns);
+      return judgePeer(entry, found);
     }),
     ...strangers.map(({ address, on, mac }) =>
       error('peers', `${address} on ${on} is resolved to ${mac!}, the MAC of the cluster`, {
@@ -157,28 +139,22 @@ function judgePeers(
 function judgePeer(
   { address, mac, on }: Subject['shared'][number],
   found: Neighbour | undefined,
-  netns: string | undefined,
-): Finding {
+): Judged {
   if (found === undefined) {
     return skipped('peers', `Nothing here has asked for ${address}`, {
       remedy: `Look on a machine that sends to it: "ip neigh show ${address}" must show ${mac}`,
     });
   }
   if (found.mac === mac) return ok('peers', `${address} is resolved to ${mac}`);
-  return error(
-    'peers',
-    `${address} on ${found.on} is resolved to ${found.mac!}, not to ${mac}`,
-    {
-      remedy: `A node without the setup, or another machine, answers for it on the network of ${on}. Correct that, then delete this entry`,
-      command: { program: 'ip', args: ['neigh', 'del', address, 'dev', found.on] },
-    },
-    netns,
-  );
+  return error('peers', `${address} on ${found.on} is resolved to ${found.mac!}, not to ${mac}`, {
+    remedy: `A node without the setup, or another machine, answers for it on the network of ${on}. Correct that, then delete this entry`,
+    command: { program: 'ip', args: ['neigh', 'del', address, 'dev', found.on] },
+  });
 }
 
 /** What to enter in a router that refuses a multicast MAC for a unicast address. */
-export const checkRouters = ({ subjects }: DoctorFacts): Finding[] =>
-  given('routers', subjects, (all) =>
+export const checkRouters = ({ subjects }: DoctorFacts): Judged[] =>
+  given('routers', [subjects], (all) =>
     all.flatMap(({ shared }) =>
       shared.map(({ address, mac }) =>
         skipped(

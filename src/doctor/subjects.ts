@@ -5,7 +5,7 @@ import { wantedChanges } from '../setup/changes.js';
 import { rulesAreWanted } from '../setup/compare.js';
 import type { Facts } from '../setup/facts.js';
 import { digest, parseMarkers } from '../setup/markers.js';
-import { chainBefore, CHAIN_PRIORITY, names, rulesName, type Mechanism } from '../setup/ruleset.js';
+import { chainBefore, names, rulesName, type Mechanism } from '../setup/ruleset.js';
 import { needsConntrack } from '../setup/connections.js';
 import { setups, statusOf, type SetupStatus } from '../setup/status.js';
 import { isClean } from '../setup/traces.js';
@@ -43,7 +43,7 @@ export async function subjectOf(
     shared: interfaces.flatMap(({ name: on, mac, addresses }) =>
       mac === undefined ? [] : addresses.map(({ address }) => ({ address, mac, on })),
     ),
-    priority: CHAIN_PRIORITY[mechanism?.kind ?? 'nft'],
+    priority: chainBefore(mechanism?.kind ?? 'nft').priority,
     stateless: !needsConntrack(options),
     looksUp: ['auto', 'netlink'].includes(options.conntrack) && options.offload.length === 0,
     action,
@@ -57,7 +57,7 @@ async function compared(
   facts: Facts,
 ): Promise<Subject['compared']> {
   if (options.rules === 'none') return 'own';
-  const { standing } = parseMarkers(facts.traces.nftChains ?? []);
+  const { standing } = parseMarkers(facts.traces.nftChains);
   if (standing !== undefined && standing !== digest(options)) return 'other options';
   const same = await rulesAreWanted(options, mechanism, facts);
   return same === undefined ? undefined : same ? 'same' : 'changed';
@@ -79,7 +79,8 @@ function ofStatus(
 ): Subject {
   const [first, last] = queues ?? [0, -1];
   const kind = nft.some(
-    ({ chain }) => chain?.table === rulesName({ name }) && chain.name === chainBefore('xtables'),
+    ({ chain }) =>
+      chain?.table === rulesName({ name }) && chain.name === chainBefore('xtables').name,
   )
     ? 'xtables'
     : 'nft';
@@ -98,7 +99,7 @@ function ofStatus(
       const [alone] = change.value.split('/');
       return mac === undefined ? [] : [{ address: alone!, mac, on: change.on }];
     }),
-    priority: CHAIN_PRIORITY[kind],
+    priority: chainBefore(kind).priority,
     stateless: !rulesOf(name, nft).some(asksForState),
     looksUp: false,
     action: undefined,

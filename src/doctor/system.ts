@@ -1,12 +1,12 @@
 import { constants } from 'node:os';
-import { error, given, ok, skipped, warning, type Finding } from './finding.js';
+import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts } from './facts.js';
 
 const NET_ADMIN = 12n;
 const SYS_ADMIN = 21n;
 
 /** The programs that are called. */
-export const checkPrograms = ({ programs }: DoctorFacts): Finding[] => {
+export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
   const missing = programs.flatMap(({ name, missing: from }) =>
     from === undefined
       ? []
@@ -21,8 +21,8 @@ export const checkPrograms = ({ programs }: DoctorFacts): Finding[] => {
 };
 
 /** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
-export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Finding[] =>
-  given('privileges', capabilities, (all) => {
+export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] =>
+  given('privileges', [capabilities], (all) => {
     const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
     if (!has(NET_ADMIN)) {
       return [
@@ -46,10 +46,10 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Finding[]
   });
 
 /** Whether the kernel queues packets to a process. */
-export const checkNfqueue = ({ probe }: DoctorFacts): Finding[] =>
-  given('NFQUEUE', probe, ({ bind }) => judgeNfqueue(bind));
+export const checkNfqueue = ({ probe }: DoctorFacts): Judged[] =>
+  given('NFQUEUE', [probe], ({ bind }) => judgeNfqueue(bind));
 
-function judgeNfqueue(bind: number): Finding[] {
+function judgeNfqueue(bind: number): Judged[] {
   const { EPERM, EACCES } = constants.errno;
   if (bind === 0) return [ok('NFQUEUE', 'The kernel queues packets to a process')];
   if (bind === EPERM || bind === EACCES) {
@@ -64,12 +64,12 @@ function judgeNfqueue(bind: number): Finding[] {
 }
 
 /** Whether flows come with the packets. */
-export const checkConntrackGlue = ({ probe }: DoctorFacts): Finding[] =>
-  given(GLUE, probe, ({ bind, conntrack }) => judgeGlue(bind, conntrack));
+export const checkConntrackGlue = ({ probe }: DoctorFacts): Judged[] =>
+  given(GLUE, [probe], ({ bind, conntrack }) => judgeGlue(bind, conntrack));
 
 const GLUE = 'conntrack glue';
 
-function judgeGlue(bind: number, conntrack: number): Finding[] {
+function judgeGlue(bind: number, conntrack: number): Judged[] {
   if (bind !== 0) return [skipped(GLUE, 'Not known: it takes a queue to find out')];
   if (conntrack === 0) return [ok(GLUE, 'The kernel attaches the connection to a queued packet')];
   if (conntrack !== constants.errno.EOPNOTSUPP) {
@@ -84,7 +84,7 @@ function judgeGlue(bind: number, conntrack: number): Finding[] {
 }
 
 /** By what packets come to the queue. */
-export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
+export const checkMechanism = ({ mechanism }: DoctorFacts): Judged[] => {
   const check = 'queue rule';
   if ('unknown' in mechanism) {
     const { code, unknown } = mechanism;
@@ -103,8 +103,8 @@ export const checkMechanism = ({ mechanism }: DoctorFacts): Finding[] => {
   ];
 };
 
-export const checkJhash = ({ jhash }: DoctorFacts): Finding[] =>
-  given('nft jhash', jhash, (known) => [
+export const checkJhash = ({ jhash }: DoctorFacts): Judged[] =>
+  given('nft jhash', [jhash], (known) => [
     known
       ? ok('nft jhash', 'Nodes without the engine can make the same decisions by nft')
       : warning('nft jhash', 'This kernel has no jhash for nft', {
@@ -113,27 +113,25 @@ export const checkJhash = ({ jhash }: DoctorFacts): Finding[] =>
   ]);
 
 /** Whether there are connections, where they are asked for. */
-export const checkConntrack = ({ system, subjects }: DoctorFacts): Finding[] =>
-  given('conntrack', subjects, (all) =>
-    given('conntrack', system, ({ sysctls }) => {
-      if (sysctls[CONNTRACK] !== undefined) {
-        return [ok('conntrack', 'The kernel tracks connections')];
-      }
-      if (all.every(({ stateless, rules }) => stateless || !rules)) {
-        return [
-          skipped(
-            'conntrack',
-            'The kernel tracks no connections yet; rules that need it will start it',
-          ),
-        ];
-      }
+export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
+  given('conntrack', [subjects, system], (all, { sysctls }) => {
+    if (sysctls[CONNTRACK] !== undefined) {
+      return [ok('conntrack', 'The kernel tracks connections')];
+    }
+    if (all.every(({ stateless, rules }) => stateless || !rules)) {
       return [
-        error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {
-          command: 'modprobe nf_conntrack',
-        }),
+        skipped(
+          'conntrack',
+          'The kernel tracks no connections yet; rules that need it will start it',
+        ),
       ];
-    }),
-  );
+    }
+    return [
+      error('conntrack', `There is no /proc/sys/net/${CONNTRACK}: no connection is tracked`, {
+        command: 'modprobe nf_conntrack',
+      }),
+    ];
+  });
 
 /** Below /proc/sys/net, and there only where connections are tracked. */
 export const CONNTRACK = 'netfilter/nf_conntrack_max';

@@ -1,5 +1,5 @@
 /* Rules that drop what no other rule has marked, as the man page has them behind `-m cluster ... -j MARK`. */
-import { error, type Finding } from './finding.js';
+import { error, type Judged } from './finding.js';
 import type { Subject } from './facts.js';
 import { deleting, hasMatch, optionOf, place, target, type Rule } from './xtables-rule.js';
 
@@ -21,11 +21,7 @@ export function forDeletion(rules: readonly Rule[]): Rule[] {
 const chainOf = ({ program, table, chain }: Rule): string => `${program} ${table} ${chain}`;
 
 /** A rule that drops what the rules with a cluster match do not mark: without them, it would drop everything. */
-export function judgeDropOfUnmarked(
-  rule: Rule,
-  all: readonly Rule[],
-  netns: string | undefined,
-): Finding[] {
+export function judgeDropOfUnmarked(rule: Rule, all: readonly Rule[]): Judged[] {
   if (!dropsUnmarked(rule)) return [];
   const marking = all.find((other) => isCluster(other) && lets(rule, other));
   if (marking === undefined) return [];
@@ -37,7 +33,6 @@ export function judgeDropOfUnmarked(
         remedy: 'Delete it before the rules that mark',
         command: deleting(rule),
       },
-      netns,
     ),
   ];
 }
@@ -46,8 +41,8 @@ export function judgeDropOfUnmarked(
 export function judgeLeftDrop(
   { action }: Subject,
   rule: Rule,
-  { all, marked, netns }: { all: readonly Rule[]; marked: boolean; netns: string | undefined },
-): Finding[] {
+  { all, marked }: { all: readonly Rule[]; marked: boolean },
+): Judged[] {
   if (action !== 'drop' || rule.table !== 'mangle' || rule.chain !== 'PREROUTING') return [];
   if (!dropsUnmarked(rule) || marked || all.some((other) => lets(rule, other))) return [];
   return [
@@ -55,7 +50,6 @@ export function judgeLeftDrop(
       'iptables rules',
       `A rule in ${place(rule)} drops packets without a mark that nothing sets any more: owned packets, too`,
       { command: deleting(rule) },
-      netns,
     ),
   ];
 }

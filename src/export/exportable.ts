@@ -144,7 +144,7 @@ export const requireAllDestinations = ({ interfaces }: Exportable): void =>
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` */
 export const requireThat = (holds: boolean, reason: string, remedy?: string): void => {
   if (holds) return;
-  throw new NfqClusterError('ERR_NOT_EXPORTABLE', reason, remedy === undefined ? {} : { remedy });
+  throw new NfqClusterError('ERR_NOT_EXPORTABLE', reason, { remedy });
 };
 
 /** ICMPv6 that every node answers for itself: neighbour and multicast listener discovery. */

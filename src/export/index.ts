@@ -51,9 +51,9 @@ export function exportRules(
     case 'ip6tables':
       return iptablesRules(exported, to);
     case 'nft':
-      return nftRules(exported, { ipv4 });
+      return nftRules(exported, ipv4);
     case 'pacemaker':
-      return pacemakerParameters(exported, { address });
+      return pacemakerParameters(exported, address);
     default:
       throw invalidOption('to', `one of ${FORMATS.join(', ')}`, to);
   }

@@ -8,20 +8,16 @@ import {
 } from './exportable.js';
 import { hex } from '../setup/words.js';
 
-export interface NftFlags {
-  /** Rules for IPv4 alone; IPv6 passes undecided. */
-  ipv4: boolean;
-}
-
 /** The name of the table, in family inet. */
 const TABLE = 'nfq-cluster-export';
 
 /**
  * A table for `nft -f`, which `nft list ruleset` prints in a form that nft takes back. Nodes are counted from
  * 1 by an offset; fine-grained buckets from 0.
+ * @param ipv4 rules for IPv4 alone; IPv6 passes undecided
  * @throws NfqClusterError `ERR_NOT_EXPORTABLE`
  */
-export function nftRules(from: Exportable, { ipv4 }: NftFlags): string {
+export function nftRules(from: Exportable, ipv4: boolean): string {
   requireExpressible(from, ipv4);
   requireAllDestinations(from);
   const { action, marks, interfaces } = from;

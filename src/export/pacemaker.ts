@@ -2,17 +2,13 @@ import { isIPv4 } from 'node:net';
 import type { ClusterAddress } from '../option-types.js';
 import { requireThat, type Exportable } from './exportable.js';
 
-export interface PacemakerFlags {
-  /** The cluster's address; unless given, the one that the configuration has. */
-  address: string | undefined;
-}
-
 /**
  * The parameters of `ocf:heartbeat:IPaddr2` as a globally unique clone, one NAME=VALUE a line. Which node owns
  * what is then Pacemaker's to say: the shares are instances, and wander.
+ * @param given the cluster's address; else the one that the configuration has
  * @throws NfqClusterError `ERR_NOT_EXPORTABLE`
  */
-export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): string {
+export function pacemakerParameters(from: Exportable, given: string | undefined): string {
   const { policy, hashMode, buckets, classic, hashSeed, interfaces, action, validFor } = from;
   requireThat(
     policy === 'clusterip',
@@ -25,7 +21,7 @@ export function pacemakerParameters(from: Exportable, flags: PacemakerFlags): st
   );
   requireThat(interfaces.length === 1, 'IPaddr2 has one interface for each address');
   const known = onlyAddress(from);
-  const address = flags.address ?? known?.address;
+  const address = given ?? known?.address;
   requireThat(action === 'drop', 'IPaddr2 has no marks');
   requireThat(validFor === Infinity, 'IPaddr2 cannot have a deadline, but this ownership has one');
   requireThat(

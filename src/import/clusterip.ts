@@ -1,19 +1,15 @@
+import { HASH_MODES } from '../checks.js';
+import type { HashMode } from '../option-types.js';
 import { isClusterMac, parseClusterAddress } from '../shared.js';
 import { Refusal } from './notes.js';
 import { optionNamed, optionsOf, unsigned, type Rule, type RuleOption } from './rule.js';
-
-export const HASH_MODES = [
-  'sourceip',
-  'sourceip-sourceport',
-  'sourceip-sourceport-destport',
-] as const;
 
 /** A cluster address, as the rule that made it says. */
 export interface ClusterAddress {
   address: string;
   interfaceName: string;
   mac: string;
-  hashMode: (typeof HASH_MODES)[number];
+  hashMode: HashMode;
   totalNodes: number;
   localNode: number;
   hashSeed: number;

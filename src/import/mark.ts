@@ -1,16 +1,12 @@
 import { range } from '../buckets.js';
+import type { MaskedMark } from '../option-types.js';
 import { Refusal } from './notes.js';
-
-export interface Mark {
-  value: number;
-  mask: number;
-}
 
 /**
  * A mark that rules set, under the mask of the bits that mean something.
  * @throws Refusal where it is none that an engine can set, too
  */
-export function carriedMark(name: string, { value, mask }: Mark): Mark {
+export function carriedMark(name: string, { value, mask }: MaskedMark): MaskedMark {
   // Where the whole mark is set, ours leaves the bits alone that mean nothing to the rules.
   const meant = mask === 0xffff_ffff ? value : mask;
   if (value === 0 || (value & ~meant) !== 0)

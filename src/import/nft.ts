@@ -1,6 +1,7 @@
 import { inverted, range } from '../buckets.js';
 import { MAX_BUCKETS } from '../limits.js';
-import { carriedMark, type Mark } from './mark.js';
+import type { MaskedMark } from '../option-types.js';
+import { carriedMark } from './mark.js';
 import { interfacesIn, interfacesOf, narrowing, type Located } from './nft-line.js';
 import { Refusal } from './notes.js';
 
@@ -32,7 +33,7 @@ export interface Decision {
   /** It names a value that the hash never has. */
   beyond: boolean;
   verdict: 'mark' | 'accept' | 'drop';
-  mark?: Mark;
+  mark?: MaskedMark;
   /** Of the rule, as it is written. */
   statement: string;
 }
@@ -183,7 +184,7 @@ const CHANGED_MARK = new RegExp(
 );
 
 /** A number; or the mark itself with bits kept, and others set. */
-function markOf(set: string): Mark {
+function markOf(set: string): MaskedMark {
   const match = CHANGED_MARK.exec(set.replace(/[()]/g, ''));
   if (match === null) throw unseen(`mark set ${set}`);
   const [, kept, operator, number] = match;

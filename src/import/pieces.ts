@@ -1,12 +1,12 @@
-import type { MaskedMark, Policy } from '../option-types.js';
-import { type HASH_MODES, type ClusterAddress } from './clusterip.js';
-import { freeBits, type Mark } from './mark.js';
+import type { HashMode, MaskedMark, Policy } from '../option-types.js';
+import type { ClusterAddress } from './clusterip.js';
+import { freeBits } from './mark.js';
 import type { HashRule } from './nft.js';
 
 /** Options for open() and `run --config`, as far as the rules determine them. */
 export interface ImportedOptions {
   policy: Policy;
-  hashMode?: (typeof HASH_MODES)[number];
+  hashMode?: HashMode;
   /** Missing if a rule is not for particular interfaces: name them yourself. */
   interfaces?: (string | ImportedInterface)[];
   totalNodes?: number;
@@ -30,7 +30,7 @@ interface ImportedShared {
 }
 
 /** How an interface decides. */
-export interface Way {
+interface Way {
   interfaceName: string | undefined;
   key: 'source' | 'destination';
   /** Whether the key is of the packet's connection. */
@@ -40,7 +40,7 @@ export interface Way {
   buckets: number;
   hashSeed: number;
   action: 'drop' | 'mark';
-  mark?: Mark;
+  mark?: MaskedMark;
 }
 
 /** What one rule says about one interface; undefined: about all. */
@@ -143,7 +143,7 @@ function interfaceOf({ interfaceName, key, shared }: Share): string | ImportedIn
 }
 
 /** Bits for the engine's own use, where those that it has by default are the rules'. */
-function otherBits({ mask }: Mark): { multicast?: number; decided?: number } {
+function otherBits({ mask }: MaskedMark): { multicast?: number; decided?: number } {
   if ((mask & 0xc000_0000) === 0) return {};
   const [decided, multicast] = freeBits(mask);
   return { multicast: multicast!, decided: decided! };

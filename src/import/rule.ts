@@ -1,4 +1,5 @@
 import { spelledNumber } from '../numbers.js';
+import type { MaskedMark } from '../option-types.js';
 import { Refusal } from './notes.js';
 
 /** One option of a rule: `! --cluster-local-node 2`. */
@@ -127,7 +128,7 @@ export function unsigned(
 }
 
 /** VALUE, or VALUE/MASK. */
-export function marked(name: string, text: string | undefined): { value: number; mask: number } {
+export function marked(name: string, text: string | undefined): MaskedMark {
   const [value, mask] = (text ?? '').split('/') as [string, string | undefined];
   const all = 0xffff_ffff;
   return {

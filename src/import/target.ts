@@ -1,9 +1,10 @@
-import { carriedMark, type Mark } from './mark.js';
+import type { MaskedMark } from '../option-types.js';
+import { carriedMark } from './mark.js';
 import { Refusal, type Note } from './notes.js';
 import type { Piece } from './pieces.js';
 import { has, marked, optionNamed, optionsOf, written, type Rule } from './rule.js';
 
-export type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
+type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
 
 /**
  * What the target of a rule with `-m cluster` makes of the packets that match.
@@ -41,7 +42,7 @@ function ofMark(rule: Rule, rules: readonly Rule[], notes: Note[]): Outcome {
   return { verdict: 'mark', action: 'drop', statement };
 }
 
-function markOf(rule: Rule): Mark {
+function markOf(rule: Rule): MaskedMark {
   const option = optionsOf(rule, '--jump', 'MARK').find(({ name }) =>
     /^--(set-x?mark|or-mark)$/.test(name),
   );
@@ -51,7 +52,7 @@ function markOf(rule: Rule): Mark {
 }
 
 /** `-m mark ! --mark VALUE -j DROP`, for the same packets. */
-function dropsUnmarked(rule: Rule, marking: Rule, { value, mask }: Mark): boolean {
+function dropsUnmarked(rule: Rule, marking: Rule, { value, mask }: MaskedMark): boolean {
   if (
     !has(rule, '--jump', 'DROP') ||
     rule.program !== marking.program ||

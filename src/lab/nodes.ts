@@ -24,7 +24,7 @@ export interface Totals {
   foreign: number;
 }
 
-export interface NodePlan {
+interface NodePlan {
   /** The number by which the service answers. */
   node: number;
   /** The number that `run` is given. */

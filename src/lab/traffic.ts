@@ -2,6 +2,7 @@ import { on } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NfqClusterError } from '../errors.js';
+import { heldPackets, QUEUE_TABLE } from '../setup/held.js';
 import { ended, type Namespace } from './namespaces.js';
 import { startProgram } from './programs.js';
 import type { Flow, FromClients } from './protocol.js';
@@ -48,11 +49,7 @@ function plannedFlows(sources: readonly string[]): Flow[] {
 /** Waits, but not for ever, until no packet is held in a queue of the node: a late answer is an answer. */
 async function settled(node: Namespace): Promise<void> {
   for (const deadline = Date.now() + 5000; Date.now() < deadline; await delay(10)) {
-    const queues = await readFile(`/proc/${node.pid}/net/netfilter/nfnetlink_queue`, 'utf8');
-    const held = queues
-      .trim()
-      .split('\n')
-      .map((queue) => Number(queue.trim().split(/\s+/)[2] ?? 0));
-    if (held.every((packets) => packets === 0)) return;
+    const queues = await readFile(`/proc/${node.pid}/net/${QUEUE_TABLE}`, 'utf8');
+    if (heldPackets(queues) === 0) return;
   }
 }

@@ -53,7 +53,8 @@ export interface SetupName {
  */
 export async function plan(options: Options, how: ApplyOptions = {}): Promise<Plan> {
   const { replace = false } = parse(applySchema, how, 'the second argument');
-  const { resolved, mechanism } = await prepare(options);
+  const resolved = resolve(options);
+  const mechanism = await chooseMechanism(resolved);
   const steps = await setup.planned(resolved, mechanism, { standing: true, replace });
   return asPlan(resolved, mechanism, steps);
 }
@@ -71,7 +72,8 @@ export async function plan(options: Options, how: ApplyOptions = {}): Promise<Pl
  */
 export async function apply(options: Options, how: ApplyOptions = {}): Promise<Plan> {
   const { replace = false } = parse(applySchema, how, 'the second argument');
-  const { resolved, mechanism } = await prepare(options);
+  const resolved = resolve(options);
+  const mechanism = await chooseMechanism(resolved);
   const { steps } = await setup.install(resolved, mechanism, { standing: true, replace });
   return asPlan(resolved, mechanism, steps);
 }
@@ -98,8 +100,9 @@ export async function revert(which: SetupName = {}): Promise<void> {
 export async function status(which: SetupName = {}, options?: Options): Promise<SetupStatus> {
   const { name, netns } = parse(nameSchema, which, 'the setup');
   if (options === undefined) return statusOf(name ?? DEFAULT_NAME, netns);
-  checkSame(which, resolve(options));
-  const { resolved, mechanism } = await prepare(options);
+  const resolved = resolve(options);
+  checkSame(which, resolved);
+  const mechanism = await chooseMechanism(resolved);
   return {
     ...(await statusOf(resolved.name, resolved.netns)),
     steps: await compared(resolved, mechanism),
@@ -121,15 +124,8 @@ const applySchema = z.strictObject(
 function checkSame(given: SetupName, { name, netns }: ResolvedOptions): void {
   if (given.name !== undefined && given.name !== name)
     throw invalidOption('name', `${name}, as the options say, or nothing`, given.name);
-  if (given.netns !== undefined && netnsPath(given.netns) !== netnsPath(netns ?? ''))
+  if (given.netns !== undefined && netnsPath(given.netns) !== netnsPath(netns))
     throw invalidOption('netns', `${netns ?? 'nothing'}, as the options say`, given.netns);
-}
-
-async function prepare(
-  options: Options,
-): Promise<{ resolved: ResolvedOptions; mechanism: Mechanism }> {
-  const resolved = resolve(options);
-  return { resolved, mechanism: await chooseMechanism(resolved) };
 }
 
 /** Options as `open({ rules: 'auto' })` takes them. */
@@ -149,7 +145,7 @@ function resolve(options: Options): ResolvedOptions {
 const asPlan = (options: ResolvedOptions, mechanism: Mechanism, steps: readonly Step[]): Plan => ({
   name: options.name,
   mechanism,
-  netns: options.netns === undefined ? undefined : netnsPath(options.netns),
+  netns: netnsPath(options.netns) || undefined,
   steps,
   warnings: warningsOf(options),
 });

@@ -1,3 +1,4 @@
+import { lowestBit } from '../marks.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { hex } from './words.js';
 
@@ -12,7 +13,7 @@ export const isClusterip = ({ policy }: Pick<ResolvedOptions, 'policy'>): boolea
 /** The rules behind the queue, which read the bits that the engine left in the mark. */
 export function afterClusterip({ marks }: Pick<ResolvedOptions, 'marks'>): string[] {
   const { multicast, bucket: node } = marks;
-  const shift = Math.log2((node & -node) >>> 0);
+  const shift = Math.log2(lowestBit(node));
   const number = `meta mark & ${hex(node)}`;
   return [
     `meta mark & ${hex(multicast)} == ${hex(multicast)} meta pkttype set host`,

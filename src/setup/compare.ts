@@ -1,9 +1,9 @@
 import type { ResolvedOptions } from '../option-types.js';
-import { findProgram, isRefused, run } from './exec.js';
+import { findProgram, isRefused, run, type Command } from './exec.js';
 import type { Facts } from './facts.js';
 import { rulesOf } from './plan.js';
-import type { Mechanism } from './ruleset.js';
-import { INNER_CHAINS, rulesName, TARGET_CHAIN } from './ruleset.js';
+import { INNER_CHAINS, rulesName, TARGET_CHAIN, type Mechanism } from './ruleset.js';
+import { NFT_ARGS, restoring } from './step.js';
 import { inTrial } from './trial.js';
 
 /**
@@ -19,18 +19,20 @@ export async function rulesAreWanted(
 ): Promise<boolean | undefined> {
   if (mechanism.kind === 'nft-compat' && !(await holdsTarget(options))) return false;
   for (const { load, list, only } of listings(options, mechanism, facts)) {
-    const [program, ...args] = load.line as [string, ...string[]];
-    const path = await findProgram(program);
-    const lister = await findProgram(list[0]!);
+    const path = await findProgram(load.program);
+    const lister = await findProgram(list.program);
     if (path === undefined || lister === undefined) return undefined;
     const script = '"$@" >&2 && exec $LIST';
     const made = await inTrial(
       'env',
-      [`LIST=${[lister, ...list.slice(1)].join(' ')}`, 'sh', '-c', script, 'sh', path, ...args],
+      [
+        `LIST=${[lister, ...list.args].join(' ')}`,
+        ...['sh', '-c', script, 'sh', path, ...load.args],
+      ],
       load.input,
     );
     if (made?.status !== 0) return undefined;
-    const found = await run(list[0]!, list.slice(1), { netns: options.netns });
+    const found = await run(list.program, list.args, { netns: options.netns });
     if (isRefused(found)) return undefined;
     if (only(found.stdout) !== only(made.stdout)) return false;
   }
@@ -56,8 +58,8 @@ async function holdsTarget(options: ResolvedOptions): Promise<boolean> {
 
 interface Listing {
   /** What makes the rules, and what lists them. */
-  load: { line: readonly string[]; input: string };
-  list: readonly string[];
+  load: Command;
+  list: Command;
   /** The part of a listing that the options determine. */
   only: (text: string) => string;
 }
@@ -65,17 +67,17 @@ interface Listing {
 function listings(options: ResolvedOptions, mechanism: Mechanism, facts: Facts): Listing[] {
   const name = rulesName(options);
   const { nft, arp, xtables } = rulesOf(options, mechanism, facts);
-  const load = { line: ['nft', '-f', '-'], input: nft };
+  const load = { program: 'nft', args: NFT_ARGS, input: nft };
   const tables = [`inet ${name}`, ...(arp ? [`arp ${name}`] : [])];
   return [
     ...tables.map((table) => ({
       load,
-      list: ['nft', '-t', 'list', 'table', ...table.split(' ')],
+      list: { program: 'nft', args: ['-t', 'list', 'table', ...table.split(' ')] },
       only: filledChains,
     })),
     ...xtables.map(({ program, input }) => ({
-      load: { line: [`${program}-restore`, '--noflush', '-w', '10'], input },
-      list: [`${program}-save`, '-t', 'mangle'],
+      load: restoring(program, input),
+      list: { program: `${program}-save`, args: ['-t', 'mangle'] },
       only: (text: string) => rulesWith(text, name),
     })),
   ];

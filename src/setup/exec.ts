@@ -18,7 +18,7 @@ export interface Command {
   input?: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   /** Its standard input; empty unless given. */
   input?: string;
   /** A name under /run/netns, or an absolute path; the process's own unless given. */
@@ -72,18 +72,14 @@ export async function findProgram(name: string): Promise<string | undefined> {
 export async function run(
   program: string,
   args: readonly string[],
-  options: RunOptions = {},
+  { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
   const path = await programOrThrow(program);
-  if (options.netns === undefined) return spawned(path, args, options.input ?? '');
+  if (netns === undefined) return spawned(path, args, input);
   const nsenter = await programOrThrow('nsenter');
-  const outcome = await spawned(
-    nsenter,
-    [`--net=${netnsPath(options.netns)}`, path, ...args],
-    options.input ?? '',
-  );
+  const outcome = await spawned(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
   if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
-    throw cannotEnter(options.netns, outcome.stderr);
+    throw cannotEnter(netns, outcome.stderr);
   return outcome;
 }
 
@@ -118,7 +114,8 @@ export async function listed(
   throw failure(`list the ${what.join(' ')}`, 'nft', outcome);
 }
 
-const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
+/** @param purpose as of `runOrThrow` */
+export const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
   isRefused(outcome)
     ? new NfqClusterError(
         'ERR_PRIVILEGE',
@@ -143,8 +140,11 @@ export function said(program: string, outcome: Outcome): string {
   return `${program}: ${lines.join(' | ') || `exit status ${outcome.status}`}`;
 }
 
-export const netnsPath = (netns: string): string =>
-  netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+/** The path of a network namespace; empty for the process's own. */
+export function netnsPath(netns: string | undefined): string {
+  if (netns === undefined) return '';
+  return netns.startsWith('/') ? netns : `/run/netns/${netns}`;
+}
 
 /** The path of a program. @throws NfqClusterError `ERR_NO_TOOL` */
 export async function programOrThrow(name: string): Promise<string> {
@@ -180,8 +180,8 @@ async function spawned(path: string, args: readonly string[], input: string): Pr
   } catch (error) {
     const cause = error as NodeJS.ErrnoException;
     throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
-      ...(cause.errno === undefined ? {} : { errno: Math.abs(cause.errno) }),
-      ...(cause.syscall === undefined ? {} : { syscall: cause.syscall }),
+      errno: cause.errno && Math.abs(cause.errno),
+      syscall: cause.syscall,
       cause,
     });
   }

@@ -1,6 +1,14 @@
-import { fromText, type Change, type InterfaceFacts, type SystemFacts } from './changes.js';
+import type { ResolvedOptions } from '../option-types.js';
+import {
+  fromText,
+  sysctlsOf,
+  type Change,
+  type InterfaceFacts,
+  type SystemFacts,
+} from './changes.js';
 import { listed, run, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
+import { rulesName } from './ruleset.js';
 import { readTraces, type Traces } from './traces.js';
 
 /** All that a plan depends on besides its options. */
@@ -12,26 +20,24 @@ export interface Facts extends SystemFacts {
   others: readonly Change[];
 }
 
+/** A setup, by its options or by its name alone; `interfaces` are those whose kernel parameters it may change. */
+type Named = Pick<ResolvedOptions, 'name' | 'netns'> & Partial<Pick<ResolvedOptions, 'interfaces'>>;
+
 /**
  * Reads, and changes nothing.
- * @param name of the table, `nfq-cluster-…`
- * @param sysctls to read besides those that were changed, below /proc/sys/net
  * @throws NfqClusterError what `runOrThrow` throws
  */
-export async function readFacts(
-  name: string,
-  sysctls: readonly string[],
-  netns: string | undefined,
-): Promise<Facts> {
-  const traces = await readTraces(name, netns);
-  const journal = await readJournal(name, traces, netns);
+export async function readFacts({ name, netns, interfaces = [] }: Named): Promise<Facts> {
+  const table = rulesName({ name });
+  const traces = await readTraces(table, netns);
+  const journal = await readJournal(table, traces, netns);
   const changed = journal.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
   return {
     traces,
     journal,
-    others: await readOthers(name, traces, netns),
+    others: await readOthers(table, traces, netns),
     interfaces: await readInterfaces(netns),
-    sysctls: await readSysctls([...new Set([...sysctls, ...changed])], netns),
+    sysctls: await readSysctls([...new Set([...sysctlsOf({ interfaces }), ...changed])], netns),
   };
 }
 

@@ -5,7 +5,7 @@ import { hex, join } from './words.js';
 /* An address is hashed by nft's own jhash, as the engine would hash it. */
 
 /** Where a packet's key is. */
-export interface KeyField {
+interface KeyField {
   field: string;
   /** What the field does not imply: the interface, if not all have the same key, and the family. */
   match: string;

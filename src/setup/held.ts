@@ -6,7 +6,7 @@ const PATIENCE_MS = 2000;
 const LOOK_EVERY_MS = 5;
 
 /** The kernel's table of queues, which only root can read. */
-const TABLE = 'netfilter/nfnetlink_queue';
+export const QUEUE_TABLE = 'netfilter/nfnetlink_queue';
 
 /**
  * Waits, but not for ever, for a moment in which no queue of the namespace holds a packet: the kernel
@@ -15,22 +15,33 @@ const TABLE = 'netfilter/nfnetlink_queue';
  */
 export async function untilNothingIsHeld(netns: string | undefined): Promise<boolean> {
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await delay(LOOK_EVERY_MS)) {
-    if (heldPackets((await procNet(TABLE, netns)) ?? '') === 0) return true;
+    if (heldPackets((await procNet(QUEUE_TABLE, netns)) ?? '') === 0) return true;
   }
   return false;
 }
 
 /** The queues that somebody listens on; undefined where that may not be read. */
 export async function listenedQueues(netns: string | undefined): Promise<number[] | undefined> {
-  const { status, stdout, stderr } = await run('cat', [`/proc/net/${TABLE}`], { netns });
+  const { status, stdout, stderr } = await run('cat', [`/proc/net/${QUEUE_TABLE}`], { netns });
   if (status !== 0) return stderr.includes('No such file') ? [] : undefined;
-  return [...stdout.matchAll(/^ *(\d+) /gm)].map(([, queue]) => Number(queue));
+  return parseQueues(stdout).map(({ queue }) => queue);
 }
 
 /** The packets that all queues hold, from the kernel's table of queues. */
-export function heldPackets(table: string): number {
-  return table
+export const heldPackets = (table: string): number =>
+  parseQueues(table).reduce((total, { held }) => total + held, 0);
+
+/** The lines of that table: the port is the listening socket's, and what is lost found it or its buffer full. */
+export const parseQueues = (
+  table: string,
+): { queue: number; port: string; held: number; lost: number }[] =>
+  table
     .split('\n')
-    .map((queue) => Number(queue.trim().split(/\s+/)[2] ?? 0))
-    .reduce((total, held) => total + held, 0);
-}
+    .map((line) => line.trim().split(/\s+/))
+    .filter(({ length }) => length >= 7)
+    .map(([queue, port, held, , , full, undelivered]) => ({
+      queue: Number(queue),
+      port: port!,
+      held: Number(held),
+      lost: Number(full) + Number(undelivered),
+    }));

@@ -59,7 +59,7 @@ export const markersOfOwn = (options: ResolvedOptions, run: string | undefined):
 export const isMarker = (chain: string): boolean =>
   [QUEUES, STANDING, RUN, CONNMARK].some((prefix) => chain.startsWith(prefix));
 
-export function parseMarkers(chains: readonly string[]): Markers {
+export function parseMarkers(chains: readonly string[] = []): Markers {
   const behind = (prefix: string): string | undefined =>
     chains.find((chain) => chain.startsWith(prefix))?.slice(prefix.length);
   const [first, last] = behind(QUEUES)?.split('-').map(Number) ?? [];

@@ -28,7 +28,7 @@ import {
   type Mechanism,
   type Phase,
 } from './ruleset.js';
-import { bare, nft, NFT_ARGS, restore, type Step } from './step.js';
+import { nft, NFT_ARGS, restore, restoring, step, type Step } from './step.js';
 import { madeMangle, type Traces, type XtablesTraces } from './traces.js';
 
 /**
@@ -202,7 +202,7 @@ const open = (options: ResolvedOptions, { kind }: Mechanism, by: Entering): Step
 const queueing = (options: ResolvedOptions, variant: XtablesTraces): Step => ({
   ...restore('install', variant, xtablesChain(options, 'queue', variant.jumps === 0)),
   why: "This kernel's nft cannot queue packets. The queue rule comes first in mangle.",
-  undo: bare(restore('', variant, xtablesRemoval(rulesName(options), 1))),
+  undo: restoring(variant.program, xtablesRemoval(rulesName(options), 1)),
 });
 
 /** Of the interfaces, what rules need to know besides the options. */
@@ -222,11 +222,8 @@ function entering(options: ResolvedOptions, { interfaces }: Pick<Facts, 'interfa
 const queueRule = ({ name, queues, queueCpuFanout }: ResolvedOptions): Step => {
   const rule = { name, queues, queueCpuFanout };
   return {
-    what: 'queue by NFQUEUE in the nft rules',
+    ...step('queue by NFQUEUE in the nft rules', queueRuleCommand(rule)),
     why: 'nft has no syntax for it. Until it is in place, packets that reach its chain are dropped.',
-    ...queueRuleCommand(rule),
-    undo: undefined,
-    inPlace: false,
     queueRule: rule,
   };
 };

@@ -6,6 +6,7 @@ import type { ResolvedOptions } from '../option-types.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
 import { needsConntrack } from './connections.js';
+import { restoring } from './step.js';
 import { hasIpv6, hasLegacyMangle } from './traces.js';
 import { inTrial } from './trial.js';
 
@@ -174,10 +175,10 @@ async function tryXtables(
   programs: readonly string[],
 ): Promise<string | undefined> {
   for (const program of programs) {
-    const restore = await findProgram(`${program}-restore`);
-    if (restore === undefined) return `${program} is not installed`;
-    const rules = xtablesChain(options, 'queue', true);
-    const tried = await inTrial(restore, ['--noflush', '-w', '10'], rules);
+    const restore = restoring(program, xtablesChain(options, 'queue', true));
+    const path = await findProgram(restore.program);
+    if (path === undefined) return `${program} is not installed`;
+    const tried = await inTrial(path, restore.args, restore.input);
     if (tried !== undefined && tried.status !== 0) return said(program, tried);
   }
   return undefined;

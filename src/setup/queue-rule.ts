@@ -34,10 +34,9 @@ export async function setQueueRule(
   { name, queues, queueCpuFanout }: QueueRule,
   netns: string | undefined,
 ): Promise<void> {
-  const path = netns === undefined ? '' : netnsPath(netns);
   try {
     await native.setQueueRule(
-      path,
+      netnsPath(netns),
       rulesName({ name }),
       TARGET_CHAIN,
       queues[0]!,

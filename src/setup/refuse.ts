@@ -67,7 +67,7 @@ export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): voi
 const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { name: string })[] =>
   Object.entries(setups)
     .filter(([table]) => table !== rulesName(own))
-    .map(([table, chains = []]) => ({
+    .map(([table, chains]) => ({
       name: nameOf(table),
       ...parseMarkers(chains),
     }));
@@ -86,7 +86,7 @@ export async function checkName(
   own: readonly number[],
 ): Promise<void> {
   const { name, netns } = options;
-  const there = parseMarkers(traces.nftChains ?? []);
+  const there = parseMarkers(traces.nftChains);
   const { standing, queues } = there;
   if (isMadeOf(options, there) && isMadeBy(mechanism, traces)) return;
   const other = isMadeOf(options, there) ? 'rules of another kind' : 'other options';
@@ -116,7 +116,7 @@ export async function successor(
   mechanism: Mechanism,
   traces: Traces,
 ): Promise<ResolvedOptions | undefined> {
-  const { standing } = parseMarkers(traces.nftChains ?? []);
+  const { standing } = parseMarkers(traces.nftChains);
   if (standing === undefined || !isMadeBy(mechanism, traces)) return undefined;
   if (options.offload.length > 0) return undefined;
   const found = await rememberedOptions(options, traces);

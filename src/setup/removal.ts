@@ -3,7 +3,7 @@ import { commandOf, isInPlace, isOfSame, purposeOf, type Change } from './change
 import type { Facts } from './facts.js';
 import { isMarker, OPTIONS, UNDO } from './markers.js';
 import { xtablesRemoval } from './ruleset.js';
-import { nft, restore, type Step } from './step.js';
+import { nft, restore, step, type Step } from './step.js';
 import { madeMangle, type Family, type Traces } from './traces.js';
 
 /** The steps that undo changes, the last one first, as far as they are still so and no other setup needs them. */
@@ -11,11 +11,8 @@ export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>
   return toUndo(journal, facts)
     .toReversed()
     .map((change) => ({
-      what: `undo: ${purposeOf(change)}`,
+      ...step(`undo: ${purposeOf(change)}`, commandOf(change, 'undo')),
       why: 'While the rules are still in place.',
-      ...commandOf(change, 'undo'),
-      undo: undefined,
-      inPlace: false,
     }));
 }
 

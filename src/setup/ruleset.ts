@@ -72,13 +72,6 @@ const CHAINS = {
 /** Just before source NAT, and behind mangle. */
 const LEAVING = { name: 'leaving', hook: 'postrouting', priority: 99 } as const;
 
-/** The priority in prerouting at which our rules begin. */
-export const CHAIN_PRIORITY = {
-  nft: CHAINS.nft.before.priority,
-  'nft-compat': CHAINS['nft-compat'].before.priority,
-  xtables: CHAINS.xtables.before.priority,
-} as const;
-
 /** The chain that holds nothing but NFQUEUE, which the text of the table cannot say. */
 export const TARGET_CHAIN = 'nfqueue';
 
@@ -110,8 +103,9 @@ export const isBaseChain = (chain: string): boolean =>
   chain === LEAVING.name ||
   Object.values(CHAINS).some(({ before, after }) => before.name === chain || after.name === chain);
 
-/** The chain before the queue. */
-export const chainBefore = (kind: Mechanism['kind']): string => CHAINS[kind].before.name;
+/** The chain before the queue, and its priority in prerouting. */
+export const chainBefore = (kind: Mechanism['kind']): { name: string; priority: number } =>
+  CHAINS[kind].before;
 
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
@@ -230,19 +224,14 @@ function beforeRules(
   phase: Phase,
   indexes: readonly number[],
 ): string[] {
-  const { owned } = options.marks;
-  const marking = options.action === 'mark';
-  // What shall not be queued leaves here; xtables' rule must be told so.
-  const decided = kind === 'xtables' ? options.marks.decided : 0;
-  const keep = ~ourBits(options);
-  const passing = join(setMark(keep, decided | (marking ? owned.value : 0)), 'return');
+  const decided = outcomes(options, kind);
+  const passing = outcomes(options, kind, true).owned;
+  const hasOthers = byOthersRules(options).length > 0;
   const rules = [
-    ...(phase === 'queue' ? firstRules(options, outcomes(options, kind), indexes) : []),
+    ...(phase === 'queue' ? firstRules(options, decided, indexes) : []),
     // Here a `goto` costs our own packets nothing.
-    byOthersRules(options).length === 0
-      ? otherInterfaces(options)
-      : otherInterfaces(options, 'iifname', `goto ${BY_OTHERS}`),
-    ...(phase === 'queue' ? namedRules(options, outcomes(options, kind)) : toForHost(options)),
+    otherInterfaces(options, 'iifname', hasOthers ? `goto ${BY_OTHERS}` : 'return'),
+    ...(phase === 'queue' ? namedRules(options, decided) : toForHost(options)),
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
     ...(phase === 'queue' ? knownConnections(options) : []),
@@ -251,10 +240,12 @@ function beforeRules(
       isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
       'ip protocol igmp',
     ].map((match) => join(match, passing)),
-    ...(needsConntrack(options) ? [withoutConnection(marking, setMark(keep, decided))] : []),
+    // They are no node's, whatever their header says; to ask for the state also makes the kernel track.
+    ...(needsConntrack(options) ? [join('ct state invalid,untracked', decided.foreign)] : []),
   ];
-  if (phase === 'closed') return [...rules, marking ? setMark(keep, 0) : 'drop'];
-  const all = knownAddresses(options, outcomes(options, kind));
+  if (phase === 'closed')
+    return [...rules, options.action === 'mark' ? setMark(~ourBits(options), 0) : 'drop'];
+  const all = knownAddresses(options, decided);
   return [...rules, ...(all.length > 0 ? all : queueing(options, kind))];
 }
 
@@ -286,10 +277,6 @@ function toQueue(options: ResolvedOptions, kind: Mechanism['kind']): string[] {
   }
 }
 
-/** They are no node's, whatever their header says; a rule that asks for the state also makes the kernel track. */
-const withoutConnection = (marking: boolean, mark: string): string =>
-  marking ? join('ct state invalid,untracked', mark, 'return') : 'ct state invalid,untracked drop';
-
 /** Behind the queue, under policy `clusterip` alone: elsewhere nothing is left to be done there. */
 const afterRules = (options: ResolvedOptions): string[] => [
   otherInterfaces(options),
@@ -311,6 +298,7 @@ function leavingChain(options: ResolvedOptions): (typeof LEAVING & { rules: stri
  */
 function outcomes(options: ResolvedOptions, kind: Mechanism['kind'], noted = false): Outcomes {
   const { marks, action } = options;
+  // What shall not be queued leaves here; xtables' rule must be told so.
   const decided = kind === 'xtables' ? marks.decided : 0;
   const pass = (set: number): string => join(setMark(~ourBits(options), decided | set), 'return');
   if (action === 'mark') return { owned: pass(marks.owned.value), foreign: pass(0) };

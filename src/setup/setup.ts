@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
+import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../option-types.js';
-import { sysctlsOf, type Change } from './changes.js';
-import { renewBuckets } from './connmarks.js';
-import { programOrThrow } from './exec.js';
+import type { Change } from './changes.js';
+import { netnsPath, programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, journalOf, leaving } from './plan.js';
@@ -20,9 +20,8 @@ import {
   successor,
 } from './refuse.js';
 import { setOwned, type Owning, type OwnSets } from './owned.js';
-import { chainBefore, names, rulesName, tableName, type Mechanism } from './ruleset.js';
-import type { Step } from './step.js';
-import { take } from './take.js';
+import { chainBefore, names, tableName, type Mechanism } from './ruleset.js';
+import { take, type Step } from './step.js';
 import { inTurn } from './turn.js';
 import { takeRest, uninstall } from './uninstall.js';
 import { checkWritable } from './writable.js';
@@ -61,7 +60,7 @@ export interface Installed {
 }
 
 /** How an installation treats what it finds. */
-export interface Installing {
+interface Installing {
   /**
    * The setup stands until it is reverted, beyond this process.
    * @default false
@@ -77,32 +76,36 @@ export interface Installing {
 }
 
 /** The steps that `install` would take now. */
-export async function planned(
+export const planned = async (
   options: ResolvedOptions,
   mechanism: Mechanism,
-  installing: Installing = {},
-): Promise<Step[]> {
-  return (await prepared(options, mechanism, installing)).steps;
+  installing: Installing,
+): Promise<Step[]> => (await prepared(options, mechanism, installing)).steps;
+
+/** What is there, and what leads from there to a setup. */
+interface Prepared {
+  facts: Facts;
+  steps: Step[];
+  /** What is to be undone one day. */
+  journal: readonly Change[];
+  /** The run of the engine with which the setup ends, unless it stands by itself. */
+  goesWith: string | undefined;
 }
 
 /**
- * What is there, and the steps from there; refuses before anything is changed.
+ * Refuses before anything is changed.
  * @param run of the engine that installs
- * @returns in `goesWith` that run, unless the setup stands by itself
  */
 async function prepared(
   options: ResolvedOptions,
   mechanism: Mechanism,
-  installing: Installing,
+  { standing = false, replace = false }: Installing,
   run?: string,
-): Promise<{
-  facts: Facts;
-  steps: Step[];
-  journal: readonly Change[];
-  goesWith: string | undefined;
-}> {
-  const facts = await found(options, mechanism, installing);
-  const { standing = false } = installing;
+): Promise<Prepared> {
+  const facts = await readable(options);
+  checkConnmarks(options, facts);
+  // An engine listens before it installs.
+  await checkName(options, mechanism, facts, replace, standing ? [] : options.queues);
   const emptied = standing && !(await isDecided(options));
   const goesWith = standing || stands(options, facts.traces) ? undefined : run;
   return {
@@ -113,22 +116,10 @@ async function prepared(
   };
 }
 
-async function found(
-  options: ResolvedOptions,
-  mechanism: Mechanism,
-  { standing = false, replace = false }: Installing,
-): Promise<Facts> {
-  const facts = await readable(options);
-  checkConnmarks(options, facts);
-  // An engine listens before it installs.
-  await checkName(options, mechanism, facts, replace, standing ? [] : options.queues);
-  return facts;
-}
-
 /** What is there; refuses options that the system cannot have. */
 export async function readable(options: ResolvedOptions): Promise<Facts> {
   names(options);
-  const facts = await readFacts(rulesName(options), sysctlsOf(options), options.netns);
+  const facts = await readFacts(options);
   checkInterfaces(options, facts);
   checkQueues(options, facts);
   return facts;
@@ -149,17 +140,18 @@ export async function install(
   const { netns } = options;
   // Tells these rules from those of a later engine.
   const run = randomBytes(4).toString('hex');
-  const { steps, journal, fresh, goesWith } = await inTurn(netns, () =>
+  const { facts, steps, journal, goesWith } = await inTurn(netns, () =>
     installed(options, mechanism, installing, run),
   );
+  const fresh = !hasSetup(facts.traces);
   const { remove, removeRest, isWhole } = taking(options, mechanism, { run, goesWith, journal });
   return {
     steps,
     setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
     stopQueueing: async () => {
-      const facts = await readFacts(rulesName(options), sysctlsOf(options), netns);
-      if (stands(options, facts.traces) || isOf(run, facts.traces))
-        await take(closing(options, mechanism, facts), netns);
+      const now = await readFacts(options);
+      if (stands(options, now.traces) || isOf(run, now.traces))
+        await take(closing(options, mechanism, now), netns);
     },
     remove: () => inTurn(netns, remove),
     giveUp: async () => (fresh ? inTurn(netns, remove) : undefined),
@@ -175,7 +167,7 @@ function taking(
   made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
 ): Pick<Installed, 'remove' | 'removeRest' | 'isWhole'> {
   const { netns } = options;
-  const before = chainBefore(mechanism.kind);
+  const before = chainBefore(mechanism.kind).name;
   // Emptied once it is undone: what is there later is not this setup's.
   let remembered = made.journal;
   let markers = markersOfOwn(options, made.goesWith);
@@ -183,7 +175,7 @@ function taking(
     const facts = await look(options);
     if (stands(options, facts.traces)) await take(leaving(options, mechanism, facts), netns);
     else await takeRest(options, remembered, facts);
-    if (isOf(made.run, facts.traces)) await uninstall(rulesName(options), facts, netns);
+    if (isOf(made.run, facts.traces)) await uninstall(options, facts);
     remembered = [];
   };
   const removeRest = async (): Promise<boolean> => {
@@ -194,7 +186,7 @@ function taking(
     const next = ours ? undefined : await successor(options, mechanism, facts.traces);
     await takeRest(options, remembered, facts);
     if (next === undefined) {
-      if (ours || isOf(made.run, facts.traces)) await uninstall(rulesName(options), facts, netns);
+      if (ours || isOf(made.run, facts.traces)) await uninstall(options, facts);
       remembered = [];
       return true;
     }
@@ -211,43 +203,35 @@ function taking(
 }
 
 /** Reads once more if the first time fails, as somebody may be removing what is being read. */
-function look(options: ResolvedOptions): Promise<Facts> {
-  const read = (): Promise<Facts> =>
-    readFacts(rulesName(options), sysctlsOf(options), options.netns);
-  return read().catch(read);
-}
+const look = (options: ResolvedOptions): Promise<Facts> =>
+  readFacts(options).catch(() => readFacts(options));
 
 async function installed(
   options: ResolvedOptions,
   mechanism: Mechanism,
   installing: Installing,
   run: string,
-): Promise<{
-  steps: Step[];
-  journal: readonly Change[];
-  fresh: boolean;
-  goesWith: string | undefined;
-}> {
-  const { netns } = options;
-  const { facts, steps, journal, goesWith } = await prepared(options, mechanism, installing, run);
+): Promise<Prepared> {
+  const made = await prepared(options, mechanism, installing, run);
+  const { steps, journal, goesWith } = made;
+  const { traces } = made.facts;
   await checkPrograms(steps);
-  await checkWritable(steps, netns);
-  const former = await rememberedOptions(options, facts.traces);
+  await checkWritable(steps, options.netns);
+  const former = await rememberedOptions(options, traces);
   try {
-    await take(steps, netns);
+    await take(steps, options.netns);
     if (installing.owning !== undefined) await begin(options, goesWith, installing.owning);
   } catch (error) {
-    if (!hasSetup(facts.traces)) await takeBack(options, journal, error);
-    else if (isAnother(options, mechanism, facts.traces))
-      await putBack(former, facts.traces, error);
+    if (!hasSetup(traces)) await takeBack(options, journal, error);
+    else if (isAnother(options, mechanism, traces)) await putBack(former, traces, error);
     throw error;
   }
-  return { steps, journal, fresh: !hasSetup(facts.traces), goesWith };
+  return made;
 }
 
 /** Whether what is there would be another setup, also where only its rules are of another kind. */
 const isAnother = (options: ResolvedOptions, mechanism: Mechanism, traces: Traces): boolean =>
-  !isMadeOf(options, parseMarkers(traces.nftChains ?? [])) || !isMadeBy(mechanism, traces);
+  !isMadeOf(options, parseMarkers(traces.nftChains)) || !isMadeBy(mechanism, traces);
 
 /** Whether an engine may decide now; a killed one may have left what it owned. */
 async function isDecided({ queues, netns }: ResolvedOptions): Promise<boolean> {
@@ -261,7 +245,12 @@ async function begin(
   goesWith: string | undefined,
   owning: Owning,
 ): Promise<void> {
-  if (keepsBucket(options)) await renewBuckets(options);
+  if (keepsBucket(options)) {
+    const path = netnsPath(options.netns);
+    await native.renewConnmarks(path, options.marks.bucket, options).catch((error: unknown) => {
+      throw fromNative(error);
+    });
+  }
   if (options.offload.length > 0) await setOwned(setsOf(options, goesWith), owning);
 }
 
@@ -277,16 +266,15 @@ async function takeBack(
   journal: readonly Change[],
   error: unknown,
 ): Promise<void> {
-  const { name, netns } = options;
   try {
-    const facts = await readFacts(rulesName(options), sysctlsOf(options), netns);
+    const facts = await readFacts(options);
     await takeRest(options, journal, facts);
-    await uninstall(rulesName(options), facts, netns);
+    await uninstall(options, facts);
   } catch (reason) {
     throw besides(
       error,
       `What had been done could not be undone: ${(reason as Error).message}`,
-      `Run "nfq-cluster revert --name ${name}"`,
+      `Run "nfq-cluster revert --name ${options.name}"`,
     );
   }
 }
@@ -294,14 +282,14 @@ async function takeBack(
 /** Restores the setup that was to be replaced; throws if it cannot. */
 async function putBack(
   former: ResolvedOptions | undefined,
-  { nftChains = [] }: Traces,
+  traces: Traces,
   error: unknown,
 ): Promise<void> {
   try {
     if (former === undefined) throw new Error('its options are not known');
-    const facts = await readFacts(rulesName(former), sysctlsOf(former), former.netns);
+    const facts = await readFacts(former);
     const mechanism = await chooseMechanism(former);
-    const { run } = parseMarkers(nftChains);
+    const { run } = parseMarkers(traces.nftChains);
     await take(installation(former, mechanism, facts, run?.id), former.netns);
   } catch (reason) {
     throw besides(
@@ -319,11 +307,11 @@ export function besides(error: unknown, more: string, remedy: string): unknown {
 }
 
 /** Whether a setup of these options was made to stand. */
-const stands = (options: ResolvedOptions, { nftChains = [] }: Traces): boolean =>
+const stands = (options: ResolvedOptions, { nftChains }: Traces): boolean =>
   parseMarkers(nftChains).standing === digest(options);
 
 /** Whether what is there, if anything, is of this run, and not of another that has come in its place. */
-function isOf(run: string, { nftChains = [] }: Traces): boolean {
+function isOf(run: string, { nftChains }: Traces): boolean {
   const other = parseMarkers(nftChains);
   return other.standing === undefined && (other.run?.id ?? run) === run;
 }

@@ -35,8 +35,8 @@ export interface StepStatus {
 
 /** @param name as in the options */
 export async function statusOf(name: string, netns: string | undefined): Promise<SetupStatus> {
-  const { traces, journal, ...facts } = await readFacts(rulesName({ name }), [], netns);
-  const { standing, queues } = parseMarkers(traces.nftChains ?? []);
+  const { traces, journal, ...facts } = await readFacts({ name, netns });
+  const { standing, queues } = parseMarkers(traces.nftChains);
   return {
     name,
     rules: hasSetup(traces),
@@ -73,7 +73,7 @@ async function rulesState(
 /** The names of all setups in a namespace. */
 export async function setups(netns: string | undefined): Promise<string[]> {
   const prefix = rulesName({ name: '' });
-  const { traces } = await readFacts(prefix, [], netns);
+  const { traces } = await readFacts({ name: '', netns });
   return Object.keys(traces.setups)
     .map((table) => table.slice(prefix.length))
     .sort();

@@ -1,5 +1,5 @@
-import type { Command } from './exec.js';
-import type { QueueRule } from './queue-rule.js';
+import { runOrThrow, type Command } from './exec.js';
+import { setQueueRule, type QueueRule } from './queue-rule.js';
 import type { XtablesTraces } from './traces.js';
 
 /** One command of a setup, which takes effect as a whole or not at all. */
@@ -18,30 +18,37 @@ export interface Step extends Command {
 
 export const NFT_ARGS = ['-f', '-'];
 
-export const nft = (what: string, input: string): Step => ({
+/** A step that is to be taken, and has no reason yet and nothing to undo. */
+export const step = (what: string, command: Command): Step => ({
   what,
   why: '',
-  program: 'nft',
-  args: NFT_ARGS,
-  input,
+  ...command,
   undo: undefined,
   inPlace: false,
 });
 
-export const restore = (what: string, { program }: XtablesTraces, input: string): Step => ({
-  what: `${what} the ${program} rules`,
-  why: '',
+export const nft = (what: string, input: string): Step =>
+  step(what, { program: 'nft', args: NFT_ARGS, input });
+
+export const restore = (what: string, { program }: XtablesTraces, input: string): Step =>
+  step(`${what} the ${program} rules`, restoring(program, input));
+
+/** @param program such as `iptables-nft` */
+export const restoring = (program: string, input: string): Command => ({
   program: `${program}-restore`,
   // Another program may hold the lock of the legacy tables for a moment.
   args: ['--noflush', '-w', '10'],
   input,
-  undo: undefined,
-  inPlace: false,
 });
 
-/** A command without what else a step says. */
-export const bare = ({ program, args, input }: Command): Command => ({
-  program,
-  args,
-  ...(input === undefined ? {} : { input }),
-});
+/**
+ * Takes the steps that are not in place, in order.
+ * @throws NfqClusterError of the first that fails, and takes none behind it
+ */
+export async function take(steps: readonly Step[], netns: string | undefined): Promise<void> {
+  for (const { what, program, args, input = '', inPlace, queueRule } of steps) {
+    if (inPlace) continue;
+    if (queueRule) await setQueueRule(queueRule, netns);
+    else await runOrThrow(what, program, args, { input, netns });
+  }
+}

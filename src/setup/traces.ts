@@ -96,13 +96,16 @@ export async function installedVariants(): Promise<XtablesVariant[]> {
   );
 }
 
-/**
- * Whether the legacy table mangle is in use in a namespace: to ask iptables-legacy itself would create it.
- */
-export async function hasLegacyMangle(family: Family, netns: string | undefined): Promise<boolean> {
+/** The legacy tables that are in use in a namespace: to ask iptables-legacy itself would create one. */
+export async function legacyTables(family: Family, netns: string | undefined): Promise<string[]> {
   const names = await procNet(`${family}_tables_names`, netns);
-  return names !== undefined && names.split('\n').includes('mangle');
+  return names?.split('\n').filter((name) => name !== '') ?? [];
 }
+
+export const hasLegacyMangle = async (
+  family: Family,
+  netns: string | undefined,
+): Promise<boolean> => (await legacyTables(family, netns)).includes('mangle');
 
 /** Whether a namespace has IPv6; without it there is nothing to decide, and ip6tables may fail. */
 export async function hasIpv6(netns: string | undefined): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findProgram, netnsPath } from './exec.js';
 
@@ -13,7 +13,7 @@ const PATIENCE_MS = 10_000;
  * without it, since its holder may be stopped, or hold it out of spite.
  */
 export async function inTurn<T>(netns: string | undefined, work: () => Promise<T>): Promise<T> {
-  const release = await lock(netns === undefined ? '/proc/self/ns/net' : netnsPath(netns));
+  const release = await lock(netnsPath(netns) || '/proc/self/ns/net');
   try {
     return await work();
   } finally {
@@ -24,11 +24,7 @@ export async function inTurn<T>(netns: string | undefined, work: () => Promise<T
 async function lock(path: string): Promise<() => void> {
   const flock = await findProgram('flock');
   // Where there is nothing, flock would make a file.
-  const exists = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (flock === undefined || !exists) return () => undefined;
+  if (flock === undefined || !existsSync(path)) return () => undefined;
   const holder = start(flock, [path, 'cat']);
   if (holder === undefined) return () => undefined;
   // If the process can open no more files, there are no streams, and the error comes after this.

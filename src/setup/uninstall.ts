@@ -9,8 +9,7 @@ import { journalLine } from './plan.js';
 import { rememberedOptions } from './remembered.js';
 import { mangleMade, nftRevert, toUndo, undoing, xtablesRevert } from './removal.js';
 import { nameOf, rulesName } from './ruleset.js';
-import { nft } from './step.js';
-import { take } from './take.js';
+import { nft, take } from './step.js';
 import { isClean, type Family, type Traces } from './traces.js';
 import { inTurn } from './turn.js';
 
@@ -21,9 +20,8 @@ import { inTurn } from './turn.js';
  * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
 export async function revert(name: string, netns: string | undefined): Promise<void> {
-  const table = rulesName({ name });
-  const uninstalled = async (): Promise<boolean> =>
-    uninstall(table, await readFacts(table, [], netns), netns);
+  const setup = { name, netns };
+  const uninstalled = async (): Promise<boolean> => uninstall(setup, await readFacts(setup));
   if (await inTurn(netns, uninstalled)) return;
   throw new NfqClusterError(
     'ERR_HELD',
@@ -40,17 +38,17 @@ export async function revert(name: string, netns: string | undefined): Promise<v
 
 /** @returns whether everything is gone; else empty chains stay, since queues hold packets all the time */
 export async function uninstall(
-  name: string,
+  { name, netns }: Pick<ResolvedOptions, 'name' | 'netns'>,
   facts: Facts,
-  netns: string | undefined,
 ): Promise<boolean> {
   const { traces } = facts;
+  const table = rulesName({ name });
   await take(undoing(facts.journal, facts), netns);
   if (isClean(traces)) return true;
-  await take(xtablesRevert(name, traces), netns);
+  await take(xtablesRevert(table, traces), netns);
   const gone = await untilNothingIsHeld(netns);
   const tables = gone ? await listMangle(traces, netns) : undefined;
-  await take(nftRevert(name, traces, tables), netns);
+  await take(nftRevert(table, traces, tables), netns);
   return gone;
 }
 

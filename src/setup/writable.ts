@@ -1,5 +1,5 @@
 import { NfqClusterError } from '../errors.js';
-import { isRefused, run, said } from './exec.js';
+import { failure, isRefused, run } from './exec.js';
 import type { Step } from './step.js';
 
 /** Opens each file for writing, which does not change a kernel parameter. */
@@ -20,13 +20,7 @@ export async function checkWritable(
   const files = settings.map((setting) => `/proc/sys/${setting.split('=')[0]!}`);
   const outcome = await run('sh', ['-c', OPEN, 'sh', ...files], { netns });
   if (outcome.stderr.includes('Read-only file system')) throw readOnly(settings, outcome.stderr);
-  if (isRefused(outcome)) {
-    throw new NfqClusterError(
-      'ERR_PRIVILEGE',
-      `Not permitted to set kernel parameters: ${said('sh', outcome)}`,
-      { remedy: 'Run as root or with CAP_NET_ADMIN' },
-    );
-  }
+  if (isRefused(outcome)) throw failure('set kernel parameters', 'sh', outcome);
 }
 
 function readOnly(settings: readonly string[], stderr: string): NfqClusterError {

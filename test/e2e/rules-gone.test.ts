@@ -17,7 +17,7 @@ import {
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { resolveOptions } from '../../src/options.js';
-import { install, type Installed } from '../../src/setup/index.js';
+import { install, type Installed } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { inTurn } from '../../src/setup/turn.js';
 import { inject } from '../support/inject.js';

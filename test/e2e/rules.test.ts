@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { range } from '../../src/buckets.js';
 import { revert } from '../../src/index.js';
-import { install } from '../../src/setup/index.js';
+import { install } from '../../src/setup/setup.js';
 import { inject } from '../support/inject.js';
 import { tcp, udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';

@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { apply, doctor, open, revert, status, type Rules } from '../../src/index.js';
 import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
-import { install } from '../../src/setup/index.js';
+import { install } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { openFolder } from '../support/capabilities.js';
 import { cli, root, type Cli, type Outcome } from '../support/processes.js';

@@ -4,7 +4,8 @@ import { NfqClusterError } from '../../src/errors.js';
 import type { Options, ResolvedOptions } from '../../src/option-types.js';
 import { resolveOptions } from '../../src/options.js';
 import { findProgram } from '../../src/setup/exec.js';
-import { chooseMechanism, type Mechanism } from '../../src/setup/index.js';
+import { chooseMechanism } from '../../src/setup/probe.js';
+import type { Mechanism } from '../../src/setup/ruleset.js';
 import { wire, type Wire } from './wire.js';
 
 /** The node's `eth1`, a second wire to the sender's. */

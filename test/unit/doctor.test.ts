@@ -3,9 +3,10 @@ import { describe, it } from 'node:test';
 import { constants } from 'node:os';
 import type { DoctorFacts, Link, Subject } from '../../src/doctor/facts.js';
 import { diagnose } from '../../src/doctor/index.js';
-import { parseQueues, parseSockets } from '../../src/doctor/listeners.js';
+import { parseSockets } from '../../src/doctor/listeners.js';
 import type { Expr } from '../../src/doctor/netfilter.js';
 import { filledChains } from '../../src/setup/compare.js';
+import { parseQueues } from '../../src/setup/held.js';
 import {
   HEALTHY,
   MAC,
@@ -247,7 +248,7 @@ describe('doctor, of rules of nft', () => {
 describe('what doctor reads', () => {
   it('of queues and their sockets', () => {
     assert.deepEqual(parseQueues('    0  4242     3 2 65531     5     6       99  1\n'), [
-      { queue: 0, port: '4242', lost: 11 },
+      { queue: 0, port: '4242', held: 3, lost: 11 },
     ]);
     const sockets = [
       'sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode',
