@@ -4,9 +4,10 @@ import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from 
 import { invalidOption } from '../errors.js';
 import { hashes, parseHashRule, type HashRule } from './nft.js';
 import { interfacesIn, located } from './nft-line.js';
-import { refusing, type Note } from './notes.js';
+import { Refusal, refusing, type Note } from './notes.js';
 import {
   combine,
+  grouped,
   ofAddress,
   ofHash,
   withAddresses,
@@ -14,7 +15,7 @@ import {
   type Piece,
   type Share,
 } from './pieces.js';
-import { has, optionNamed, optionsOf, parseRule, type Rule } from './rule.js';
+import { has, optionNamed, optionsOf, parseRule, type Rule, type RuleOption } from './rule.js';
 import { sharesOf, type Refused } from './shares.js';
 import { outcomeOf } from './target.js';
 import { logicalLines, words, type Line } from './words.js';
@@ -76,6 +77,10 @@ function xtablesRules(lines: readonly Line[], notes: Note[]): Rule[] {
     const isSaved = /^-[AI]$/.test(all[0] ?? '');
     if (at < 0 && !isSaved) return [];
     const program = at < 0 ? saved : (COMMAND.exec(all[at]!)![1] as Rule['program']);
+    if (all.slice(at + 1).some(isOther) && all.includes('cluster')) {
+      const other = 'a rule with -m cluster is deleted or replaced: only -A and -I are read';
+      notes.push({ line, kind: 'not carried', text: other });
+    }
     const rule = refusing(line, notes, () =>
       parseRule(all.slice(at + 1), { line, program, table: at < 0 ? table : 'filter' }),
     );
@@ -84,6 +89,9 @@ function xtablesRules(lines: readonly Line[], notes: Note[]): Rule[] {
       : [isArp(rule) ? { ...rule, program: 'arptables' as const } : rule];
   });
 }
+
+/** A command on rules that does not add one. */
+const isOther = (word: string): boolean => /^(-[DR]|--(delete|replace))$/.test(word);
 
 /** arptables-save has no header that names it. */
 const isArp = (rule: Rule): boolean =>
@@ -99,12 +107,15 @@ function addressesOf(rules: readonly Rule[], notes: Note[]): Share[] {
 }
 
 function ofClusterip(rule: Rule, known: Map<string, ClusterAddress>, notes: Note[]): Share[] {
-  const address = refusing(rule.line, notes, () => parseClusterip(rule, known));
-  if (address === undefined) return [];
+  const read = refusing(rule.line, notes, () => ({
+    address: parseClusterip(rule, known),
+    unread: unreadParts(rule, ['--in-interface', '--destination']),
+  }));
+  if (read === undefined) return [];
+  const { address, unread } = read;
   const isNew = !known.has(address.address);
   known.set(address.address, address);
-  notes.push(...unreadParts(rule, ['--in-interface', '--destination']));
-  notes.push(...clusteripNotes(rule.line, address, isNew));
+  notes.push(...unread, ...clusteripNotes(rule.line, address, isNew));
   return isNew ? [ofAddress(address)] : [];
 }
 
@@ -125,10 +136,15 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
     else read.pieces.push(piece);
   }
   notes.push(
-    ...oneFamily(matches.map(({ line, program }) => [line, program === 'ip6tables' ? 6 : 4])),
+    ...oneFamily(
+      matches.map((rule) => [rule.line, rule.program === 'ip6tables' ? 6 : 4, interfaceOf(rule)]),
+    ),
   );
   return read;
 }
+
+const isCluster = ({ name, values }: RuleOption): boolean =>
+  name === '--match' && values[0] === 'cluster';
 
 /** The one interface that a rule is for. */
 function interfaceOf(rule: Rule): string | undefined {
@@ -144,6 +160,13 @@ function ofMatch(
   notes: Note[],
 ): Piece {
   const { line, program, table, chain } = rule;
+  if (table === 'raw') {
+    throw new Refusal(
+      'table raw comes before connection tracking: -m cluster matches nothing there',
+    );
+  }
+  if (rule.options.filter(isCluster).length > 1)
+    throw new Refusal('two matches cluster in one rule');
   const match = parseCluster(optionsOf(rule, '--match', 'cluster'));
   const unread = unreadParts(rule, interfaceName === undefined ? [] : ['--in-interface']);
   notes.push(...unread, ...clusterNotes(rule, match, interfaceName !== undefined));
@@ -178,17 +201,28 @@ function piecesOfNft(lines: readonly Line[], notes: Note[]): Read {
   }
   notes.push(
     ...rules.flatMap(hashNotes),
-    ...oneFamily(rules.map(({ line, family }) => [line, family])),
+    ...oneFamily(
+      rules.flatMap(({ line, family, decisions }) =>
+        decisions.flatMap(({ interfaces }) =>
+          (interfaces ?? [undefined]).map((name) => [line, family, name] as const),
+        ),
+      ),
+    ),
   );
   return { pieces: rules.flatMap(ofHash), refused };
 }
 
-/** A word about the other family, which an engine decides as well. */
-function oneFamily(rules: readonly (readonly [line: number, family: 4 | 6 | undefined])[]): Note[] {
-  const [first] = rules;
-  const families = new Set(rules.map(([, family]) => family));
-  if (first?.[1] === undefined || families.size > 1) return [];
-  const [line, family] = first;
-  const text = `the rules are for IPv${family} alone; the engine also decides IPv${family === 4 ? 6 : 4} on the same interfaces`;
-  return [{ line, kind: 'warning', text }];
+/** A word about the other family, which an engine decides as well, for each interface. */
+function oneFamily(
+  rules: readonly (readonly [line: number, family: 4 | 6 | undefined, name: string | undefined])[],
+): Note[] {
+  const isApart = rules.every(([, , name]) => name !== undefined);
+  const notes = grouped(rules, ([, , name]) => (isApart ? name! : '')).flatMap((group): Note[] => {
+    const [line, family] = group[0]!;
+    const families = new Set(group.map(([, other]) => other));
+    if (family === undefined || families.size > 1) return [];
+    const text = `the rules are for IPv${family} alone; the engine also decides IPv${family === 4 ? 6 : 4} on the same interfaces`;
+    return [{ line, kind: 'warning', text }];
+  });
+  return notes.filter(({ line }, at) => notes.findIndex((note) => note.line === line) === at);
 }
