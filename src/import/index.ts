@@ -1,5 +1,6 @@
 import { parseClusterip, type ClusterAddress } from './clusterip.js';
 import { parseCluster } from './cluster.js';
+import { linesBeside, rulesBeside } from './beside.js';
 import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from './explain.js';
 import { invalidOption } from '../errors.js';
 import { hashes, parseHashRule, type HashRule } from './nft.js';
@@ -139,6 +140,7 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
     ...oneFamily(
       matches.map((rule) => [rule.line, rule.program === 'ip6tables' ? 6 : 4, interfaceOf(rule)]),
     ),
+    ...rulesBeside(rules, read.pieces),
   );
   return read;
 }
@@ -208,6 +210,7 @@ function piecesOfNft(lines: readonly Line[], notes: Note[]): Read {
         ),
       ),
     ),
+    ...linesBeside(nft, rules),
   );
   return { pieces: rules.flatMap(ofHash), refused };
 }

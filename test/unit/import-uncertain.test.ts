@@ -150,3 +150,53 @@ it('one family alone is told of each interface', () => {
     ['IPv4', 'IPv6'],
   );
 });
+
+describe('other rules of the chain are named', () => {
+  it('in iptables', () => {
+    const marking = `-i eth0 ${CLUSTER} ${MARK}`;
+    for (const rule of [
+      '-i eth0 -p tcp -m tcp --dport 22 -j ACCEPT',
+      '-j RETURN',
+      '-s 10.0.0.0/8 -j MARK --set-mark 1',
+      '-i eth+ -g other',
+    ]) {
+      for (const rules of [
+        [rule, marking],
+        [marking, rule],
+      ]) {
+        const lost = noted(saved(rules), 'not carried').join();
+        assert.match(lost, /stands in the same chain/, rule);
+      }
+    }
+    for (const rule of [
+      '-i eth1 -j ACCEPT',
+      '-j LOG --log-prefix -j',
+      '-i eth0 -j MARK --set-xmark 0x0/0x1',
+      `-i eth0 -p igmp ${MARK}`,
+      `-i eth0 ${UNMARKED}`,
+    ]) {
+      assert.deepEqual(noted(saved([marking, rule]), 'not carried'), [], rule);
+    }
+  });
+
+  it('in nft', () => {
+    const hashed = `iifname "eth0" ${HASH} != 2 drop`;
+    for (const rule of ['tcp dport 22 accept', 'iifname "eth0" jump other', 'meta mark set 1']) {
+      assert.match(noted(table([rule, hashed]), 'not carried').join(), /^4: .*the same chain/);
+    }
+    for (const rule of [
+      'iifname "eth1" accept',
+      'iifname != { "eth0" } return',
+      'ip protocol igmp return',
+      'icmpv6 type { 133, 134 } return',
+      'ct state invalid,untracked drop',
+      'meta pkttype multicast meta pkttype set host',
+      'ct mark set 1',
+      'counter packets 1 bytes 2 comment "accept"',
+    ]) {
+      assert.deepEqual(noted(table([rule, hashed]), 'not carried'), [], rule);
+    }
+    const policy = table([hashed]).replace('accept', 'drop');
+    assert.match(noted(policy, 'not carried').join(), /policy drop;: stands in the same chain/);
+  });
+});
