@@ -33,6 +33,7 @@ export const distinct = <T extends string>(...names: readonly T[]) =>
     `a list of ${names.map((name) => `"${name}"`).join(' and ')}, each at most once`,
     (value) =>
       Array.isArray(value) &&
+      value.length <= names.length &&
       [...(value as unknown[])].every((entry) => (names as readonly unknown[]).includes(entry)) &&
       new Set(value).size === value.length,
   );
@@ -56,6 +57,7 @@ export const integers = (low: number, high: number, atLeast: number) =>
     (value) =>
       Array.isArray(value) &&
       value.length >= atLeast &&
+      value.length <= high - low + 1 &&
       /* A spread, since every() passes over the holes of a sparse list. */
       [...(value as unknown[])].every((entry) => isInteger(entry, low, high)) &&
       new Set(value).size === value.length,
