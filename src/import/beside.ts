@@ -2,7 +2,7 @@ import type { HashRule } from './nft.js';
 import { interfacesIn, type Located } from './nft-line.js';
 import type { Note } from './notes.js';
 import type { Piece } from './pieces.js';
-import { optionNamed, optionsOf, written, type Rule } from './rule.js';
+import { onlyInterface, optionNamed, optionsOf, written, type Rule } from './rule.js';
 
 /*
  * What stands in one chain with the rules that are carried over, and decides as well: it may take packets away
@@ -15,43 +15,42 @@ const note = (line: number, rule: string): Note => ({
   text: `${rule}: stands in the same chain and decides, too, but an engine does not know of it`,
 });
 
-/** Interfaces; undefined: any. */
-type Names = readonly (string | undefined)[];
+const MOST_NAMED = 20;
 
-/** Whether a rule for these interfaces, or for all, may concern packets of the others. */
-const meets = (names: readonly string[] | undefined, others: Names): boolean =>
-  others.some((other) => other === undefined || names?.includes(other) !== false);
+/** Nobody reads thousands. */
+function few(notes: readonly Note[]): Note[] {
+  const next = notes[MOST_NAMED];
+  if (next === undefined) return [...notes];
+  const more = `and ${notes.length - MOST_NAMED} more rules that stand beside those that hash`;
+  return [...notes.slice(0, MOST_NAMED), { ...next, text: more }];
+}
+
+/** Whether what is for one interface, or for any, may concern packets of the other. */
+const isMet = (one: string | undefined, other: string | undefined): boolean =>
+  one === undefined || other === undefined || one === other;
 
 /** Of iptables. */
 export function rulesBeside(rules: readonly Rule[], pieces: readonly Piece[]): Note[] {
   const carried = new Set(pieces.flatMap(({ line, drops = [] }) => [line, ...drops]));
   const read = rules.filter(({ line }) => pieces.some((piece) => piece.line === line));
-  return rules
-    .filter(
-      (rule) =>
-        !carried.has(rule.line) &&
-        isMeant(rule) &&
-        meets(
-          namesOf(rule),
-          read.filter((other) => isBeside(rule, other)).map((other) => namesOf(other)?.[0]),
-        ),
-    )
-    .map((rule) => note(rule.line, rule.options.map(written).join(' ')));
+  const beside = rules.filter(
+    (rule) =>
+      !carried.has(rule.line) &&
+      isMeant(rule) &&
+      read.some(
+        (other) => isBeside(rule, other) && isMet(onlyInterface(rule), onlyInterface(other)),
+      ),
+  );
+  return few(beside.map((rule) => note(rule.line, rule.options.map(written).join(' '))));
 }
 
 const isBeside = (rule: Rule, other: Rule): boolean =>
   rule.program === other.program && rule.table === other.table && rule.chain === other.chain;
 
-/** The interface that a rule is for; undefined: not one alone. */
-function namesOf(rule: Rule): string[] | undefined {
-  const option = optionNamed(rule, '--in-interface');
-  const [name] = option?.values ?? [];
-  return option?.negated !== false || name === undefined || name.endsWith('+') ? undefined : [name];
-}
-
 /** Whether it decides something, other than an engine does as well. */
 function isMeant(rule: Rule): boolean {
   const target = (optionNamed(rule, '--jump') ?? optionNamed(rule, '--goto'))?.values[0];
+  if (optionNamed(rule, '--restore-mark') !== undefined) return true;
   if (target === undefined || PASSED_BY.includes(target)) return false;
   if (rule.options.some(({ name, values }) => name === '--match' && values[0] === 'cluster'))
     return false;
@@ -68,15 +67,16 @@ const PASSED_BY = ['LOG', 'NFLOG', 'ULOG', 'TRACE', 'CONNMARK', 'CT', 'TCPMSS', 
 export function linesBeside(lines: readonly Located[], rules: readonly HashRule[]): Note[] {
   const decisions = rules.flatMap((rule) => rule.decisions);
   const carried = new Set([...rules, ...decisions].map(({ line }) => line));
-  return lines
-    .filter(({ number, text, chain }) => {
-      const beside = decisions.filter((decision) => decision.chain === chain);
-      if (DROPS_REST.test(text)) return beside.some(({ verdict }) => verdict !== 'accept');
-      if (carried.has(number) || !isMeantLine(text)) return false;
-      const names = beside.flatMap(({ interfaces }): Names => interfaces ?? [undefined]);
-      return meets(interfacesIn(text), names);
-    })
-    .map(({ number, text }) => note(number, text.trim()));
+  const found = lines.filter(({ number, text, chain }) => {
+    const beside = decisions.filter((decision) => decision.chain === chain);
+    if (DROPS_REST.test(text)) return beside.some(({ verdict }) => verdict !== 'accept');
+    if (carried.has(number) || !isMeantLine(text)) return false;
+    const names = interfacesIn(text) ?? [undefined];
+    return beside.some(({ interfaces = [undefined] }) =>
+      interfaces.some((other) => names.some((name) => isMet(name, other))),
+    );
+  });
+  return few(found.map(({ number, text }) => note(number, text.trim())));
 }
 
 /* Where packets are accepted, that the rest is dropped is what they are taken to mean. */

@@ -16,7 +16,7 @@ import {
   type Piece,
   type Share,
 } from './pieces.js';
-import { has, optionNamed, optionsOf, parseRule, type Rule, type RuleOption } from './rule.js';
+import { has, onlyInterface, optionsOf, parseRule, type Rule, type RuleOption } from './rule.js';
 import { sharesOf, type Refused } from './shares.js';
 import { outcomeOf } from './target.js';
 import { logicalLines, words, type Line } from './words.js';
@@ -131,14 +131,14 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
   const read: Read = { pieces: [], refused: [] };
   for (const rule of matches) {
     const { line } = rule;
-    const interfaceName = interfaceOf(rule);
+    const interfaceName = onlyInterface(rule);
     const piece = refusing(line, notes, () => ofMatch(rule, interfaceName, rules, notes));
     if (piece === undefined) read.refused.push({ line, interfaceName });
     else read.pieces.push(piece);
   }
   notes.push(
     ...oneFamily(
-      matches.map((rule) => [rule.line, rule.program === 'ip6tables' ? 6 : 4, interfaceOf(rule)]),
+      matches.map((rule) => [rule.line, rule.program === 'ip6tables' ? 6 : 4, onlyInterface(rule)]),
     ),
     ...rulesBeside(rules, read.pieces),
   );
@@ -147,13 +147,6 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
 
 const isCluster = ({ name, values }: RuleOption): boolean =>
   name === '--match' && values[0] === 'cluster';
-
-/** The one interface that a rule is for. */
-function interfaceOf(rule: Rule): string | undefined {
-  const option = optionNamed(rule, '--in-interface');
-  const name = option?.values[0];
-  return option?.negated !== false || name?.endsWith('+') === true ? undefined : name;
-}
 
 function ofMatch(
   rule: Rule,

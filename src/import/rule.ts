@@ -143,6 +143,13 @@ export const has = (rule: Rule, starts: '--match' | '--jump', name: string): boo
 export const optionNamed = (rule: Rule, name: string): RuleOption | undefined =>
   rule.options.find((option) => option.name === name);
 
+/** The one interface that a rule is for. */
+export function onlyInterface(rule: Rule): string | undefined {
+  const option = optionNamed(rule, '--in-interface');
+  const name = option?.values[0];
+  return option?.negated !== false || name?.endsWith('+') === true ? undefined : name;
+}
+
 /** Whether the kernel asks one before the other, if both are in one chain. */
 export function precedes(rule: Rule, other: Rule): boolean {
   if (rule.inserted !== other.inserted) return rule.inserted;

@@ -159,6 +159,7 @@ describe('other rules of the chain are named', () => {
       '-j RETURN',
       '-s 10.0.0.0/8 -j MARK --set-mark 1',
       '-i eth+ -g other',
+      '-j CONNMARK --restore-mark',
     ]) {
       for (const rules of [
         [rule, marking],
@@ -198,5 +199,12 @@ describe('other rules of the chain are named', () => {
     }
     const policy = table([hashed]).replace('accept', 'drop');
     assert.match(noted(policy, 'not carried').join(), /policy drop;: stands in the same chain/);
+  });
+
+  it('but not thousands of them', () => {
+    const rules = Array.from({ length: 1000 }, (_, at) => `ip saddr 10.0.0.${at} accept`);
+    const lost = noted(table([...rules, `iifname "eth0" ${HASH} != 2 drop`]), 'not carried');
+    assert.equal(lost.length, 21);
+    assert.equal(lost[20], '24: and 980 more rules that stand beside those that hash');
   });
 });
