@@ -145,6 +145,12 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
   return read;
 }
 
+/** The tables that do not see each packet with its connection. */
+const UNSEEN: Readonly<Record<string, string>> = {
+  raw: 'comes before connection tracking: -m cluster matches nothing there',
+  nat: 'sees only the first packet of a connection',
+};
+
 const isCluster = ({ name, values }: RuleOption): boolean =>
   name === '--match' && values[0] === 'cluster';
 
@@ -155,11 +161,8 @@ function ofMatch(
   notes: Note[],
 ): Piece {
   const { line, program, table, chain } = rule;
-  if (table === 'raw') {
-    throw new Refusal(
-      'table raw comes before connection tracking: -m cluster matches nothing there',
-    );
-  }
+  const unseen = UNSEEN[table];
+  if (unseen !== undefined) throw new Refusal(`table ${table} ${unseen}`);
   if (rule.options.filter(isCluster).length > 1)
     throw new Refusal('two matches cluster in one rule');
   const match = parseCluster(optionsOf(rule, '--match', 'cluster'));

@@ -11,6 +11,7 @@ export interface Located extends Line {
 export interface Hook {
   /** `none` for a chain that others jump to. */
   name: string;
+  type: string;
   priority: number;
 }
 
@@ -19,8 +20,8 @@ const COMMAND =
 /* Not as a part of something else: `fib saddr . iif oif`, `iifname . ip saddr`, `iifname vmap`. */
 const INTERFACES =
   /(?<!\.\s*)\biif(?:name)?\s+(?:(?:==|eq)\s+)?(?!\.|v?map\b)(\{[^}]*\}|"[^"]*"|[^\s!=<>{}"]+)/;
-const HOOK = /\btype\s+\w+\s+hook\s+(\w+)\b.*?\bpriority\s+([^;]+);/;
-const NO_HOOK: Hook = { name: 'none', priority: 0 };
+const HOOK = /\btype\s+(\w+)\s+hook\s+(\w+)\b.*?\bpriority\s+([^;]+);/;
+const NO_HOOK: Hook = { name: 'none', type: '', priority: 0 };
 const PRIORITIES: Readonly<Record<string, number>> = {
   raw: -300,
   mangle: -150,
@@ -50,10 +51,10 @@ export function located(lines: readonly Line[]): Located[] {
 
 /** `raw`, `-300`, or `raw + 10`. */
 function hookIn(text: string): Hook | undefined {
-  const [, name, priority] = HOOK.exec(text) ?? [];
-  if (name === undefined) return undefined;
+  const [, type, name, priority] = HOOK.exec(text) ?? [];
+  if (type === undefined) return undefined;
   const [, base = '', rest = '0'] = /^([a-z]*)\s*([+-]?\s*\d+)?/.exec(priority!.trim())!;
-  return { name, priority: (PRIORITIES[base] ?? 0) + Number(rest.replace(/\s/g, '')) };
+  return { name: name!, type, priority: (PRIORITIES[base] ?? 0) + Number(rest.replace(/\s/g, '')) };
 }
 
 /** The interfaces that a rule is for; undefined: all, or not these alone. */

@@ -116,6 +116,9 @@ function requireSeen({ text, chain, hook }: Located, [whole, original, ip]: RegE
       `priority ${hook.priority} comes before connection tracking (${CONNTRACK_PRIORITY}): ct original matches nothing there`,
     );
   }
+  if (hook?.type === 'nat') {
+    throw new Refusal('a chain of type nat sees only the first packet of a connection');
+  }
   if (chain.startsWith('bridge ')) {
     throw new Refusal('a bridge’s ports: an engine decides what arrives on the bridge itself');
   }

@@ -26,7 +26,8 @@ describe('a rule of iptables', () => {
     refuses(saved([`-i eth0 ${CLUSTER} ${CLUSTER} -j DROP`]), /two matches cluster/);
   });
 
-  it('before connection tracking is refused, as it matches nothing', () => {
+  it('that does not see each packet with its connection is refused', () => {
+    refuses(saved([`-i eth0 ${CLUSTER} -j ACCEPT`], 'nat'), /table nat sees only the first packet/);
     refuses(saved([`-i eth0 ${CLUSTER} -j DROP`], 'raw'), /table raw comes before/);
   });
 
@@ -97,6 +98,11 @@ describe('a rule of nft', () => {
     }
     const own = table([rule.replace('ct original ', '')], 'hook prerouting priority raw');
     assert.equal(one(own)['conntrack'], 'off');
+  });
+
+  it('of type nat is refused, as it sees only first packets', () => {
+    const nat = table([`iifname "eth0" ${HASH} != 2 drop`]).replace('type filter', 'type nat');
+    refuses(nat, /first packet of a connection/);
   });
 
   it('in a bridge is refused, and elsewhere than in PREROUTING warned of', () => {
