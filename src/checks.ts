@@ -40,6 +40,7 @@ export const distinct = <T extends string>(...names: readonly T[]) =>
     `a list of ${names.map((name) => `"${name}"`).join(' and ')}, each at most once`,
     (value) =>
       Array.isArray(value) &&
+      value.length <= names.length &&
       [...(value as unknown[])].every((entry) => (names as readonly unknown[]).includes(entry)) &&
       new Set(value).size === value.length,
   );
@@ -63,6 +64,7 @@ export const integers = (low: number, high: number, atLeast: number) =>
     (value) =>
       Array.isArray(value) &&
       value.length >= atLeast &&
+      value.length <= high - low + 1 &&
       /* A spread, since every() passes over the holes of a sparse list. */
       [...(value as unknown[])].every((entry) => isInteger(entry, low, high)) &&
       new Set(value).size === value.length,

@@ -109,10 +109,18 @@ export function unknownOption(name: string, remedy: string): NfqClusterError {
   });
 }
 
+const LONGEST_PRINTED = 60;
+
 /** A value as it would stand in source, cut at 60 characters. */
 export function printed(value: unknown): string {
-  const text = asSource(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  let text = 'an object that cannot be read';
+  try {
+    const isLong = Array.isArray(value) && value.length > LONGEST_PRINTED;
+    text = asSource(isLong ? (value as unknown[]).slice(0, LONGEST_PRINTED) : value);
+  } catch {
+    /* A getter or a proxy that throws. */
+  }
+  return text.length > LONGEST_PRINTED ? `${text.slice(0, LONGEST_PRINTED - 3)}...` : text;
 }
 
 function asSource(value: unknown): string {

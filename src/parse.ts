@@ -1,9 +1,23 @@
 import leven from 'leven';
 import { z } from 'zod';
-import { invalidOption, unknownOption } from './errors.js';
+import { invalidOption, NfqClusterError, printed, unknownOption } from './errors.js';
 
 /** Parses by a schema and turns its first issue into this package's error. */
 export function parse<T extends z.ZodType>(type: T, input: unknown, what: string): z.output<T> {
+  try {
+    return parsed(type, input, what);
+  } catch (error) {
+    if (error instanceof NfqClusterError) throw error;
+    // A getter, or a proxy, has thrown.
+    const reason = error instanceof Error ? error.message : printed(error);
+    throw new NfqClusterError('ERR_INVALID_OPTION', `Cannot read ${what}: ${reason}`, {
+      expected: 'properties that can be read',
+      cause: error,
+    });
+  }
+}
+
+function parsed<T extends z.ZodType>(type: T, input: unknown, what: string): z.output<T> {
   const result = type.safeParse(input);
   if (result.success) return result.data;
   const issues = result.error.issues.flatMap(withinUnion);

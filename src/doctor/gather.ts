@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
-import { findProgram, netnsPath, packageOf, run, runOrThrow } from '../setup/exec.js';
+import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
 import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
@@ -135,18 +135,20 @@ interface LinkJson extends PortJson {
 
 async function readLinks(netns: string | undefined): Promise<Link[]> {
   const args = ['-json', '-details', 'link', 'show'];
-  const { stdout } = await runOrThrow('list the interfaces', 'ip', args, { netns });
-  return (JSON.parse(stdout) as LinkJson[]).map((link) => ({
-    name: link.ifname,
-    up: link.flags.includes('UP'),
-    carrier: link.flags.includes('LOWER_UP'),
-    portOf: portOf(link),
-    loopback: link.flags.includes('LOOPBACK'),
-    // Of a veth, this is its other end.
-    above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
-    bridgesByRules: bridgesByRules(link),
-  }));
+  const all = (links: LinkJson[]): Link[] => links.map(linkOf);
+  return runForJson('list the interfaces', 'ip', args, netns, all);
 }
+
+const linkOf = (link: LinkJson): Link => ({
+  name: link.ifname,
+  up: link.flags.includes('UP'),
+  carrier: link.flags.includes('LOWER_UP'),
+  portOf: portOf(link),
+  loopback: link.flags.includes('LOOPBACK'),
+  // Of a veth, this is its other end.
+  above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
+  bridgesByRules: bridgesByRules(link),
+});
 
 function bridgesByRules({
   linkinfo: { info_kind, info_data } = {},
@@ -156,23 +158,16 @@ function bridgesByRules({
 }
 
 async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
-  const { stdout } = await runOrThrow('list the neighbours', 'ip', ['-json', 'neigh', 'show'], {
-    netns,
-  });
-  const all = JSON.parse(stdout) as { dst: string; dev: string; lladdr?: string }[];
-  return all.map(({ dst, dev, lladdr }) => ({ address: dst, on: dev, mac: lladdr }));
+  const args = ['-json', 'neigh', 'show'];
+  const all = (found: { dst: string; dev: string; lladdr?: string }[]): Neighbour[] =>
+    found.map(({ dst, dev, lladdr }) => ({ address: dst, on: dev, mac: lladdr }));
+  return runForJson('list the neighbours', 'ip', args, netns, all);
 }
 
 async function readNft(netns: string | undefined): Promise<Netfilter[]> {
-  const { stdout } = await runOrThrow(
-    'list the nft rules',
-    'nft',
-    ['-j', '-t', 'list', 'ruleset'],
-    {
-      netns,
-    },
-  );
-  return (JSON.parse(stdout) as { nftables: Netfilter[] }).nftables;
+  const args = ['-j', '-t', 'list', 'ruleset'];
+  const all = ({ nftables }: { nftables: Netfilter[] }): Netfilter[] => [...nftables];
+  return runForJson('list the nft rules', 'nft', args, netns, all);
 }
 
 /** Of iptables-legacy only what is there, since to ask for a table would make it. */

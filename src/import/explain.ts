@@ -1,8 +1,16 @@
 import type { ClusterAddress } from './clusterip.js';
 import type { ClusterMatch } from './cluster.js';
 import type { HashRule } from './nft.js';
-import type { Note } from './notes.js';
-import { has, optionNamed, optionsOf, written, type Rule } from './rule.js';
+import { Refusal, type Note } from './notes.js';
+import {
+  bareMatches,
+  has,
+  optionNamed,
+  optionsOf,
+  written,
+  type Rule,
+  type RuleOption,
+} from './rule.js';
 
 const CARRIED =
   /^--(cluster-|match$|jump$|set-x?mark|or-mark|comment$|new$|hashmode|clustermac|total-nodes|local-node|hash-init)/;
@@ -10,7 +18,11 @@ const CARRIED =
 /** What narrows a rule down, and has no equal: an engine decides all that enters its interfaces. */
 export function unreadParts(rule: Rule, carried: readonly string[]): Note[] {
   const { line } = rule;
-  const parts = rule.options.filter(({ name }) => !carried.includes(name) && !CARRIED.test(name));
+  const isCarried = ({ name }: RuleOption): boolean => carried.includes(name) || CARRIED.test(name);
+  const many = rule.options.find((option) => isCarried(option) && option.values.length > 1);
+  if (many !== undefined) throw new Refusal(`Bad argument ${JSON.stringify(many.values[1])}`);
+  const bare = bareMatches(rule);
+  const parts = rule.options.filter((option) => !isCarried(option) || bare.includes(option));
   return parts.map((option) => ({
     line,
     kind: 'not carried',
@@ -118,6 +130,16 @@ export function hashNotes(rule: HashRule): Note[] {
       'warning',
       `hash value ${translated} is node ${translated + 1}, and no offset is given: iptables-translate writes a rule of node ${translated} like this, off by one${meant}`,
     );
+  }
+  for (const [chain, hook] of new Map(
+    decisions.map((decision) => [decision.chain, decision.hook]),
+  )) {
+    if (hook !== undefined && hook.name !== 'prerouting')
+      add('warning', `chain ${chain}, hook ${hook.name}: decided in PREROUTING here`);
+  }
+  for (const decision of decisions.filter(({ wider }) => wider)) {
+    const text = `the ${decision.verdict} by the mark also holds for what arrives elsewhere`;
+    notes.push({ line: decision.line, kind: 'not carried', text });
   }
   if (decisions.some(({ beyond }) => beyond)) {
     add(

@@ -1,12 +1,14 @@
 import { parseClusterip, type ClusterAddress } from './clusterip.js';
 import { parseCluster } from './cluster.js';
+import { linesBeside, rulesBeside } from './beside.js';
 import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from './explain.js';
 import { invalidOption } from '../errors.js';
 import { hashes, parseHashRule, type HashRule } from './nft.js';
 import { interfacesIn, located } from './nft-line.js';
-import { refusing, type Note } from './notes.js';
+import { Refusal, refusing, type Note } from './notes.js';
 import {
   combine,
+  grouped,
   ofAddress,
   ofHash,
   withAddresses,
@@ -14,7 +16,7 @@ import {
   type Piece,
   type Share,
 } from './pieces.js';
-import { has, optionNamed, optionsOf, parseRule, type Rule } from './rule.js';
+import { has, onlyInterface, optionsOf, parseRule, type Rule, type RuleOption } from './rule.js';
 import { sharesOf, type Refused } from './shares.js';
 import { outcomeOf } from './target.js';
 import { logicalLines, words, type Line } from './words.js';
@@ -76,6 +78,10 @@ function xtablesRules(lines: readonly Line[], notes: Note[]): Rule[] {
     const isSaved = /^-[AI]$/.test(all[0] ?? '');
     if (at < 0 && !isSaved) return [];
     const program = at < 0 ? saved : (COMMAND.exec(all[at]!)![1] as Rule['program']);
+    if (all.slice(at + 1).some(isOther) && all.includes('cluster')) {
+      const other = 'a rule with -m cluster is deleted or replaced: only -A and -I are read';
+      notes.push({ line, kind: 'not carried', text: other });
+    }
     const rule = refusing(line, notes, () =>
       parseRule(all.slice(at + 1), { line, program, table: at < 0 ? table : 'filter' }),
     );
@@ -84,6 +90,9 @@ function xtablesRules(lines: readonly Line[], notes: Note[]): Rule[] {
       : [isArp(rule) ? { ...rule, program: 'arptables' as const } : rule];
   });
 }
+
+/** A command on rules that does not add one. */
+const isOther = (word: string): boolean => /^(-[DR]|--(delete|replace))$/.test(word);
 
 /** arptables-save has no header that names it. */
 const isArp = (rule: Rule): boolean =>
@@ -99,12 +108,15 @@ function addressesOf(rules: readonly Rule[], notes: Note[]): Share[] {
 }
 
 function ofClusterip(rule: Rule, known: Map<string, ClusterAddress>, notes: Note[]): Share[] {
-  const address = refusing(rule.line, notes, () => parseClusterip(rule, known));
-  if (address === undefined) return [];
+  const read = refusing(rule.line, notes, () => ({
+    address: parseClusterip(rule, known),
+    unread: unreadParts(rule, ['--in-interface', '--destination']),
+  }));
+  if (read === undefined) return [];
+  const { address, unread } = read;
   const isNew = !known.has(address.address);
   known.set(address.address, address);
-  notes.push(...unreadParts(rule, ['--in-interface', '--destination']));
-  notes.push(...clusteripNotes(rule.line, address, isNew));
+  notes.push(...unread, ...clusteripNotes(rule.line, address, isNew));
   return isNew ? [ofAddress(address)] : [];
 }
 
@@ -119,23 +131,28 @@ function piecesOfMatches(rules: readonly Rule[], notes: Note[]): Read {
   const read: Read = { pieces: [], refused: [] };
   for (const rule of matches) {
     const { line } = rule;
-    const interfaceName = interfaceOf(rule);
+    const interfaceName = onlyInterface(rule);
     const piece = refusing(line, notes, () => ofMatch(rule, interfaceName, rules, notes));
     if (piece === undefined) read.refused.push({ line, interfaceName });
     else read.pieces.push(piece);
   }
   notes.push(
-    ...oneFamily(matches.map(({ line, program }) => [line, program === 'ip6tables' ? 6 : 4])),
+    ...oneFamily(
+      matches.map((rule) => [rule.line, rule.program === 'ip6tables' ? 6 : 4, onlyInterface(rule)]),
+    ),
+    ...rulesBeside(rules, read.pieces),
   );
   return read;
 }
 
-/** The one interface that a rule is for. */
-function interfaceOf(rule: Rule): string | undefined {
-  const option = optionNamed(rule, '--in-interface');
-  const name = option?.values[0];
-  return option?.negated !== false || name?.endsWith('+') === true ? undefined : name;
-}
+/** The tables that do not see each packet with its connection. */
+const UNSEEN: Readonly<Record<string, string>> = {
+  raw: 'comes before connection tracking: -m cluster matches nothing there',
+  nat: 'sees only the first packet of a connection',
+};
+
+const isCluster = ({ name, values }: RuleOption): boolean =>
+  name === '--match' && values[0] === 'cluster';
 
 function ofMatch(
   rule: Rule,
@@ -144,6 +161,10 @@ function ofMatch(
   notes: Note[],
 ): Piece {
   const { line, program, table, chain } = rule;
+  const unseen = UNSEEN[table];
+  if (unseen !== undefined) throw new Refusal(`table ${table} ${unseen}`);
+  if (rule.options.filter(isCluster).length > 1)
+    throw new Refusal('two matches cluster in one rule');
   const match = parseCluster(optionsOf(rule, '--match', 'cluster'));
   const unread = unreadParts(rule, interfaceName === undefined ? [] : ['--in-interface']);
   notes.push(...unread, ...clusterNotes(rule, match, interfaceName !== undefined));
@@ -178,17 +199,29 @@ function piecesOfNft(lines: readonly Line[], notes: Note[]): Read {
   }
   notes.push(
     ...rules.flatMap(hashNotes),
-    ...oneFamily(rules.map(({ line, family }) => [line, family])),
+    ...oneFamily(
+      rules.flatMap(({ line, family, decisions }) =>
+        decisions.flatMap(({ interfaces }) =>
+          (interfaces ?? [undefined]).map((name) => [line, family, name] as const),
+        ),
+      ),
+    ),
+    ...linesBeside(nft, rules),
   );
   return { pieces: rules.flatMap(ofHash), refused };
 }
 
-/** A word about the other family, which an engine decides as well. */
-function oneFamily(rules: readonly (readonly [line: number, family: 4 | 6 | undefined])[]): Note[] {
-  const [first] = rules;
-  const families = new Set(rules.map(([, family]) => family));
-  if (first?.[1] === undefined || families.size > 1) return [];
-  const [line, family] = first;
-  const text = `the rules are for IPv${family} alone; the engine also decides IPv${family === 4 ? 6 : 4} on the same interfaces`;
-  return [{ line, kind: 'warning', text }];
+/** A word about the other family, which an engine decides as well, for each interface. */
+function oneFamily(
+  rules: readonly (readonly [line: number, family: 4 | 6 | undefined, name: string | undefined])[],
+): Note[] {
+  const isApart = rules.every(([, , name]) => name !== undefined);
+  const notes = grouped(rules, ([, , name]) => (isApart ? name! : '')).flatMap((group): Note[] => {
+    const [line, family] = group[0]!;
+    const families = new Set(group.map(([, other]) => other));
+    if (family === undefined || families.size > 1) return [];
+    const text = `the rules are for IPv${family} alone; the engine also decides IPv${family === 4 ? 6 : 4} on the same interfaces`;
+    return [{ line, kind: 'warning', text }];
+  });
+  return notes.filter(({ line }, at) => notes.findIndex((note) => note.line === line) === at);
 }

@@ -4,22 +4,57 @@ import type { Line } from './words.js';
 /** A line of a ruleset of nft, or a command, with the chain that its rule is in. */
 export interface Located extends Line {
   chain: string;
+  /** What the chain is hooked to; undefined where the text does not show the chain. */
+  hook: Hook | undefined;
+}
+
+export interface Hook {
+  /** `none` for a chain that others jump to. */
+  name: string;
+  type: string;
+  priority: number;
 }
 
 const COMMAND =
   /^.*\b(?:add|insert|create)\s+rule\s+((?:(?:ip6?|inet|bridge|netdev)\s+)?[^\s{]+\s+[^\s{]+)/;
-const INTERFACES = /\biif(?:name)?\s+(?:(?:==|eq)\s+)?(\{[^}]*\}|"[^"]*"|[^\s!=<>{}"]+)/;
+/* Not as a part of something else: `fib saddr . iif oif`, `iifname . ip saddr`, `iifname vmap`. */
+const INTERFACES =
+  /(?<!\.\s*)\biif(?:name)?\s+(?:(?:==|eq)\s+)?(?!\.|v?map\b)(\{[^}]*\}|"[^"]*"|[^\s!=<>{}"]+)/;
+const HOOK = /\btype\s+(\w+)\s+hook\s+(\w+)\b.*?\bpriority\s+([^;]+);/;
+const NO_HOOK: Hook = { name: 'none', type: '', priority: 0 };
+const PRIORITIES: Readonly<Record<string, number>> = {
+  raw: -300,
+  mangle: -150,
+  dstnat: -100,
+  filter: 0,
+  security: 50,
+  srcnat: 100,
+};
 
 /** Says of each line in which chain it stands. */
 export function located(lines: readonly Line[]): Located[] {
   let table = '';
   let chain = '';
+  let hook: Hook | undefined;
   return lines.map((line) => {
     const { text } = line;
     table = /^\s*table\s+([^{]+?)\s*\{/.exec(text)?.[1] ?? table;
-    chain = /\bchain\s+([^\s{]+)\s*\{/.exec(text)?.[1] ?? chain;
-    return { ...line, chain: COMMAND.exec(text)?.[1] ?? `${table} ${chain}` };
+    const begun = /\bchain\s+([^\s{]+)\s*\{/.exec(text)?.[1];
+    if (begun !== undefined) [chain, hook] = [begun, NO_HOOK];
+    hook = hookIn(text) ?? hook;
+    const command = COMMAND.exec(text)?.[1];
+    return command === undefined
+      ? { ...line, chain: `${table} ${chain}`, hook }
+      : { ...line, chain: command, hook: undefined };
   });
+}
+
+/** `raw`, `-300`, or `raw + 10`. */
+function hookIn(text: string): Hook | undefined {
+  const [, type, name, priority] = HOOK.exec(text) ?? [];
+  if (type === undefined) return undefined;
+  const [, base = '', rest = '0'] = /^([a-z]*)\s*([+-]?\s*\d+)?/.exec(priority!.trim())!;
+  return { name: name!, type, priority: (PRIORITIES[base] ?? 0) + Number(rest.replace(/\s/g, '')) };
 }
 
 /** The interfaces that a rule is for; undefined: all, or not these alone. */

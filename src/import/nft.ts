@@ -2,7 +2,7 @@ import { inverted, range } from '../buckets.js';
 import { MAX_BUCKETS } from '../limits.js';
 import type { MaskedMark } from '../option-types.js';
 import { carriedMark } from './mark.js';
-import { interfacesIn, interfacesOf, narrowing, type Located } from './nft-line.js';
+import { interfacesIn, interfacesOf, narrowing, type Hook, type Located } from './nft-line.js';
 import { Refusal } from './notes.js';
 
 /** A rule of nft that hashes, and what becomes of the hash. */
@@ -32,6 +32,9 @@ export interface Decision {
   matched: number[];
   /** It names a value that the hash never has. */
   beyond: boolean;
+  /** It compares the mark on more interfaces than those whose packets were hashed into it. */
+  wider?: boolean;
+  hook: Hook | undefined;
   verdict: 'mark' | 'accept' | 'drop';
   mark?: MaskedMark;
   /** Of the rule, as it is written. */
@@ -58,6 +61,7 @@ export const hashes = (text: string): boolean => /\b(jhash|symhash)\b/.test(text
 export function parseHashRule(line: Located, later: readonly Located[]): HashRule {
   const { number, text } = line;
   const match = hashIn(text);
+  requireSeen(line, match);
   const [whole, original, ip, address, mod, seed, offset] = match as unknown as (
     string | undefined
   )[];
@@ -102,6 +106,31 @@ function hashIn(text: string): RegExpExecArray {
   return match;
 }
 
+/** Where the kernel tracks connections. */
+const CONNTRACK_PRIORITY = -200;
+
+/** @throws Refusal where packets have no connection yet, or do not arrive on the interface that an engine sees */
+function requireSeen({ text, chain, hook }: Located, [whole, original, ip]: RegExpExecArray): void {
+  const behind = text.slice(text.indexOf(whole) + whole.length);
+  if (hook !== undefined && original !== undefined && hook.priority <= CONNTRACK_PRIORITY) {
+    throw new Refusal(
+      `priority ${hook.priority} comes before connection tracking (${CONNTRACK_PRIORITY}): ct original matches nothing there`,
+    );
+  }
+  if (hook?.type === 'nat') {
+    throw new Refusal('a chain of type nat sees only the first packet of a connection');
+  }
+  if (chain.startsWith('bridge ')) {
+    throw new Refusal('a bridge’s ports: an engine decides what arrives on the bridge itself');
+  }
+  const isTranslated = /^\s*(eq\s+\d+|\{[^}]*\})\s+meta\s+pkttype\s+set\s+host\b/.test(behind);
+  if (hook !== undefined && original !== undefined && ip === undefined && isTranslated) {
+    throw new Refusal(
+      'nft lists a rule with -m cluster like this, without its "!", and a node as the next one: give the output of iptables-save',
+    );
+  }
+}
+
 function familyOf(ip: string | undefined, before: string): 4 | 6 | undefined {
   if (ip !== undefined) return ip === 'ip' ? 4 : 6;
   const [, named] = /nfproto ipv([46])/.exec(before) ?? [];
@@ -116,7 +145,7 @@ interface Hash {
 
 /** What a rule decides by a hash, or by a mark that holds it, between these two parts of it. */
 function decided(
-  { number: line, chain }: Located,
+  { number: line, chain, hook }: Located,
   before: string,
   behind: string,
   hash: Hash,
@@ -125,7 +154,8 @@ function decided(
   if (match === null) throw new Refusal('cannot see which values of the hash are this node’s');
   const [whole, operator = '==', set] = match as unknown as [string, string | undefined, string];
   const statement = bare(behind.slice(whole.length));
-  const where = { line, chain, interfaces: interfacesOf(before), narrowed: narrowing(before) };
+  const interfaces = interfacesOf(before);
+  const where = { line, chain, hook, interfaces, narrowed: narrowing(before) };
   if (operator === 'vmap') {
     if (statement !== '') throw unseen(statement);
     const verdicts = verdictsOf(set);
@@ -203,17 +233,27 @@ function markDecisions(
 ): Decision[] {
   const names = interfacesOf(before);
   const narrowed = narrowing(before);
+  let again: Located | undefined;
   const decisions = later.flatMap((line): Decision[] => {
     const match = COMPARED_MARK.exec(line.text);
-    if (match === null) return [];
-    const head = line.text.slice(0, match.index);
+    const head = line.text.slice(0, match?.index);
     const others = interfacesIn(head);
     if (names?.some((name) => others?.includes(name) ?? true) === false) return [];
+    if (match === null) {
+      if (SET_MARK.test(line.text) && !isOfOther(line.text, text)) again ??= line;
+      return [];
+    }
+    if (again !== undefined) {
+      throw new Refusal(
+        `line ${again.number} sets the mark again, before line ${line.number} compares it`,
+      );
+    }
     return decided(line, head, line.text.slice(match.index + match[0].length), hash).map(
       (decision) => ({
         ...decision,
         interfaces: names?.filter((name) => others?.includes(name) ?? true) ?? decision.interfaces,
         narrowed: [...narrowed, ...decision.narrowed],
+        wider: names !== undefined && others === undefined,
       }),
     );
   });
@@ -221,6 +261,18 @@ function markDecisions(
   throw new Refusal(
     `the hash goes into the mark, and no later rule says which mark is this node’s: ${text.trim()}`,
   );
+}
+
+/** The packet's mark, not the connection's. */
+const SET_MARK = /(?<!\bct\s+)\bmark\s+set\b/;
+
+/** Whether a line hashes packets of the other family. */
+function isOfOther(text: string, than: string): boolean {
+  const [one, other] = [text, than].map((line) => {
+    const match = HASH.exec(line);
+    return match === null ? undefined : familyOf(match[2], line.slice(0, match.index));
+  });
+  return one !== undefined && other !== undefined && one !== other;
 }
 
 type Verdicts = [value: number, verdict: 'accept' | 'drop'][];

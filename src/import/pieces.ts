@@ -54,6 +54,8 @@ export interface Piece extends Way {
   verdict: 'mark' | 'accept' | 'drop';
   /** That, as it is written. */
   statement: string;
+  /** The lines of the rules that drop what it does not mark. */
+  drops?: number[];
 }
 
 /** What all rules about one interface come to. */
@@ -78,18 +80,19 @@ export const ofAddress = (address: ClusterAddress): Share => ({
 });
 
 export const ofHash = (rule: HashRule): Piece[] =>
-  rule.decisions.flatMap(({ interfaces, chain, narrowed, beyond: _, ...decision }) =>
-    (interfaces ?? [undefined]).map((interfaceName) => ({
-      ...decision,
-      interfaceName,
-      place: JSON.stringify(['nft', chain, rule.family, narrowed]),
-      key: rule.key,
-      tracked: rule.original,
-      policy: 'jhash' as const,
-      buckets: rule.buckets,
-      hashSeed: rule.hashSeed,
-      action: decision.verdict === 'mark' ? ('mark' as const) : ('drop' as const),
-    })),
+  rule.decisions.flatMap(
+    ({ interfaces, chain, narrowed, line, matched, verdict, mark, statement }) =>
+      (interfaces ?? [undefined]).map((interfaceName) => ({
+        ...{ line, matched, verdict, statement, ...(mark === undefined ? {} : { mark }) },
+        interfaceName,
+        place: JSON.stringify(['nft', chain, rule.family, narrowed]),
+        key: rule.key,
+        tracked: rule.original,
+        policy: 'jhash' as const,
+        buckets: rule.buckets,
+        hashSeed: rule.hashSeed,
+        action: verdict === 'mark' ? ('mark' as const) : ('drop' as const),
+      })),
   );
 
 /** The addresses of each interface as one share: parseClusterip() has made sure that they share alike. */

@@ -15,6 +15,8 @@ export interface Rule {
   program: 'iptables' | 'ip6tables' | 'arptables';
   table: string;
   chain: string;
+  /** It goes before the rules that the chain has. */
+  inserted: boolean;
   options: RuleOption[];
 }
 
@@ -65,6 +67,7 @@ export function parseRule(
     program,
     table: options.find(({ name }) => name === '--table')?.values[0] ?? table,
     chain: command.values[0] ?? '',
+    inserted: command.name === '--insert',
     options: options.filter(({ name }) => !COMMAND_OPTIONS.includes(name)),
   };
 }
@@ -72,9 +75,11 @@ export function parseRule(
 function parseOptions(all: readonly string[]): RuleOption[] {
   const options: RuleOption[] = [];
   let negated = false;
-  for (const word of all) {
+  for (const word of all.flatMap(partsOf)) {
     const last = options.at(-1);
-    if (word === '!') {
+    if (last !== undefined && last.values.length === 0 && TEXTS.includes(last.name)) {
+      last.values.push(word);
+    } else if (word === '!') {
       // Old iptables put it behind the option: -i ! eth0.
       if (last !== undefined && last.values.length === 0 && takesValue(last.name))
         last.negated = true;
@@ -91,8 +96,37 @@ function parseOptions(all: readonly string[]): RuleOption[] {
   return options;
 }
 
+/** Those whose value may look like an option. */
+const TEXTS = ['--comment', '--log-prefix', '--nflog-prefix'];
+
+/** `-ieth0` as `-i eth0`. */
+const partsOf = (word: string, at: number, all: readonly string[]): string[] => {
+  if (TEXTS.includes(all[at - 1] ?? '')) return [word];
+  const [, name, value] = /^(-[AIDRiodspjgmt])([^=-].*)$/s.exec(word) ?? [];
+  return name === undefined ? [word] : [name, value!];
+};
+
 const takesValue = (name: string): boolean =>
   ['--in-interface', '--source', '--destination', '--protocol', '--mark'].includes(name);
+
+/** Behind which the options of another match or target stand. */
+const STARTS = ['--match', '--jump', '--goto'];
+
+/** Those of the rule itself, not of one match or target. */
+const GENERAL = new Set(Object.values(SPELLINGS));
+
+/** The matches that have no option of their own, such as `-m socket`. */
+export const bareMatches = ({ options }: Rule): RuleOption[] =>
+  options.filter(({ name, values }, at) => {
+    const rest = options.slice(at + 1);
+    const until = rest.findIndex((option) => STARTS.includes(option.name));
+    const own = rest.slice(0, until === -1 ? undefined : until);
+    return (
+      name === '--match' &&
+      values[0] !== 'cluster' &&
+      own.every((option) => GENERAL.has(option.name))
+    );
+  });
 
 /** The options of one match or target: those that follow it, up to the next match or target. */
 export function optionsOf(rule: Rule, starts: '--match' | '--jump', name: string): RuleOption[] {
@@ -100,7 +134,7 @@ export function optionsOf(rule: Rule, starts: '--match' | '--jump', name: string
     (option) => option.name === starts && option.values[0] === name,
   );
   const rest = rule.options.slice(from + 1);
-  const until = rest.findIndex((option) => ['--match', '--jump', '--goto'].includes(option.name));
+  const until = rest.findIndex((option) => STARTS.includes(option.name));
   return rest.slice(0, until === -1 ? undefined : until);
 }
 
@@ -109,6 +143,19 @@ export const has = (rule: Rule, starts: '--match' | '--jump', name: string): boo
 
 export const optionNamed = (rule: Rule, name: string): RuleOption | undefined =>
   rule.options.find((option) => option.name === name);
+
+/** The one interface that a rule is for. */
+export function onlyInterface(rule: Rule): string | undefined {
+  const option = optionNamed(rule, '--in-interface');
+  const name = option?.values[0];
+  return option?.negated !== false || name?.endsWith('+') === true ? undefined : name;
+}
+
+/** Whether the kernel asks one before the other, if both are in one chain. */
+export function precedes(rule: Rule, other: Rule): boolean {
+  if (rule.inserted !== other.inserted) return rule.inserted;
+  return rule.inserted ? rule.line > other.line : rule.line < other.line;
+}
 
 /** As it would be written. */
 export const written = ({ name, negated, values }: RuleOption): string =>

@@ -2,9 +2,18 @@ import type { MaskedMark } from '../option-types.js';
 import { carriedMark } from './mark.js';
 import { Refusal, type Note } from './notes.js';
 import type { Piece } from './pieces.js';
-import { has, marked, optionNamed, optionsOf, written, type Rule } from './rule.js';
+import {
+  bareMatches,
+  has,
+  marked,
+  optionNamed,
+  optionsOf,
+  precedes,
+  written,
+  type Rule,
+} from './rule.js';
 
-type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement'>;
+type Outcome = Pick<Piece, 'verdict' | 'action' | 'mark' | 'statement' | 'drops'>;
 
 /**
  * What the target of a rule with `-m cluster` makes of the packets that match.
@@ -36,10 +45,15 @@ function ofMark(rule: Rule, rules: readonly Rule[], notes: Note[]): Outcome {
   if (drops.length === 0 || usedElsewhere(rules, drops)) {
     return { verdict: 'mark', action: 'mark', mark, statement };
   }
-  const lines = drops.map((drop) => drop.line).join(', ');
-  const text = `only the DROP in line ${lines} uses the mark: action drop stands for both`;
+  for (const { line } of drops.filter((drop) => isWider(drop, rule))) {
+    const wider = `the DROP also drops what arrives elsewhere without the mark`;
+    if (!notes.some((note) => note.line === line && note.text === wider))
+      notes.push({ line, kind: 'not carried', text: wider });
+  }
+  const lines = drops.map((drop) => drop.line);
+  const text = `only the DROP in line ${lines.join(', ')} uses the mark: action drop stands for both`;
   notes.push({ line: rule.line, kind: 'warning', text });
-  return { verdict: 'mark', action: 'drop', statement };
+  return { verdict: 'mark', action: 'drop', statement, drops: lines };
 }
 
 function markOf(rule: Rule): MaskedMark {
@@ -51,12 +65,22 @@ function markOf(rule: Rule): MaskedMark {
   return carriedMark(option.name, { value, mask: option.name === '--or-mark' ? value : mask });
 }
 
-/** `-m mark ! --mark VALUE -j DROP`, for the same packets. */
+const isWider = (drop: Rule, marking: Rule): boolean =>
+  optionNamed(drop, '--in-interface') === undefined &&
+  optionNamed(marking, '--in-interface') !== undefined;
+
+/** All that such a rule may say for the marking rule to be alone in saying which packets it is about. */
+const DROPS_ALL = ['--in-interface', '--match', '--mark', '--jump', '--comment'];
+
+/** `-m mark ! --mark VALUE -j DROP`, for the same packets, once they are marked. */
 function dropsUnmarked(rule: Rule, marking: Rule, { value, mask }: MaskedMark): boolean {
   if (
     !has(rule, '--jump', 'DROP') ||
     rule.program !== marking.program ||
-    rule.table !== marking.table
+    rule.table !== marking.table ||
+    rule.options.some(({ name }) => !DROPS_ALL.includes(name)) ||
+    bareMatches(rule).length > 0 ||
+    (rule.chain === marking.chain && precedes(rule, marking))
   )
     return false;
   const [option] = optionsOf(rule, '--match', 'mark').filter(({ name }) => name === '--mark');

@@ -100,6 +100,29 @@ export async function runOrThrow(
 }
 
 /**
+ * What a program prints as JSON.
+ * @param read takes what is needed out of it; an error of its own means that it is not there
+ * @throws NfqClusterError `ERR_SYSTEM` where something else is printed, and what `runOrThrow` throws
+ */
+export async function runForJson<T>(
+  purpose: string,
+  program: string,
+  args: readonly string[],
+  netns: string | undefined,
+  read: (printed: never) => T,
+): Promise<T> {
+  const { stdout } = await runOrThrow(purpose, program, args, { netns });
+  try {
+    return read(JSON.parse(stdout) as never);
+  } catch (cause) {
+    const line = [program, ...args].join(' ');
+    const summary = `Failed to ${purpose}: cannot read what "${line}" prints`;
+    const remedy = `Install a later version of the package ${packageOf(program)}`;
+    throw new NfqClusterError('ERR_SYSTEM', summary, { remedy, cause });
+  }
+}
+
+/**
  * What nft lists of something that another process may be removing; empty if it is gone.
  * @throws NfqClusterError what `runOrThrow` throws
  */

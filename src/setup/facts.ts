@@ -6,7 +6,7 @@ import {
   type InterfaceFacts,
   type SystemFacts,
 } from './changes.js';
-import { listed, run, runOrThrow } from './exec.js';
+import { listed, run, runForJson, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
 import { rulesName } from './ruleset.js';
 import { readTraces, type Traces } from './traces.js';
@@ -93,8 +93,8 @@ async function readInterfaces(
 ): Promise<Partial<Record<string, InterfaceFacts>>> {
   const list = async (what: string): Promise<Link[]> => {
     const args = ['-json', '-details', what, 'show'];
-    const { stdout } = await runOrThrow('list the interfaces', 'ip', args, { netns });
-    return JSON.parse(stdout) as Link[];
+    const all = (links: Link[]): Link[] => [...links];
+    return runForJson('list the interfaces', 'ip', args, netns, all);
   };
   const macs = new Map<string | undefined, string[]>();
   for (const { ifname, maddr = [] } of await list('maddress')) {

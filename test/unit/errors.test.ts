@@ -139,4 +139,11 @@ test('a printed value stands as in source, and never throws', () => {
     ['x'.repeat(58), `"${'x'.repeat(58)}"`],
   ];
   for (const [value, text] of values) assert.equal(printed(value), text);
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  const throwing = new Proxy({}, { get: () => assert.fail() });
+  for (const value of [proxy, throwing])
+    assert.equal(printed(value), 'an object that cannot be read');
+  // At once, which a text of all of it would not be.
+  assert.equal(printed(Array(2 ** 32 - 1)), `[${'null,'.repeat(11)}n...`);
 });

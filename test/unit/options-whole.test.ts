@@ -187,6 +187,29 @@ describe('options as a whole', () => {
       assert.equal(given({ ...more, queueCpuFanout: false })().queueCpuFanout, false);
   });
 
+  test('what cannot be read is refused, and what is far too long at once', () => {
+    const reason = new Error('not now');
+    const get = (): never => {
+      throw reason;
+    };
+    for (const given of [
+      Object.defineProperty({ ...VALID }, 'queues', { enumerable: true, get }),
+      new Proxy({ ...VALID }, { ownKeys: get }),
+      { ...VALID, marks: { owned: new Proxy({}, { get }) } },
+    ]) {
+      const cannot = {
+        code: 'ERR_INVALID_OPTION',
+        message: /read options: not now$/,
+        cause: reason,
+      };
+      assert.throws(() => resolveOptions(given), cannot);
+    }
+    for (const name of ['queues', 'localNode', 'offload']) {
+      const given = { ...VALID, [name]: Array(2 ** 32 - 1) };
+      assert.throws(() => resolveOptions(given), { code: 'ERR_INVALID_OPTION' });
+    }
+  });
+
   test('what they are given is left as it was', () => {
     const queues = Object.freeze([3, 1, 2]);
     const resolved = resolveOptions(Object.freeze({ ...VALID, queues }));

@@ -1,6 +1,7 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { runForJson } from '../../src/setup/exec.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
 import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
 
@@ -41,5 +42,17 @@ describe('what is read', () => {
     assert.ok(!isEmptyMangle(`table ip mangle {\n${base}\tchain mine {\n\t}\n}\n`));
     assert.ok(!isEmptyMangle(`table ip mangle {\n\tset s {\n\t\ttype ipv4_addr\n\t}\n${base}}\n`));
     assert.ok(!isEmptyMangle(''));
+  });
+
+  it('as JSON is what it must be, or an error that says which program printed it', async () => {
+    const read = (text: string): Promise<number[]> =>
+      runForJson('count', 'printf', ['%s', text], undefined, (all: number[]) => [...all]);
+    assert.deepEqual(await read('[1,2]'), [1, 2]);
+    for (const text of ['', '1: lo\n    link  33:33:00:00:00:01\n', '[1,', '{}', 'null']) {
+      await assert.rejects(read(text), {
+        code: 'ERR_SYSTEM',
+        message: /^Failed to count: cannot read what "printf %s [^]*" prints\. Install a later/,
+      });
+    }
   });
 });
