@@ -1,3 +1,5 @@
+import { access } from 'node:fs/promises';
+import { NfqClusterError } from '../errors.js';
 import { fromText, type Change, type InterfaceFacts, type SystemFacts } from './changes.js';
 import { listed, run, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
@@ -16,13 +18,14 @@ export interface Facts extends SystemFacts {
  * Reads, and changes nothing.
  * @param name of the table, `nfq-cluster-…`
  * @param sysctls to read besides those that were changed, below /proc/sys/net
- * @throws NfqClusterError what `runOrThrow` throws
+ * @throws NfqClusterError `ERR_SYSTEM` where /proc is hidden, and what `runOrThrow` throws
  */
 export async function readFacts(
   name: string,
   sysctls: readonly string[],
   netns: string | undefined,
 ): Promise<Facts> {
+  await requireProc();
   const traces = await readTraces(name, netns);
   const journal = await readJournal(name, traces, netns);
   const changed = journal.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
@@ -34,6 +37,32 @@ export async function readFacts(
     sysctls: await readSysctls([...new Set([...sysctls, ...changed])], netns),
   };
 }
+
+/** What every network namespace has. */
+const SHOWN = ['/proc/net/dev', '/proc/sys/net/ipv4/conf/all'];
+
+/*
+ * What is hidden must not pass for what the kernel does not have: kernel parameters would stay as they are, MACs would not
+ * be taken back, and IPv6 would pass xtables undecided.
+ */
+async function requireProc(): Promise<void> {
+  for (const path of SHOWN) {
+    await access(path).catch((error: unknown) => {
+      throw hidden(path, error as NodeJS.ErrnoException);
+    });
+  }
+}
+
+const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
+  new NfqClusterError('ERR_SYSTEM', `Cannot see ${path}: ${cause.message}`, {
+    expected: 'a /proc that shows /proc/net and /proc/sys/net',
+    found: 'one that hides them',
+    remedy:
+      'Let this process see all of /proc: no ProcSubset=pid in a systemd unit, and nothing mounted over parts of it',
+    ...(cause.errno === undefined ? {} : { errno: Math.abs(cause.errno) }),
+    syscall: 'access',
+    cause,
+  });
 
 /** The entries in what `nft list chain` printed. */
 export const parseJournal = (text: string): Change[] =>
