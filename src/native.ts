@@ -185,7 +185,7 @@ function load(): Binding {
 function remedyFor(cause: unknown): string {
   return (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
     ? 'Start Node.js without --no-addons, and with --allow-addons where it has --permission'
-    : 'Build it with "npm rebuild nfq-cluster", or in a checkout with "npm run build"; leave the package out of bundles';
+    : 'Build it with "npm rebuild nfq-cluster", where npm 12 wants "npm install-scripts approve nfq-cluster" before, or in a checkout with "npm run build"; leave the package out of bundles';
 }
 
 interface NativeFault extends Error {

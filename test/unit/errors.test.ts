@@ -107,6 +107,8 @@ test('an addon that is missing is ERR_ADDON, with what to do', () => {
   assert.equal(expected, `an addon built for ${process.platform} ${process.arch}`);
   assert.match(found!, /^No native build was found/);
   assert.match(remedy!, /npm rebuild nfq-cluster/);
+  // Else npm 12 says that it has rebuilt it, and has not.
+  assert.match(remedy!, /npm install-scripts approve nfq-cluster/);
   assert.equal(message, `The native addon of nfq-cluster cannot be loaded. ${remedy}`);
 });
 
