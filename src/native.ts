@@ -168,9 +168,9 @@ interface Binding {
 export const native = load();
 
 function load(): Binding {
-  const require = createRequire(import.meta.url);
-  const nodeGypBuild = require('node-gyp-build') as (directory: string) => Binding;
   try {
+    const require = createRequire(import.meta.url);
+    const nodeGypBuild = require('node-gyp-build') as (directory: string) => Binding;
     return nodeGypBuild(fileURLToPath(new URL('..', import.meta.url)));
   } catch (cause) {
     throw new NfqClusterError('ERR_ADDON', 'The native addon of nfq-cluster cannot be loaded', {
@@ -183,9 +183,11 @@ function load(): Binding {
 }
 
 function remedyFor(cause: unknown): string {
-  return (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
-    ? 'Start Node.js without --no-addons, and with --allow-addons where it has --permission'
-    : 'Build it with "npm rebuild nfq-cluster", where npm 12 wants "npm install-scripts approve nfq-cluster" before, or in a checkout with "npm run build"; leave the package out of bundles';
+  const { code, resource } = (cause ?? {}) as NodeJS.ErrnoException & { resource?: string };
+  if (code === 'ERR_DLOPEN_DISABLED')
+    return 'Start Node.js without --no-addons, and with --allow-addons where it has --permission';
+  if (code === 'ERR_ACCESS_DENIED') return `Start Node.js with --allow-fs-read=${resource}`;
+  return 'Build it with "npm rebuild nfq-cluster", where npm 12 wants "npm install-scripts approve nfq-cluster" before, or in a checkout with "npm run build"; leave the package out of bundles';
 }
 
 interface NativeFault extends Error {

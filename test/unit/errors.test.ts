@@ -118,6 +118,17 @@ test('where Node.js loads no addons, that is what to change', () => {
   assert.match(remedy!, /--no-addons.*--allow-addons/);
 });
 
+test('where Node.js may not read a file that tells which addon, that is what to allow', () => {
+  const { allowedNodeEnvironmentFlags: known } = process;
+  const flag = known.has('--permission') ? '--permission' : '--experimental-permission';
+  const root = path.resolve(import.meta.dirname, '../..');
+  const script = `import(${JSON.stringify(path.join(root, 'dist/native.js'))}).catch(
+    ({ code, remedy }) => console.log(code, remedy))`;
+  const flags = [flag, `--allow-fs-read=${root}/*`, '--allow-addons', '-e', script];
+  const { stdout } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
+  assert.equal(stdout, 'ERR_ADDON Start Node.js with --allow-fs-read=/etc/alpine-release\n');
+});
+
 test('a printed value stands as in source, and never throws', () => {
   const cycle: { self?: object } = {};
   cycle.self = cycle;
