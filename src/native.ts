@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { NfqClusterError, type ErrorCode } from './errors.js';
+import { NfqClusterError, remedyForLimit, type ErrorCode } from './errors.js';
 import type { HashMode, Policy, ResolvedOptions } from './option-types.js';
 
 /** An IP address: text, a number (IPv4, host order: 0x0a000001 is 10.0.0.1), or 4 or 16 bytes in network order. */
@@ -224,7 +224,7 @@ export function fromNative(error: unknown): unknown {
   const { kind, syscall, errno, message } = error as NativeFault;
   const [code, remedy] = FAULTS[kind];
   return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
-    ...(remedy === undefined ? {} : { remedy }),
+    ...(remedy === undefined ? remedyForLimit(errno, syscall) : { remedy }),
     ...(errno === 0 ? {} : { errno, syscall }),
     cause: error,
   });

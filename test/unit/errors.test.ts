@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { NfqClusterError, invalidOption, printed, unknownOption } from '../../src/errors.js';
+import {
+  NfqClusterError,
+  invalidOption,
+  printed,
+  remedyForLimit,
+  unknownOption,
+} from '../../src/errors.js';
 import { fromNative } from '../../src/native.js';
 
 /** An error as the addon makes it. */
@@ -127,6 +134,23 @@ test('where Node.js may not read a file that tells which addon, that is what to 
   const flags = [flag, `--allow-fs-read=${root}/*`, '--allow-addons', '-e', script];
   const { stdout } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
   assert.equal(stdout, 'ERR_ADDON Start Node.js with --allow-fs-read=/etc/alpine-release\n');
+});
+
+test('where a limit made a call fail, raising it is what to do', () => {
+  const { EAGAIN, EMFILE, EPERM } = constants.errno;
+  assert.match(remedyForLimit(-EAGAIN, 'spawn /usr/sbin/nft').remedy!, /ulimit -u/);
+  assert.match(remedyForLimit(EMFILE, 'pipe2').remedy!, /ulimit -n/);
+  for (const [errno, syscall] of [
+    [EAGAIN, 'bind'],
+    [EPERM, 'clone'],
+    [undefined, undefined],
+  ] as const)
+    assert.deepEqual(remedyForLimit(errno, syscall), {});
+});
+
+test('a remedy stands behind one full stop', () => {
+  const { message } = new NfqClusterError('ERR_SYSTEM', 'It said: no.', { remedy: 'Ask again' });
+  assert.equal(message, 'It said: no. Ask again');
 });
 
 test('a printed value stands as in source, and never throws', () => {
