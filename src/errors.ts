@@ -99,7 +99,7 @@ export function remedyForLimit(errno = 0, syscall = ''): Pick<ErrorDetails, 'rem
 }
 
 const MORE_THREADS =
-  'Let it have more threads and programs: ulimit -u, pids.max of its control group, or TasksMax= of its systemd unit';
+  'Let it have more threads and programs (ulimit -u, pids.max of its control group, TasksMax= of its systemd unit), or more memory (ulimit -v)';
 const MORE_FILES = 'Let it open more files: ulimit -n, or LimitNOFILE= of its systemd unit';
 
 /** "Expected EXPECTED for NAME but received FOUND", with the remedy behind it. */

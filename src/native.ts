@@ -222,6 +222,11 @@ const FAULTS = {
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || !('kind' in error)) return error;
   const { kind, syscall, errno, message } = error as NativeFault;
+  if (message === 'std::bad_alloc')
+    return new NfqClusterError('ERR_SYSTEM', 'Not enough memory', {
+      remedy: 'Let the process have more memory (ulimit -v), or open fewer queues',
+      cause: error,
+    });
   const [code, remedy] = FAULTS[kind];
   return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
     ...(remedy === undefined ? remedyForLimit(errno, syscall) : { remedy }),

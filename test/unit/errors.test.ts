@@ -148,6 +148,13 @@ test('where a limit made a call fail, raising it is what to do', () => {
     assert.deepEqual(remedyForLimit(errno, syscall), {});
 });
 
+test('memory that a queue thread did not get is told in words', () => {
+  const fault = Object.assign(nativeFault('system', '', 0), { message: 'std::bad_alloc' });
+  const { code, message } = fromNative(fault) as NfqClusterError;
+  assert.equal(code, 'ERR_SYSTEM');
+  assert.match(message, /^Not enough memory\. Let the process have more/);
+});
+
 test('a remedy stands behind one full stop', () => {
   const { message } = new NfqClusterError('ERR_SYSTEM', 'It said: no.', { remedy: 'Ask again' });
   assert.equal(message, 'It said: no. Ask again');
