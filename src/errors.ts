@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 /**
  * Stable error codes: an error's message may change between versions, its code never does.
  *
@@ -77,7 +79,8 @@ export class NfqClusterError extends Error {
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
     const { cause, ...rest } = details;
     super(
-      details.remedy === undefined ? summary : `${summary}. ${details.remedy}`,
+      // Some of Node.js's own messages end with a full stop.
+      details.remedy === undefined ? summary : `${summary.replace(/\.$/, '')}. ${details.remedy}`,
       cause === undefined ? {} : { cause },
     );
     this.code = code;
@@ -85,6 +88,20 @@ export class NfqClusterError extends Error {
       if (value !== undefined) Object.assign(this, { [name]: value });
   }
 }
+
+const { EAGAIN, EMFILE } = constants.errno;
+
+/** What to do where a limit made a system call fail; nothing for any other failure. */
+export function remedyForLimit(errno = 0, syscall = ''): string | undefined {
+  const error = Math.abs(errno);
+  // Of other calls, EAGAIN is no limit.
+  if (error === EAGAIN && /^(clone|spawn)/.test(syscall)) return MORE_THREADS;
+  return error === EMFILE ? MORE_FILES : undefined;
+}
+
+const MORE_THREADS =
+  'Let it have more threads and programs (ulimit -u, pids.max of its control group, TasksMax= of its systemd unit), or more memory (ulimit -v)';
+const MORE_FILES = 'Let it open more files: ulimit -n, or LimitNOFILE= of its systemd unit';
 
 /** "Expected EXPECTED for NAME but received FOUND", with the remedy behind it. */
 export function invalidOption(

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Connection, Tuple } from './conntrack.js';
-import { NfqClusterError, type ErrorCode } from './errors.js';
+import { NfqClusterError, remedyForLimit, type ErrorCode } from './errors.js';
 import type { ResolvedOptions } from './option-types.js';
 
 /** An IP address: text, a number (IPv4, host order: 0x0a000001 is 10.0.0.1), or 4 or 16 bytes in network order. */
@@ -149,9 +149,9 @@ interface Binding {
 export const native = load();
 
 function load(): Binding {
-  const require = createRequire(import.meta.url);
-  const nodeGypBuild = require('node-gyp-build') as (directory: string) => Binding;
   try {
+    const require = createRequire(import.meta.url);
+    const nodeGypBuild = require('node-gyp-build') as (directory: string) => Binding;
     return nodeGypBuild(fileURLToPath(new URL('..', import.meta.url)));
   } catch (cause) {
     throw new NfqClusterError('ERR_ADDON', 'The native addon of nfq-cluster cannot be loaded', {
@@ -164,9 +164,11 @@ function load(): Binding {
 }
 
 function remedyFor(cause: unknown): string {
-  return (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
-    ? 'Start Node.js without --no-addons, and with --allow-addons where it has --permission'
-    : 'Build it with "npm rebuild nfq-cluster", or in a checkout with "npm run build"; leave the package out of bundles';
+  const { code, resource } = (cause ?? {}) as NodeJS.ErrnoException & { resource?: string };
+  if (code === 'ERR_DLOPEN_DISABLED')
+    return 'Start Node.js without --no-addons, and with --allow-addons where it has --permission';
+  if (code === 'ERR_ACCESS_DENIED') return `Start Node.js with --allow-fs-read=${resource}`;
+  return 'Build it with "npm rebuild nfq-cluster", where npm 12 wants "npm install-scripts approve nfq-cluster" before, or in a checkout with "npm run build"; leave the package out of bundles';
 }
 
 interface NativeFault extends Error {
@@ -201,9 +203,14 @@ const FAULTS = {
 export function fromNative(error: unknown): unknown {
   if (!(error instanceof Error) || !('kind' in error)) return error;
   const { kind, syscall, errno, message } = error as NativeFault;
+  if (message === 'std::bad_alloc')
+    return new NfqClusterError('ERR_SYSTEM', 'Not enough memory', {
+      remedy: 'Let the process have more memory (ulimit -v), or open fewer queues',
+      cause: error,
+    });
   const [code, remedy] = FAULTS[kind];
   return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
-    remedy,
+    remedy: remedy ?? remedyForLimit(errno, syscall),
     ...(errno === 0 ? {} : { errno, syscall }),
     cause: error,
   });

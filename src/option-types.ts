@@ -242,7 +242,7 @@ export interface Options {
    * they run ahead of all ordinary threads and verdicts are in time beside other work; 0 for the ordinary
    * scheduler. A thread that has used nine tenths of 10 ms, as in a flood, is an ordinary one for the next
    * 100 ms. Needs CAP_SYS_NICE. `auto`: 1 if the process is permitted to, its threads are ordinary ones
-   * and `gather` is 0; else 0.
+   * that may run without sleep (RLIMIT_RTTIME, by which the kernel would kill it) and `gather` is 0; else 0.
    * @default 'auto'
    */
   realtime?: number | 'auto';

@@ -1,6 +1,7 @@
 #include "real_time.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <cerrno>
@@ -22,12 +23,19 @@ constexpr std::uint64_t kPause = 100'000'000;
          static_cast<std::uint64_t>(time.tv_nsec);
 }
 
+/** Whether the kernel kills the process for a real-time thread that does not sleep, as one that
+ * polls busily. */
+[[nodiscard]] bool must_sleep() noexcept {
+  rlimit limit;
+  return ::getrlimit(RLIMIT_RTTIME, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 }  // namespace
 
 RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
   if (priority_ == 0) return;
   ::pthread_getschedparam(::pthread_self(), &ordinary_policy_, &ordinary_);
-  if (!choice.required && ordinary_policy_ != SCHED_OTHER) return;
+  if (!choice.required && (ordinary_policy_ != SCHED_OTHER || must_sleep())) return;
   const int error = enter();
   if (error == 0) {
     begin_window(now_ns(), thread_time());

@@ -66,8 +66,8 @@ export async function plan(options: Options, how: ApplyOptions = {}): Promise<Pl
  * closes.
  * @returns the plan that was carried out, with `inPlace` on steps that had nothing to do
  * @throws NfqClusterError before anything is changed: `ERR_INVALID_OPTION`, `ERR_NO_INTERFACE`,
- *   `ERR_CONFLICT`, `ERR_PRIVILEGE`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`.
- *   `ERR_RULES` if the system refuses a step: the steps before it are undone, and a setup that was to be
+ *   `ERR_CONFLICT`, `ERR_PRIVILEGE`, `ERR_NO_NFQUEUE`, `ERR_NO_NETNS`, `ERR_NO_TOOL`, `ERR_READ_ONLY`,
+ *   `ERR_SYSTEM`. `ERR_RULES` if the system refuses a step: the steps before it are undone, and a setup that was to be
  *   replaced is put back
  */
 export async function apply(options: Options, how: ApplyOptions = {}): Promise<Plan> {
@@ -83,7 +83,8 @@ export async function apply(options: Options, how: ApplyOptions = {}): Promise<P
  * earlier value, unless somebody else has changed it since, or another setup needs it as well. Does nothing
  * if there is no such setup. A running engine whose rules are removed decides nothing any more: the packets
  * that it would decide are accepted.
- * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`,
+ *   `ERR_SYSTEM`
  */
 export async function revert(which: SetupName = {}): Promise<void> {
   const { name = DEFAULT_NAME, netns } = parse(nameSchema, which, 'the setup');

@@ -51,7 +51,8 @@ export interface Wanted {
   why: string;
 }
 
-const TCP_LOOSE = 'netfilter/nf_conntrack_tcp_loose';
+/** There once the kernel's module for connections is loaded. */
+export const TCP_LOOSE = 'netfilter/nf_conntrack_tcp_loose';
 
 /** The kernel parameters that a setup of these options may change. */
 export function sysctlsOf({ interfaces }: Pick<ResolvedOptions, 'interfaces'>): string[] {

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { NfqClusterError } from '../errors.js';
+import { NfqClusterError, remedyForLimit } from '../errors.js';
 
 /** How a program ended, and what it wrote. */
 export interface Outcome {
@@ -205,6 +205,7 @@ async function spawned(path: string, args: readonly string[], input: string): Pr
     throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
       errno: cause.errno && Math.abs(cause.errno),
       syscall: cause.syscall,
+      remedy: remedyForLimit(cause.errno, cause.syscall),
       cause,
     });
   }

@@ -1,3 +1,5 @@
+import { access } from 'node:fs/promises';
+import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import {
   fromText,
@@ -25,9 +27,10 @@ type Named = Pick<ResolvedOptions, 'name' | 'netns'> & Partial<Pick<ResolvedOpti
 
 /**
  * Reads, and changes nothing.
- * @throws NfqClusterError what `runOrThrow` throws
+ * @throws NfqClusterError `ERR_SYSTEM` where /proc is hidden, and what `runOrThrow` throws
  */
 export async function readFacts({ name, netns, interfaces = [] }: Named): Promise<Facts> {
+  await requireProc();
   const table = rulesName({ name });
   const traces = await readTraces(table, netns);
   const journal = await readJournal(table, traces, netns);
@@ -40,6 +43,32 @@ export async function readFacts({ name, netns, interfaces = [] }: Named): Promis
     sysctls: await readSysctls([...new Set([...sysctlsOf({ interfaces }), ...changed])], netns),
   };
 }
+
+/** What every network namespace has. */
+const SHOWN = ['/proc/net/dev', '/proc/sys/net/ipv4/conf/all'];
+
+/*
+ * What is hidden must not pass for what the kernel does not have: kernel parameters would stay as they are, MACs would not
+ * be taken back, and IPv6 would pass xtables undecided.
+ */
+async function requireProc(): Promise<void> {
+  for (const path of SHOWN) {
+    await access(path).catch((error: unknown) => {
+      throw hidden(path, error as NodeJS.ErrnoException);
+    });
+  }
+}
+
+const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
+  new NfqClusterError('ERR_SYSTEM', `Cannot see ${path}: ${cause.message}`, {
+    expected: 'a /proc that shows /proc/net and /proc/sys/net',
+    found: 'one that hides them',
+    remedy:
+      'Let this process see all of /proc: no ProcSubset=pid in a systemd unit, and nothing mounted over parts of it',
+    errno: cause.errno && Math.abs(cause.errno),
+    syscall: 'access',
+    cause,
+  });
 
 /** The entries in what `nft list chain` printed. */
 export const parseJournal = (text: string): Change[] =>

@@ -3,7 +3,9 @@ import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../option-types.js';
+import { TCP_LOOSE } from './changes.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
+import { readSysctls } from './facts.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
 import { needsConntrack } from './connections.js';
 import { restoring } from './step.js';
@@ -30,7 +32,7 @@ const FOR_HOST = 'meta pkttype multicast meta pkttype set host';
  */
 export async function chooseMechanism(options: ResolvedOptions): Promise<Mechanism> {
   await checkNft(options.netns);
-  if (needsConntrack(options)) await requireCt();
+  if (needsConntrack(options)) await requireCt(options.netns);
   if (options.offload.length > 0 || keepsBucket(options)) await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
@@ -83,13 +85,21 @@ async function checkNft(netns: string | undefined): Promise<void> {
   });
 }
 
+const CHECK = ['--check', '-f', '-'] as const;
+
 /*
  * In a namespace of its own: where nothing tracks connections, even trying a rule that asks for them adds and
- * removes hooks, and the kernel then drops what queues hold.
+ * removes hooks, and the kernel then drops what queues hold. Where no namespace may be made, only if the trial has to
+ * load the kernel's module: without it, its parameters are not there to be set.
  */
-async function requireCt(): Promise<void> {
+async function requireCt(netns: string | undefined): Promise<void> {
   const nft = (await findProgram('nft')) ?? 'nft';
-  const tried = await inTrial(nft, ['--check', '-f', '-'], nftChain('ct state invalid drop'));
+  const input = nftChain('ct state invalid drop');
+  const tried =
+    (await inTrial(nft, CHECK, input)) ??
+    ((await readSysctls([TCP_LOOSE], netns))[TCP_LOOSE] === undefined
+      ? await run(nft, CHECK, { input, netns })
+      : undefined);
   if (tried === undefined || tried.status === 0) return;
   throw new NfqClusterError('ERR_RULES', `This kernel has no ct for nft: ${said('nft', tried)}`, {
     remedy: "Use a kernel with CONFIG_NFT_CT, or set conntrack to 'off'",

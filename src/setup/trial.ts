@@ -1,4 +1,4 @@
-import { isRefused, run, type Outcome } from './exec.js';
+import { run, type Outcome } from './exec.js';
 
 /*
  * A namespace is made with CAP_SYS_ADMIN; CAP_NET_ADMIN alone, as a service may have it, needs a user
@@ -19,7 +19,8 @@ export async function inTrial(
 ): Promise<Outcome | undefined> {
   for (const way of WAYS) {
     const outcome = await run('unshare', [...way, program, ...args], { input });
-    if (!(outcome.stderr.startsWith('unshare:') && isRefused(outcome))) return outcome;
+    // Whatever unshare itself says: a limit of 0 namespaces (user.max_user_namespaces), for one, is "no space left".
+    if (outcome.status === 0 || !outcome.stderr.startsWith('unshare:')) return outcome;
   }
   return undefined;
 }

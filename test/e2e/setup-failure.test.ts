@@ -185,7 +185,7 @@ test('a process that can have no more files is told so, and goes on', { skip }, 
   const args = [...few, '--import', 'tsx', script, JSON.stringify(options)];
   assert.equal(
     await at.node.run(args[0]!, args.slice(1)),
-    `ERR_SYSTEM ${EMFILE} ERR_SYSTEM ${EMFILE}\ndone [ 1 ]\n`,
+    `ERR_SYSTEM ${EMFILE} true ERR_SYSTEM ${EMFILE} true\ndone [ 1 ]\n`,
   );
   assert.equal(await stateOf(at.node), before);
 });

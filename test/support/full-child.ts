@@ -11,8 +11,8 @@ async function outcomeOf(work: Promise<unknown>): Promise<string> {
     await work;
     return 'done';
   } catch (error) {
-    const { code, errno } = error as NfqClusterError;
-    return `${code} ${errno}`;
+    const { code, errno, remedy = '' } = error as NfqClusterError;
+    return `${code} ${errno} ${remedy.includes('ulimit -n')}`;
   }
 }
 

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { NfqClusterError, invalidOption, printed, unknownOption } from '../../src/errors.js';
+import {
+  NfqClusterError,
+  invalidOption,
+  printed,
+  remedyForLimit,
+  unknownOption,
+} from '../../src/errors.js';
 import { fromNative } from '../../src/native.js';
 
 /** An error as the addon makes it. */
@@ -107,6 +114,8 @@ test('an addon that is missing is ERR_ADDON, with what to do', () => {
   assert.equal(expected, `an addon built for ${process.platform} ${process.arch}`);
   assert.match(found!, /^No native build was found/);
   assert.match(remedy!, /npm rebuild nfq-cluster/);
+  // Else npm 12 says that it has rebuilt it, and has not.
+  assert.match(remedy!, /npm install-scripts approve nfq-cluster/);
   assert.equal(message, `The native addon of nfq-cluster cannot be loaded. ${remedy}`);
 });
 
@@ -114,6 +123,41 @@ test('where Node.js loads no addons, that is what to change', () => {
   const { code, remedy } = addonError(['--no-addons'], {});
   assert.equal(code, 'ERR_ADDON');
   assert.match(remedy!, /--no-addons.*--allow-addons/);
+});
+
+test('where Node.js may not read a file that tells which addon, that is what to allow', () => {
+  const { allowedNodeEnvironmentFlags: known } = process;
+  const flag = known.has('--permission') ? '--permission' : '--experimental-permission';
+  const root = path.resolve(import.meta.dirname, '../..');
+  const script = `import(${JSON.stringify(path.join(root, 'dist/native.js'))}).catch(
+    ({ code, remedy }) => console.log(code, remedy))`;
+  const flags = [flag, `--allow-fs-read=${root}/*`, '--allow-addons', '-e', script];
+  const { stdout } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
+  assert.equal(stdout, 'ERR_ADDON Start Node.js with --allow-fs-read=/etc/alpine-release\n');
+});
+
+test('where a limit made a call fail, raising it is what to do', () => {
+  const { EAGAIN, EMFILE, EPERM } = constants.errno;
+  assert.match(remedyForLimit(-EAGAIN, 'spawn /usr/sbin/nft')!, /ulimit -u/);
+  assert.match(remedyForLimit(EMFILE, 'pipe2')!, /ulimit -n/);
+  for (const [errno, syscall] of [
+    [EAGAIN, 'bind'],
+    [EPERM, 'clone'],
+    [undefined, undefined],
+  ] as const)
+    assert.equal(remedyForLimit(errno, syscall), undefined);
+});
+
+test('memory that a queue thread did not get is told in words', () => {
+  const fault = Object.assign(nativeFault('system', '', 0), { message: 'std::bad_alloc' });
+  const { code, message } = fromNative(fault) as NfqClusterError;
+  assert.equal(code, 'ERR_SYSTEM');
+  assert.match(message, /^Not enough memory\. Let the process have more/);
+});
+
+test('a remedy stands behind one full stop', () => {
+  const { message } = new NfqClusterError('ERR_SYSTEM', 'It said: no.', { remedy: 'Ask again' });
+  assert.equal(message, 'It said: no. Ask again');
 });
 
 test('a printed value stands as in source, and never throws', () => {

@@ -1,0 +1,101 @@
+/* Surroundings in which a process sees or may do less than others: it refuses, or does without, and says which. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmod, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { apply, revert } from '../../src/index.js';
+import { findProgram } from '../../src/setup/exec.js';
+import { openFolder } from '../support/capabilities.js';
+import { cli, root, share } from '../support/processes.js';
+import { stateOf } from '../support/state.js';
+import { CLUSTER, clusterOptions, wire } from '../support/wire.js';
+
+const skip = process.getuid?.() === 0 ? false : 'needs root';
+
+const FLAGS = [
+  ...['--interface', 'eth0', '--mac', `eth0=${CLUSTER.mac}`],
+  ...['--address', `eth0=${CLUSTER.ipv4}/24`, ...share(1, 2)],
+];
+
+describe('where a part of /proc is hidden', { skip }, () => {
+  for (const [what, mount] of [
+    ['/proc/net/dev', 'mount -t proc -o subset=pid proc /proc'],
+    ['/proc/sys/net/ipv4/conf/all', 'mount -t tmpfs none /proc/sys'],
+  ] as const) {
+    const wrapper = [
+      'timeout',
+      '-s',
+      'KILL',
+      '20',
+      'unshare',
+      '--mount',
+      'sh',
+      '-ec',
+      `${mount}; exec "$@"`,
+      'sh',
+    ];
+
+    test(`nothing is changed without ${what}`, async () => {
+      await using at = await wire();
+      const refused = async (...line: string[]): Promise<void> => {
+        const before = await stateOf(at.node);
+        const { status, stderr } = await cli(line, { namespace: at.node, wrapper }).outcome;
+        assert.equal(status, 1);
+        assert.ok(stderr.includes(`nfq-cluster: Cannot see ${what}: `), stderr);
+        assert.equal(await stateOf(at.node), before);
+      };
+      await refused('run', '--control', 'none', ...FLAGS);
+      await refused('run', '--control', 'none', '--rules', 'xtables', ...FLAGS);
+      await refused('apply', ...FLAGS);
+      await apply(clusterOptions(at.node));
+      await refused('revert');
+      await revert({ netns: at.node.path });
+    });
+  }
+});
+
+/** Runs a shell script as root of a user namespace, which may have no further namespaces of a kind. */
+function limited(kind: string, script: string): string {
+  const interfaces = 'ip link add eth0 type veth peer name eth1; ip link set eth0 up';
+  const limit = `echo 0 > /proc/sys/user/max_${kind}_namespaces`;
+  const way = ['--user', '--map-root-user', '--net', '--mount', '--fork', 'sh', '-ec'];
+  const line = [...way, `${interfaces}; ${limit}; ${script}`, 'sh', process.execPath, MAIN];
+  const { status, stdout, stderr } = spawnSync('unshare', line, { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+const MAIN = path.join(root, 'dist/cli/main.js');
+const APPLY = `apply --interface eth0 ${share(1, 2).join(' ')}`;
+const LOOSE = '/proc/sys/net/netfilter/nf_conntrack_tcp_loose';
+
+describe('where no further namespaces may be made', { skip }, () => {
+  for (const [kind, wrapper] of [
+    ['net', ''],
+    ['user', 'setpriv --bounding-set=-sys_admin'],
+  ] as const) {
+    test(`a node is set up without a trial: of kind ${kind}`, () => {
+      const script = `${wrapper} "$@" ${APPLY} 2>&1; cat ${LOOSE}; "$@" revert`;
+      assert.match(limited(kind, script), /\n0\n$/);
+    });
+  }
+
+  test("the kernel's module for connections is loaded before its parameters are read", async () => {
+    await using folder = await openFolder();
+    // The module's parameters appear when nft is first asked for connections.
+    const hidden = path.dirname(LOOSE);
+    const nft = path.join(folder.path, 'nft');
+    const real = (await findProgram('nft'))!;
+    await writeFile(
+      nft,
+      `#!/bin/sh
+      input=; case "$*" in *-f\\ -) input=$(cat; echo .); input=\${input%.};; esac
+      case "$* $input" in --check*"ct state"*) umount ${hidden};; esac
+      printf %s "$input" | ${real} "$@"`,
+    );
+    await chmod(nft, 0o755);
+    const script = `mount -t tmpfs none ${hidden}; PATH=${folder.path}:$PATH; "$@" ${APPLY} 2>&1; cat ${LOOSE}`;
+    assert.match(limited('net', script), /\n0\n$/);
+  });
+});
