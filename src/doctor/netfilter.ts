@@ -1,5 +1,6 @@
-import type { DoctorFacts, Subject } from './facts.js';
+import type { DoctorFacts, Link, Subject } from './facts.js';
 import { error, given, ok, warning, type Finding } from './finding.js';
+import { carriers } from './links.js';
 import {
   dropsBefore,
   judgeMark,
@@ -15,7 +16,14 @@ import { isOurs } from './subjects.js';
 export interface Netfilter {
   chain?: Chain;
   rule?: { family: string; table: string; chain: string; handle: number; expr: readonly Expr[] };
-  flowtable?: { family: string; table: string; name: string; dev?: string | string[] };
+  flowtable?: Flowtable;
+}
+
+interface Flowtable {
+  family: string;
+  table: string;
+  name: string;
+  dev?: string | string[];
 }
 
 interface Chain {
@@ -37,12 +45,16 @@ const XTABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
 type Rule = NonNullable<Netfilter['rule']>;
 
 /** Rules of nft, by other hands, that would keep packets from the decision, or change it. */
-export const checkNft = ({ subjects, nft, xtables, netns }: DoctorFacts): Finding[] =>
+export const checkNft = ({ subjects, nft, xtables, links, netns }: DoctorFacts): Finding[] =>
   given('nft rules', subjects, (all) =>
     given('nft rules', nft, (objects) => {
       const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
       const others = objects.filter((object) => !isOfXtables(object, saved));
-      const findings = all.flatMap((subject) => judge(subject, others, netns));
+      const interfaces = 'known' in links ? links.known : [];
+      const findings = all.flatMap((subject) => [
+        ...judge(subject, others, netns),
+        ...judgeFlowtables(subject, others, interfaces),
+      ]);
       return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
     }),
   );
@@ -70,7 +82,6 @@ function judge(
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
       .map((chain) => policyDrops('nft rules', named(chain))),
     ...hooked('ingress').flatMap((chain) => judgeIngress(subject, chain, rules)),
-    ...objects.flatMap(({ flowtable }) => judgeFlowtable(subject, flowtable)),
   ];
 }
 
@@ -204,17 +215,45 @@ function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): F
   ];
 }
 
-function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Finding[] {
-  const on = [flowtable?.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
-  if (flowtable === undefined || on.length === 0) return [];
-  const { family, table, name } = flowtable;
-  return [
-    error('flowtable', `The flowtable ${family} ${table} ${name} takes flows of ${on.join(', ')}`, {
-      remedy:
-        'Take these interfaces out of it: packets of the flows in it are forwarded without a decision',
-    }),
-  ];
+/** Flowtables take packets as they arrive on a device, even if IP receives them on a bridge or VLAN above it. */
+function judgeFlowtables(
+  { interfaces }: Subject,
+  objects: readonly Netfilter[],
+  links: readonly Link[],
+): Finding[] {
+  const arriving = new Set(interfaces.flatMap((name) => [name, ...carriers(name, links)]));
+  return objects.flatMap(({ flowtable }) => {
+    if (flowtable === undefined) return [];
+    const devices = [flowtable.dev ?? []].flat();
+    const on = [...arriving].filter((name) => devices.some((device) => covers(device, name)));
+    return on.length === 0 ? [] : [judgeFlowtable(flowtable, on, objects)];
+  });
 }
+
+function judgeFlowtable(
+  { family, table, name }: Flowtable,
+  on: readonly string[],
+  objects: readonly Netfilter[],
+): Finding {
+  const place = `The flowtable ${family} ${table} ${name}`;
+  const used = objects.some(
+    ({ rule }) =>
+      rule?.family === family &&
+      rule.table === table &&
+      JSON.stringify(rule.expr).includes(`"flowtable":"@${name}"`),
+  );
+  const remedy =
+    'Take these interfaces out of it: packets of the flows in it are forwarded without a decision';
+  return used
+    ? error('flowtable', `${place} takes flows of ${on.join(', ')}`, { remedy })
+    : warning('flowtable', `${place} could take flows of ${on.join(', ')}: no rule adds any now`, {
+        remedy,
+      });
+}
+
+/** Whether a device of a flowtable, which may end with a wildcard, is this interface. */
+const covers = (device: string, name: string): boolean =>
+  device.endsWith('*') ? name.startsWith(device.slice(0, -1)) : device === name;
 
 const named = ({ family, table, name }: Chain): string => `nft's ${family} ${table} ${name}`;
 const asOther = ({ family, table, chain, handle }: Rule): OtherRule => ({
