@@ -16,7 +16,7 @@ const BY_VLAN = 'bridge/bridge-nf-pass-vlan-input-dev';
 /** All that is read of these. */
 export const BRIDGE_SYSCTLS = [...BRIDGED, TAGGED, BY_VLAN];
 
-/** The interfaces whose frames a flowtable takes for those of this one: a VLAN's lower one, a bridge's ports. */
+/** The interfaces on which frames for this one arrive: the one below a VLAN, the ports of a bridge. */
 export function carriers(name: string, links: readonly Link[]): string[] {
   const link = links.find((each) => each.name === name);
   const lower = links.filter(

@@ -53,7 +53,7 @@ export const checkNft = ({ subjects, nft, xtables, links, netns }: DoctorFacts):
       const interfaces = 'known' in links ? links.known : [];
       const findings = all.flatMap((subject) => [
         ...judge(subject, others, netns),
-        ...judgeFlowtables(subject, others, interfaces),
+        ...judgeArriving(subject, others, interfaces),
       ]);
       return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
     }),
@@ -81,7 +81,6 @@ function judge(
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
       .map((chain) => policyDrops('nft rules', named(chain))),
-    ...hooked('ingress').flatMap((chain) => judgeIngress(subject, chain, rules)),
   ];
 }
 
@@ -202,10 +201,29 @@ function entering(statement: Expr): string[] {
   return set?.some((name) => typeof name !== 'string' || name.endsWith('*')) === false ? set : [];
 }
 
-function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Finding[] {
-  // Not every nft says in JSON which these are.
-  const of = chain.dev === undefined ? subject.interfaces : [chain.dev].flat();
-  const on = of.filter((name) => subject.interfaces.includes(name));
+/**
+ * What takes packets as they arrive on a device, ahead of our rules, even if IP receives them on a bridge or VLAN
+ * above it.
+ */
+function judgeArriving(
+  { interfaces }: Subject,
+  objects: readonly Netfilter[],
+  links: readonly Link[],
+): Finding[] {
+  const devices = new Set(interfaces.flatMap((name) => [name, ...carriers(name, links)]));
+  const among = (dev: string | string[]): string[] =>
+    [...devices].filter((name) => [dev].flat().some((device) => covers(device, name)));
+  const rules = objects.flatMap(({ rule }) => rule ?? []);
+  return objects.flatMap(({ chain, flowtable }) => {
+    if (flowtable !== undefined)
+      return judgeFlowtable(flowtable, among(flowtable.dev ?? []), rules);
+    if (chain?.hook !== 'ingress' || isOurs(chain.table)) return [];
+    // Not every nft says in JSON which these are.
+    return judgeIngress(chain, among(chain.dev ?? '*'), rules);
+  });
+}
+
+function judgeIngress(chain: Chain, on: readonly string[], rules: readonly Rule[]): Finding[] {
   if (on.length === 0 || reached(chain, rules).length === 0) return [];
   const see = chain.dev === undefined ? 'may see' : 'see';
   return [
@@ -215,43 +233,35 @@ function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): F
   ];
 }
 
-/** Flowtables take packets as they arrive on a device, even if IP receives them on a bridge or VLAN above it. */
-function judgeFlowtables(
-  { interfaces }: Subject,
-  objects: readonly Netfilter[],
-  links: readonly Link[],
-): Finding[] {
-  const arriving = new Set(interfaces.flatMap((name) => [name, ...carriers(name, links)]));
-  return objects.flatMap(({ flowtable }) => {
-    if (flowtable === undefined) return [];
-    const devices = [flowtable.dev ?? []].flat();
-    const on = [...arriving].filter((name) => devices.some((device) => covers(device, name)));
-    return on.length === 0 ? [] : [judgeFlowtable(flowtable, on, objects)];
-  });
-}
-
 function judgeFlowtable(
   { family, table, name }: Flowtable,
   on: readonly string[],
-  objects: readonly Netfilter[],
-): Finding {
+  rules: readonly Rule[],
+): Finding[] {
+  if (on.length === 0) return [];
   const place = `The flowtable ${family} ${table} ${name}`;
-  const used = objects.some(
-    ({ rule }) =>
-      rule?.family === family &&
+  const used = rules.some(
+    (rule) =>
+      rule.family === family &&
       rule.table === table &&
       JSON.stringify(rule.expr).includes(`"flowtable":"@${name}"`),
   );
   const remedy =
     'Take these interfaces out of it: packets of the flows in it are forwarded without a decision';
-  return used
-    ? error('flowtable', `${place} takes flows of ${on.join(', ')}`, { remedy })
-    : warning('flowtable', `${place} could take flows of ${on.join(', ')}: no rule adds any now`, {
-        remedy,
-      });
+  return [
+    used
+      ? error('flowtable', `${place} takes flows of ${on.join(', ')}`, { remedy })
+      : warning(
+          'flowtable',
+          `${place} could take flows of ${on.join(', ')}: no rule adds any now`,
+          {
+            remedy,
+          },
+        ),
+  ];
 }
 
-/** Whether a device of a flowtable, which may end with a wildcard, is this interface. */
+/** Whether a device as rules name it, which may end with a wildcard, is this interface. */
 const covers = (device: string, name: string): boolean =>
   device.endsWith('*') ? name.startsWith(device.slice(0, -1)) : device === name;
 

@@ -294,6 +294,7 @@ describe('doctor, of rules of nft', () => {
       named(ofNft(chain('ingress', { dev }), rule([{ drop: null }])));
     assert.deepEqual(ingress('eth0'), ['warning ingress']);
     assert.deepEqual(ingress('eth1'), []);
+    assert.deepEqual(ingress('eth*'), ['warning ingress']);
     assert.deepEqual(ingress(), ['warning ingress']);
   });
 
