@@ -17,6 +17,7 @@ export interface Link {
   loopback?: boolean;
   /** The interface that a VLAN, a macvlan or such takes its packets from. */
   above?: string | undefined;
+  vlan?: boolean;
   /** Whether rules see what this bridge only forwards, whatever the kernel parameter says; undefined for others. */
   bridgesByRules?: boolean | undefined;
 }

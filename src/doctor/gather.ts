@@ -14,7 +14,7 @@ import {
 import { readEngine, type EngineFacts } from './engine.js';
 import type { Fact } from './finding.js';
 import type { DoctorFacts, Link, Neighbour } from './facts.js';
-import { BRIDGED } from './links.js';
+import { BRIDGE_SYSCTLS } from './links.js';
 import { readListeners } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
 import { standingSubjects, subjectOf } from './subjects.js';
@@ -46,7 +46,7 @@ export async function gather(
     jhash: await attempt(() => hasJhash(netns)),
     system: await attempt(async () => ({
       interfaces: known(setup).interfaces,
-      sysctls: await readSysctls([CONNTRACK, ...BRIDGED, ...sysctlsOfAll(subjects)], netns),
+      sysctls: await readSysctls([CONNTRACK, ...BRIDGE_SYSCTLS, ...sysctlsOfAll(subjects)], netns),
     })),
     subjects,
     links: await attempt(() => readLinks(netns)),
@@ -147,6 +147,7 @@ const linkOf = (link: LinkJson): Link => ({
   loopback: link.flags.includes('LOOPBACK'),
   // Of a veth, this is its other end.
   above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
+  vlan: link.linkinfo?.info_kind === 'vlan',
   bridgesByRules: bridgesByRules(link),
 });
 

@@ -1,5 +1,6 @@
-import type { DoctorFacts, Subject } from './facts.js';
+import type { DoctorFacts, Link, Subject } from './facts.js';
 import { error, given, ok, warning, type Judged } from './finding.js';
+import { carriers } from './links.js';
 import {
   dropsBefore,
   judgeMark,
@@ -15,7 +16,14 @@ import { isOurs } from './subjects.js';
 export interface Netfilter {
   chain?: Chain;
   rule?: { family: string; table: string; chain: string; handle: number; expr: readonly Expr[] };
-  flowtable?: { family: string; table: string; name: string; dev?: string | string[] };
+  flowtable?: Flowtable;
+}
+
+interface Flowtable {
+  family: string;
+  table: string;
+  name: string;
+  dev?: string | string[];
 }
 
 interface Chain {
@@ -37,11 +45,15 @@ const XTABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
 type Rule = NonNullable<Netfilter['rule']>;
 
 /** Rules of nft, by other hands, that would keep packets from the decision, or change it. */
-export const checkNft = ({ subjects, nft, xtables }: DoctorFacts): Judged[] =>
+export const checkNft = ({ subjects, nft, xtables, links }: DoctorFacts): Judged[] =>
   given('nft rules', [subjects, nft], (all, objects) => {
     const saved = 'known' in xtables && xtables.known.some(({ legacy }) => !legacy);
     const others = objects.filter((object) => !isOfXtables(object, saved));
-    const findings = all.flatMap((subject) => judge(subject, others));
+    const interfaces = 'known' in links ? links.known : [];
+    const findings = all.flatMap((subject) => [
+      ...judge(subject, others),
+      ...judgeArriving(subject, others, interfaces),
+    ]);
     return findings.length > 0 ? findings : [ok('nft rules', 'No other rules are in the way')];
   });
 
@@ -63,8 +75,6 @@ function judge(subject: Subject, objects: readonly Netfilter[]): Judged[] {
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
       .map((chain) => policyDrops('nft rules', named(chain))),
-    ...hooked('ingress').flatMap((chain) => judgeIngress(subject, chain, rules)),
-    ...objects.flatMap(({ flowtable }) => judgeFlowtable(subject, flowtable)),
   ];
 }
 
@@ -180,10 +190,29 @@ function entering(statement: Expr): string[] {
   return set?.some((name) => typeof name !== 'string' || name.endsWith('*')) === false ? set : [];
 }
 
-function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): Judged[] {
-  // Not every nft says in JSON which these are.
-  const of = chain.dev === undefined ? subject.interfaces : [chain.dev].flat();
-  const on = of.filter((name) => subject.interfaces.includes(name));
+/**
+ * What takes packets as they arrive on a device, ahead of our rules, even if IP receives them on a bridge or VLAN
+ * above it.
+ */
+function judgeArriving(
+  { interfaces }: Subject,
+  objects: readonly Netfilter[],
+  links: readonly Link[],
+): Judged[] {
+  const devices = new Set(interfaces.flatMap((name) => [name, ...carriers(name, links)]));
+  const among = (dev: string | string[]): string[] =>
+    [...devices].filter((name) => [dev].flat().some((device) => covers(device, name)));
+  const rules = objects.flatMap(({ rule }) => rule ?? []);
+  return objects.flatMap(({ chain, flowtable }) => {
+    if (flowtable !== undefined)
+      return judgeFlowtable(flowtable, among(flowtable.dev ?? []), rules);
+    if (chain?.hook !== 'ingress' || isOurs(chain.table)) return [];
+    // Not every nft says in JSON which these are.
+    return judgeIngress(chain, among(chain.dev ?? '*'), rules);
+  });
+}
+
+function judgeIngress(chain: Chain, on: readonly string[], rules: readonly Rule[]): Judged[] {
   if (on.length === 0 || reached(chain, rules).length === 0) return [];
   const see = chain.dev === undefined ? 'may see' : 'see';
   return [
@@ -193,17 +222,32 @@ function judgeIngress(subject: Subject, chain: Chain, rules: readonly Rule[]): J
   ];
 }
 
-function judgeFlowtable(subject: Subject, flowtable: Netfilter['flowtable']): Judged[] {
-  const on = [flowtable?.dev ?? []].flat().filter((name) => subject.interfaces.includes(name));
-  if (flowtable === undefined || on.length === 0) return [];
-  const { family, table, name } = flowtable;
+function judgeFlowtable(
+  { family, table, name }: Flowtable,
+  on: readonly string[],
+  rules: readonly Rule[],
+): Judged[] {
+  if (on.length === 0) return [];
+  const place = `The flowtable ${family} ${table} ${name}`;
+  const used = rules.some(
+    (rule) =>
+      rule.family === family &&
+      rule.table === table &&
+      JSON.stringify(rule.expr).includes(`"flowtable":"@${name}"`),
+  );
+  const remedy =
+    'Take these interfaces out of it: packets of the flows in it are forwarded without a decision';
+  const flows = `flows of ${on.join(', ')}`;
   return [
-    error('flowtable', `The flowtable ${family} ${table} ${name} takes flows of ${on.join(', ')}`, {
-      remedy:
-        'Take these interfaces out of it: packets of the flows in it are forwarded without a decision',
-    }),
+    used
+      ? error('flowtable', `${place} takes ${flows}`, { remedy })
+      : warning('flowtable', `${place} could take ${flows}: no rule adds any now`, { remedy }),
   ];
 }
+
+/** Whether a device as rules name it, which may end with a wildcard, is this interface. */
+const covers = (device: string, name: string): boolean =>
+  device.endsWith('*') ? name.startsWith(device.slice(0, -1)) : device === name;
 
 const named = ({ family, table, name }: Chain): string => `nft's ${family} ${table} ${name}`;
 const asOther = ({ family, table, chain, handle }: Rule): OtherRule => ({

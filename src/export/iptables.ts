@@ -51,8 +51,13 @@ function matches({ buckets, owned, hashSeed }: Exportable): string[] {
 /** What every node answers for itself. */
 const everyNodes = (program: 'iptables' | 'ip6tables'): string[] =>
   program === 'iptables'
-    ? ['-p igmp']
-    : DISCOVERY.map((type) => `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`);
+    ? ['-d 224.0.0.0/4 -p igmp']
+    : DISCOVERY.map(
+        (type) =>
+          `-p ipv6-icmp -m hl --hl-eq ${isMulticastListener(type) ? 1 : 255} -m icmp6 --icmpv6-type ${type}`,
+      );
+
+const isMulticastListener = (type: number): boolean => type < 133 || type === 143;
 
 function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables'): void {
   const { policy, buckets, interfaces, validFor } = from;

@@ -32,8 +32,8 @@ export function nftRules(from: Exportable, ipv4: boolean): string {
     ...(ipv4 ? ['meta nfproto != ipv4 return'] : []),
     'meta pkttype multicast ip daddr != 224.0.0.0/4 meta pkttype set host',
     ...(ipv4 ? [] : ['meta pkttype multicast ip6 daddr != ff00::/8 meta pkttype set host']),
-    ...(ipv4 ? [] : [`icmpv6 type { ${DISCOVERY.join(', ')} } ${passing}`]),
-    `ip protocol igmp ${passing}`,
+    ...(ipv4 ? [] : [`icmpv6 type { ${DISCOVERY.join(', ')} } ip6 hoplimit { 1, 255 } ${passing}`]),
+    `ip protocol igmp ip daddr 224.0.0.0/4 ${passing}`,
     ...(marking ? [cleared] : []),
     // To ask for the state is to have the kernel track.
     ...(isStateless(from) ? [] : [`ct state invalid,untracked ${marking ? 'return' : 'drop'}`]),

@@ -75,6 +75,9 @@ const LEAVING = { name: 'leaving', hook: 'postrouting', priority: 99 } as const;
 /** The chain that holds nothing but NFQUEUE, which the text of the table cannot say. */
 export const TARGET_CHAIN = 'nfqueue';
 
+/** Neighbour and multicast listener discovery, with the hop limits that these have on their link. */
+const DISCOVERY = 'icmpv6 type { 130-137, 143 } ip6 hoplimit { 1, 255 }';
+
 /** The chains without a hook that hold rules in every way to queue. */
 export const INNER_CHAINS: readonly string[] = [BY_OTHERS, FOR_HOST, BUCKET, KNOWN];
 
@@ -235,10 +238,10 @@ function beforeRules(
     // What is for an address that is not shared is nobody's to drop.
     ...elsewhere(options.interfaces).map((match) => join(match, passing)),
     ...(phase === 'queue' ? knownConnections(options) : []),
-    // Nor are neighbour discovery and multicast groups: every node answers for itself.
+    // Nor are neighbour discovery and multicast groups, where no router passes them on: every node answers for itself.
     ...[
-      isClusterip(options) ? 'meta nfproto ipv6' : 'icmpv6 type { 130-137, 143 }',
-      'ip protocol igmp',
+      isClusterip(options) ? 'meta nfproto ipv6' : DISCOVERY,
+      'ip protocol igmp ip daddr 224.0.0.0/4',
     ].map((match) => join(match, passing)),
     // They are no node's, whatever their header says; to ask for the state also makes the kernel track.
     ...(needsConntrack(options) ? [join('ct state invalid,untracked', decided.foreign)] : []),

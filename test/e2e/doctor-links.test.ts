@@ -1,7 +1,7 @@
 /* Doctor on interfaces by which packets enter that are not named, or that are not for the node at all. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { doctor, open, type Options } from '../../src/index.js';
+import { doctor, open, type Finding, type Options } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { bytes, ping, udp } from '../support/packets.js';
@@ -94,6 +94,46 @@ describe('doctor', { skip }, () => {
       await warnings({ ...options, interfaces: ['eth0', 'upper'] }, 'interface'),
       [],
     );
+  });
+
+  test('tells that packets are not decided on a macvlan of a bridge that shows them to rules', async (t) => {
+    await using at = await wire();
+    const { node, sender } = at;
+    await node.ip(
+      'link add br0 type bridge forward_delay 0',
+      'link set br0 up',
+      'link set eth0 master br0',
+      `link add upper link br0 address 02:00:00:00:00:99 type macvlan mode bridge`,
+      'link set upper up',
+      'address add 10.1.0.20/24 dev upper',
+    );
+    const kernel = await node.run('sh', ['-c', 'ls /proc/sys/net/bridge 2>&1 || true']);
+    if (!kernel.includes('bridge-nf-call-iptables')) return t.skip('needs br_netfilter');
+    await node.sysctl({ 'bridge/bridge-nf-call-iptables': 1 });
+    const options = owningAll(node, { interfaces: ['upper'] });
+    await using engine = await open(options);
+    await using seen = await capture(sender, 'eth0', 'icmp');
+    const frame = (src: string): Buffer =>
+      ping({ src, dst: '10.1.0.20', ethDst: '02:00:00:00:00:99' });
+    const answered = (src: string): Promise<void> =>
+      seen.seen('an answer', (reply) => reply.subarray(30, 34).equals(bytes(src)));
+    await inject(sender, 'eth0', [frame('10.9.0.1')]);
+    await answered('10.9.0.1');
+    assert.equal(engine.stats().received, 0);
+    const errors = async (): Promise<Finding[]> =>
+      (await doctor(options)).findings.filter(
+        ({ check, level }) => check === 'bridge' && level === 'error',
+      );
+    const [finding] = await errors();
+    assert.equal(
+      finding?.found,
+      'What enters upper is not decided: rules see it on br0, and only there',
+    );
+    await node.run('sh', ['-ec', finding.command!]);
+    assert.deepEqual(await errors(), []);
+    await inject(sender, 'eth0', [frame('10.9.0.2')]);
+    await answered('10.9.0.2');
+    assert.equal(engine.stats().owned, 1);
   });
 
   test('tells that nothing of other machines enters by lo, where the cluster address may stand', async () => {

@@ -219,7 +219,7 @@ describe('offload of sources', { skip }, () => {
       const target = Buffer.concat([Buffer.alloc(4), Buffer.from(TARGET, 'hex')]);
       const frames = range(10).flatMap((at) => [
         ip({ src: arrival(4, at), dst: '224.0.0.9' }, 2, report),
-        icmp({ src: arrival(6, at), dst: NODE.ipv6 }, solicitation, target),
+        icmp({ src: arrival(6, at), dst: NODE.ipv6, ttl: 255 }, solicitation, target),
         ...datagrams([arrival(4, at), arrival(6, at)]),
       ]);
       await inject(lab.sender, 'eth0', frames);

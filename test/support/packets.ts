@@ -10,6 +10,8 @@ export interface Ends {
   dst: string;
   ethSrc?: string;
   ethDst?: string;
+  /** IPv4's time to live, IPv6's hop limit. @default 64 */
+  ttl?: number;
 }
 
 export interface Ports extends Ends {
@@ -123,12 +125,13 @@ export function ip(ends: Ends, protocol: number, payload: Buffer): Buffer {
   const source = bytes(ends.src);
   const destination = bytes(ends.dst);
   const family = source.length === 4 ? 4 : 6;
+  const { ttl = 64 } = ends;
   const header =
     family === 4
-      ? ipv4Header(source, destination, protocol, payload.length)
+      ? ipv4Header(source, destination, { protocol, ttl }, payload.length)
       : Buffer.concat([
           u32(6 << 28),
-          u16(payload.length, (protocol << 8) | 64),
+          u16(payload.length, (protocol << 8) | ttl),
           source,
           destination,
         ]);
@@ -167,8 +170,13 @@ export function icmp(ends: Ends, kinds: { 4: Kind; 6: Kind }, rest: Buffer): Buf
   return ip(ends, PROTOCOL.icmp, message);
 }
 
-function ipv4Header(source: Buffer, destination: Buffer, protocol: number, length: number): Buffer {
-  const words = u16(0x4500, IPV4_HEADER + length, 0, 0, (64 << 8) | protocol, 0);
+function ipv4Header(
+  source: Buffer,
+  destination: Buffer,
+  { protocol, ttl }: { protocol: number; ttl: number },
+  length: number,
+): Buffer {
+  const words = u16(0x4500, IPV4_HEADER + length, 0, 0, (ttl << 8) | protocol, 0);
   return sealed(Buffer.concat([words, source, destination]));
 }
 

@@ -127,6 +127,70 @@ describe('doctor', () => {
     assert.deepEqual(found('1', 2, { narrow: ['eth0'] }), []);
   });
 
+  it('finds a flowtable on what carries an interface: ports of a bridge, below a VLAN', () => {
+    const up = { up: true, carrier: true };
+    const flowtable = { family: 'ip', table: 't', name: 'f', dev: ['port'] };
+    const nft: DoctorFacts['nft'] = {
+      known: [
+        { flowtable },
+        { rule: { ...flowtable, chain: 'c', handle: 4, expr: [{ flow: { flowtable: '@f' } }] } },
+      ],
+    };
+    const found = (eth0: Partial<Link>, ...others: Link[]): string[] =>
+      named(wrong({ nft, links: { known: [{ name: 'eth0', ...up, ...eth0 }, ...others] } }));
+    const port = { name: 'port', ...up };
+    const bridge = { bridgesByRules: false };
+    assert.deepEqual(found(bridge, { ...port, portOf: 'eth0' }), ['error flowtable']);
+    assert.deepEqual(found(bridge, port), []);
+    assert.deepEqual(found({ vlan: true, above: 'port' }, port), ['error flowtable']);
+    assert.deepEqual(found({ vlan: false, above: 'port' }, port), []);
+    const br0 = { name: 'br0', ...up, ...bridge };
+    assert.deepEqual(found({ vlan: true, above: 'br0' }, br0, { ...port, portOf: 'br0' }), [
+      'error flowtable',
+    ]);
+  });
+
+  it('finds an interface above a bridge whose packets rules see only there', () => {
+    const found = (
+      eth0: Partial<Link>,
+      parameters: string[],
+      br0: Partial<Link> = {},
+    ): string[] => {
+      const up = { up: true, carrier: true };
+      const set = parameters.map((name): [string, string] => [`bridge/bridge-nf-${name}`, '1']);
+      const sysctls = Object.fromEntries<string>([['netfilter/nf_conntrack_max', '1'], ...set]);
+      const interfaces = { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } };
+      return named(
+        wrong({
+          system: { known: { interfaces, sysctls } },
+          links: {
+            known: [
+              { name: 'eth0', ...up, ...eth0 },
+              { name: 'br0', ...up, bridgesByRules: false, ...br0 },
+              { name: 'br0.5', ...up, vlan: true, above: 'br0' },
+            ],
+          },
+        }),
+      );
+    };
+    const macvlan = { above: 'br0' };
+    const vlan = { above: 'br0', vlan: true };
+    const onVlan = { above: 'br0.5' };
+    const ipv4 = 'call-iptables';
+    const tagged = 'filter-vlan-tagged';
+    const byVlan = 'pass-vlan-input-dev';
+    assert.deepEqual(found(macvlan, [ipv4]), ['error bridge']);
+    assert.deepEqual(found(macvlan, []), []);
+    assert.deepEqual(found(macvlan, [], { bridgesByRules: true }), ['error bridge']);
+    for (const link of [vlan, onVlan]) {
+      assert.deepEqual(found(link, [ipv4]), []);
+      assert.deepEqual(found(link, [tagged]), []);
+      assert.deepEqual(found(link, [ipv4, tagged]), ['error bridge']);
+    }
+    assert.deepEqual(found(vlan, [ipv4, tagged, byVlan]), []);
+    assert.deepEqual(found(onVlan, [ipv4, tagged, byVlan]), ['error bridge']);
+  });
+
   it('looks at every queue, and at what each has lost', () => {
     const found = wrong({ listeners: { known: [engine(0, 3)] } });
     assert.deepEqual(named(found), ['warning lost packets', 'error queue listener']);
@@ -211,14 +275,27 @@ describe('doctor, of rules of nft', () => {
   });
 
   it('finds flowtables and ingress chains on the interfaces', () => {
-    const flowtable = (dev: string | string[]): string[] =>
-      named(ofNft({ flowtable: { family: 'inet', table: 't', name: 'f', dev } }));
+    const ft = { family: 'inet', table: 't', name: 'f' };
+    const adds = rule([{ flow: { op: 'add', flowtable: '@f' } }]);
+    const flowtable = (dev: string | string[], links: Link[] = [], used = adds): string[] =>
+      named(
+        wrong({
+          nft: { known: [{ flowtable: { ...ft, dev } }, used] },
+          links: { known: [{ name: 'eth0', up: true, carrier: true }, ...links] },
+        }),
+      );
     assert.deepEqual(flowtable(['eth1', 'eth0']), ['error flowtable']);
     assert.deepEqual(flowtable('eth1'), []);
+    assert.deepEqual(flowtable(['eth*']), ['error flowtable']);
+    assert.deepEqual(flowtable(['et*', 'eth1*']), ['error flowtable']);
+    assert.deepEqual(flowtable('eth0', [], rule([{ drop: null }])), ['warning flowtable']);
+    const other = rule([{ flow: { op: 'add', flowtable: '@f' } }], 'c', 'other');
+    assert.deepEqual(flowtable('eth0', [], other), ['warning flowtable']);
     const ingress = (dev?: string): string[] =>
       named(ofNft(chain('ingress', { dev }), rule([{ drop: null }])));
     assert.deepEqual(ingress('eth0'), ['warning ingress']);
     assert.deepEqual(ingress('eth1'), []);
+    assert.deepEqual(ingress('eth*'), ['warning ingress']);
     assert.deepEqual(ingress(), ['warning ingress']);
   });
 

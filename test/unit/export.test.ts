@@ -33,7 +33,7 @@ describe('export', () => {
 *mangle
 -A PREROUTING -i eth1 -j MARK --set-xmark 0x0/0xffff
 -A PREROUTING -i eth1 -m cluster --cluster-total-nodes 2 --cluster-local-node 2 --cluster-hash-seed 0xfeedcafe -j MARK --set-xmark 0xffff/0xffff
--A PREROUTING -i eth1 -p igmp -j MARK --set-xmark 0xffff/0xffff
+-A PREROUTING -i eth1 -d 224.0.0.0/4 -p igmp -j MARK --set-xmark 0xffff/0xffff
 -A PREROUTING -i eth1 -m mark ! --mark 0xffff/0xffff -j DROP
 COMMIT
 `,

@@ -78,8 +78,8 @@ add chain inet nfq-cluster-q0 before-queue { type filter hook prerouting priorit
 flush chain inet nfq-cluster-q0 before-queue
 add rule inet nfq-cluster-q0 before-queue iifname != { "eth1", "br0.5" } return
 add rule inet nfq-cluster-q0 before-queue meta pkttype multicast jump for-host
-add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3fffffff return
-add rule inet nfq-cluster-q0 before-queue ip protocol igmp meta mark set meta mark & 0x3fffffff return
+add rule inet nfq-cluster-q0 before-queue icmpv6 type { 130-137, 143 } ip6 hoplimit { 1, 255 } meta mark set meta mark & 0x3fffffff return
+add rule inet nfq-cluster-q0 before-queue ip protocol igmp ip daddr 224.0.0.0/4 meta mark set meta mark & 0x3fffffff return
 add rule inet nfq-cluster-q0 before-queue ct state invalid,untracked drop
 add rule inet nfq-cluster-q0 before-queue meta mark set meta mark & 0x7fffffff
 add rule inet nfq-cluster-q0 before-queue queue num 0-2
@@ -119,8 +119,8 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     );
     assert.deepEqual(rulesOf(text, 'before-queue').slice(1), [
       'meta pkttype multicast jump for-host',
-      'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
-      'ip protocol igmp meta mark set meta mark & 0x3ffffffc | 0x1 return',
+      'icmpv6 type { 130-137, 143 } ip6 hoplimit { 1, 255 } meta mark set meta mark & 0x3ffffffc | 0x1 return',
+      'ip protocol igmp ip daddr 224.0.0.0/4 meta mark set meta mark & 0x3ffffffc | 0x1 return',
       'ct state invalid,untracked meta mark set meta mark & 0x3ffffffc return',
       'meta mark set meta mark & 0x7ffffffc',
       'queue num 0',
@@ -164,8 +164,8 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     const text = nftTable(options({ action: 'mark', marks }), 'xtables', 'queue');
     assert.deepEqual(rulesOf(text, 'before-mangle').slice(1), [
       'meta pkttype multicast jump for-host',
-      'icmpv6 type { 130-137, 143 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
-      'ip protocol igmp meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
+      'icmpv6 type { 130-137, 143 } ip6 hoplimit { 1, 255 } meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
+      'ip protocol igmp ip daddr 224.0.0.0/4 meta mark set meta mark & 0xcfff0000 | 0x2000ffff return',
       'ct state invalid,untracked meta mark set meta mark & 0xcfff0000 | 0x20000000 return',
       'meta mark set meta mark & 0xdfff0000',
     ]);

@@ -43,6 +43,7 @@ table inet other {
     type filter hook forward priority 0;
     udp dport 1 queue flags bypass to 0
     udp dport 2 queue num 0-3
+    udp dport 3 flow add @fast
   }
 }
 END
