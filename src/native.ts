@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { Connection, Tuple } from './conntrack.js';
 import { NfqClusterError, type ErrorCode } from './errors.js';
-import type { HashMode, Policy, ResolvedOptions } from './option-types.js';
+import type { ResolvedOptions } from './option-types.js';
 
 /** An IP address: text, a number (IPv4, host order: 0x0a000001 is 10.0.0.1), or 4 or 16 bytes in network order. */
 export type Address = string | number | Uint8Array;
@@ -100,27 +101,7 @@ export interface NativeEngineConfig extends Omit<ResolvedOptions, 'netns' | 'rea
   table: string;
 }
 
-export interface NativeTuple {
-  src: string;
-  dst: string;
-  protocol: number;
-  sport: number;
-  dport: number;
-}
-
-export interface NativeConnection {
-  /** null for one that is awaited. */
-  original: NativeTuple | null;
-  master: NativeTuple | null;
-  mark: number;
-}
-
-interface NativeHashing {
-  policy: Policy;
-  hashMode: HashMode;
-  hashSeed: number;
-  buckets: number;
-}
+type NativeHashing = Pick<ResolvedOptions, 'policy' | 'hashMode' | 'hashSeed' | 'buckets'>;
 
 interface Binding {
   NativeHasher: new (hashing: NativeHashing) => NativeHasher;
@@ -137,7 +118,7 @@ interface Binding {
    * Asks ctnetlink for a connection by the tuple of either direction or, failing that, for its expectation.
    * @param netns a path, or ''
    */
-  findConnection(netns: string, tuple: NativeTuple): Promise<NativeConnection | null>;
+  findConnection(netns: string, tuple: Required<Tuple>): Promise<Connection | null>;
   /**
    * In every connmark that has any of these bits, sets them to the connection's bucket plus 1.
    * @param netns a path, or ''
