@@ -4,7 +4,7 @@ import { rulesAreWanted } from './compare.js';
 import { readFacts, type Facts } from './facts.js';
 import { hasSetup, parseMarkers } from './markers.js';
 import { installation } from './plan.js';
-import { rulesName, type Mechanism } from './ruleset.js';
+import { nameOf, type Mechanism } from './ruleset.js';
 import { readable } from './setup.js';
 
 /** Which parts of a setup are in place. */
@@ -72,9 +72,6 @@ async function rulesState(
 
 /** The names of all setups in a namespace. */
 export async function setups(netns: string | undefined): Promise<string[]> {
-  const prefix = rulesName({ name: '' });
   const { traces } = await readFacts({ name: '', netns });
-  return Object.keys(traces.setups)
-    .map((table) => table.slice(prefix.length))
-    .sort();
+  return Object.keys(traces.setups).map(nameOf).sort();
 }
