@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ask } from '../control/ask.js';
 import { controlPath } from '../control/path.js';
+import type { Status } from '../control/status.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { hex } from '../setup/words.js';
@@ -10,7 +11,25 @@ import type { DoctorFacts } from './facts.js';
 /** Milliseconds to wait for an engine's answer: one that is stopped takes the request and never answers. */
 const PATIENCE = 2000;
 
-/** Of an engine's status, what is judged; an engine of another version may have more, or name it otherwise. */
+/** What an engine decides by. */
+type Deciding = Pick<
+  Status,
+  | 'name'
+  | 'policy'
+  | 'hashMode'
+  | 'hashSeed'
+  | 'buckets'
+  | 'action'
+  | 'ownedMark'
+  | 'offload'
+  | 'interfaces'
+  | 'queues'
+>;
+
+/** Of an engine's status, what is judged. */
+export type Told = Deciding & Pick<Status, 'conntrack' | 'validFor'>;
+
+/** Whether a status has that; an engine of another version may have more, or name it otherwise. */
 const toldSchema = z.object({
   name: z.string(),
   policy: z.string(),
@@ -20,13 +39,11 @@ const toldSchema = z.object({
   action: z.string(),
   ownedMark: z.object({ value: z.number(), mask: z.number() }),
   conntrack: z.object({ source: z.string() }),
-  offload: z.array(z.string()).readonly(),
-  interfaces: z.array(z.object({ name: z.string(), key: z.string() })).readonly(),
-  queues: z.array(z.number()).readonly(),
+  offload: z.array(z.string()),
+  interfaces: z.array(z.object({ name: z.string(), key: z.string() })),
+  queues: z.array(z.number()),
   validFor: z.number().nullable(),
 });
-
-export type Told = z.output<typeof toldSchema>;
 
 /** What an engine says of itself, or why it says nothing. */
 export type Answer = { known: Told } | { unknown: string; remedy?: string };
@@ -136,9 +153,7 @@ function compared(name: string, told: Told, options: ResolvedOptions): Judged[] 
 }
 
 /** Something of an engine or of the options in words; undefined if it means nothing, and so cannot differ. */
-type Words = (
-  of: Omit<Told, 'conntrack' | 'validFor'> & { conntrack: string },
-) => string | undefined;
+type Words = (of: Deciding & { conntrack: string }) => string | undefined;
 
 /** What must be the same on every node. */
 const HASHING: readonly Words[] = [
@@ -166,7 +181,7 @@ const ELSE: readonly Words[] = [
   ({ queues }) => `queues ${queues.join(', ')}`,
 ];
 
-const inside = (interfaces: Told['interfaces']): string =>
+const inside = (interfaces: Deciding['interfaces']): string =>
   sorted(interfaces.filter(({ key }) => key === 'destination'));
 
 const sorted = (interfaces: readonly { name: string }[]): string =>

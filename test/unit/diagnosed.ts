@@ -54,7 +54,7 @@ export const TOLD: Told = {
   buckets: 2,
   action: 'drop',
   ownedMark: { value: 0xffff, mask: 0xffff },
-  conntrack: { source: 'queue' },
+  conntrack: { source: 'queue', why: '' },
   offload: [],
   interfaces: resolveOptions(OPTIONS).interfaces,
   queues: [0, 1],

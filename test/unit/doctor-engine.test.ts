@@ -60,7 +60,7 @@ describe('doctor, of the engine', () => {
     ]);
     assert.deepEqual(differences(CLUSTERIP), ['policy clusterip; these options say policy jhash']);
     const inside = { interfaces: on('eth0', 'destination'), conntrack: { source: 'off', why: '' } };
-    assert.deepEqual(differences({ ...inside }, { conntrack: 'queue' }), [
+    assert.deepEqual(differences({ ...inside } as Partial<Told>, { conntrack: 'queue' }), [
       'key destination on eth0; these options say no key destination',
     ]);
   });
