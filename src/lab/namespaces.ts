@@ -4,6 +4,9 @@ import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { NfqClusterError } from '../errors.js';
 
+/* This process may have ended before the program was to be killed for that. */
+const UNLESS_ORPHAN = ['sh', '-c', 'test "$PPID" = "$0" && exec "$@"', `${process.pid}`];
+
 /**
  * A network namespace with the processes started in it. It has no name, so that no other run can
  * meet it, and it cannot be left over: it is held by a `cat` that reads a pipe from this process,
@@ -47,8 +50,8 @@ export class Namespace implements AsyncDisposable {
 
   /** Starts a program in the namespace; it is killed with the namespace, or with this thread. */
   spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
-    const entry = [`--net=${this.path}`, 'setpriv', '--pdeathsig', 'KILL', command, ...args];
-    const child = spawn('nsenter', entry, options);
+    const entry = [`--net=${this.path}`, 'setpriv', '--pdeathsig', 'KILL'];
+    const child = spawn('nsenter', [...entry, ...UNLESS_ORPHAN, command, ...args], options);
     this.#children.add(child);
     child.once('exit', () => this.#children.delete(child));
     return child;

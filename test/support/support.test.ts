@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { inject } from './inject.js';
@@ -18,16 +20,32 @@ function isGone(pid: number): boolean {
   return !existsSync(status) || /^State:\s+Z/m.test(readFileSync(status, 'utf8'));
 }
 
-test('what a killed test leaves: nothing', { skip }, async () => {
-  const script = path.join(root, 'test/support/killed.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+describe('what a killed test leaves: nothing', { skip }, () => {
+  async function killed(env: NodeJS.ProcessEnv): Promise<void> {
+    const script = path.join(root, 'test/support/killed.ts');
+    const child = spawn(process.execPath, ['--import', 'tsx', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env,
+    });
+    const [line] = (await once(child.stdout, 'data')) as [Buffer];
+    const pids = JSON.parse(String(line)) as number[];
+    assert.ok(!pids.some(isGone));
+    child.kill('SIGKILL');
+    await waitFor('the namespace and its programs are gone', () => pids.every(isGone));
+  }
+
+  test('of what runs', () => killed(process.env));
+
+  test('of what has yet to start', async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), 'nfq-cluster-test-'));
+    const slow = `#!/bin/sh
+while kill -0 $PPID 2>/dev/null; do sleep 0.02; done
+PATH=\${PATH#*:} exec setpriv "$@"
+`;
+    await writeFile(path.join(folder, 'setpriv'), slow, { mode: 0o755 });
+    await killed({ ...process.env, PATH: `${folder}:${process.env['PATH']}` });
+    await rm(folder, { recursive: true });
   });
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
-  const pids = JSON.parse(String(line)) as number[];
-  assert.ok(!pids.some(isGone));
-  child.kill('SIGKILL');
-  await waitFor('the namespace and its programs are gone', () => pids.every(isGone));
 });
 
 test('cli runs the command, here or in a namespace', { skip }, async () => {
