@@ -50,6 +50,7 @@ export const BY_OTHERS = 'by-others';
 
 /**
  * Its rules: on another interface of the same wire, the cluster's frames would reach every node undecided.
+ * Addresses come first: behind the MAC, nft would also ask for the frame's type, which of a VLAN's frame is another.
  * @param vrfs where packets pass again that were already decided on the interface where they arrived
  */
 export function byOthers(interfaces: Interfaces, vrfs: readonly string[]): string[] {
@@ -58,7 +59,7 @@ export function byOthers(interfaces: Interfaces, vrfs: readonly string[]): strin
       const addresses = ofFamily(entry, family);
       return addresses.length === 0
         ? []
-        : [`ether daddr ${entry.mac!} ${daddr} ${anyOf(addresses)} drop`];
+        : [`${daddr} ${anyOf(addresses)} ether daddr ${entry.mac!} drop`];
     }),
   );
   if (drops.length === 0 || vrfs.length === 0) return drops;

@@ -43,6 +43,12 @@ describe("the cluster's frames by another interface", { skip }, async () => {
 
 const TO_SENDER = `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev`;
 
+const toCluster = (dst: string): Buffer => ping({ src: SENDER.ipv4, dst, ethDst: CLUSTER.mac });
+const answerOf =
+  (address: string) =>
+  (frame: Buffer): boolean =>
+    frame.includes(Buffer.concat([bytes(address), bytes(SENDER.ipv4)]));
+
 /* What it receives then enters by another name, which the rules do not match. */
 const ANOTHER_NAME = {
   'is renamed': [
@@ -63,22 +69,51 @@ for (const [title, commands] of Object.entries(ANOTHER_NAME)) {
     await using at = await wire();
     await using engine = await open(clusterOptions(at.node, { totalNodes: 1, localNode: 1 }));
     await using answers = await capture(at.sender, 'eth0', 'icmp');
-    const from = (address: string) => (frame: Buffer) =>
-      frame.includes(Buffer.concat([bytes(address), bytes(SENDER.ipv4)]));
-    const send = (dst: string): Promise<void> =>
-      inject(at.sender, 'eth0', [ping({ src: SENDER.ipv4, dst, ethDst: CLUSTER.mac })]);
+    const send = (dst: string): Promise<void> => inject(at.sender, 'eth0', [toCluster(dst)]);
     await send(CLUSTER.ipv4);
-    await answers.seen('an answer of the cluster', from(CLUSTER.ipv4));
+    await answers.seen('an answer of the cluster', answerOf(CLUSTER.ipv4));
     const answered = answers.frames.length;
     await at.node.ip(...commands);
     await send(CLUSTER.ipv4);
     // One after the other comes out of the node.
     await send(NODE.ipv4);
-    await answers.seen('an answer of its own address', from(NODE.ipv4));
-    assert.ok(!answers.frames.slice(answered).some(from(CLUSTER.ipv4)));
+    await answers.seen('an answer of its own address', answerOf(NODE.ipv4));
+    assert.ok(!answers.frames.slice(answered).some(answerOf(CLUSTER.ipv4)));
     assert.equal(engine.stats().received, 1);
   });
 }
+
+/* Rules see what enters it as entering the bridge, and its frames have a VLAN's type. */
+test("a VLAN's frames that rules see on its bridge alone are dropped", { skip }, async (t) => {
+  await using at = await wire();
+  try {
+    await at.sender.ip('link add link eth0 name eth0.5 type vlan id 5', 'link set eth0.5 up');
+  } catch {
+    return t.skip('this kernel has no VLAN');
+  }
+  await at.node.ip(
+    'address flush dev eth0',
+    'link add br0 type bridge mcast_snooping 0',
+    'link set eth0 master br0',
+    'link set br0 up',
+    'link add link br0 name br0.5 type vlan id 5',
+    'link set br0.5 up',
+    `address add ${NODE.ipv4}/24 dev br0.5`,
+    `${TO_SENDER} br0.5 nud permanent`,
+  );
+  await at.node.run('modprobe', ['br_netfilter']);
+  await at.node.sysctl({
+    'bridge/bridge-nf-call-iptables': 1,
+    'bridge/bridge-nf-filter-vlan-tagged': 1,
+  });
+  const interfaces = [{ name: 'br0.5', addresses: [`${CLUSTER.ipv4}/24`], mac: CLUSTER.mac }];
+  await using engine = await open(clusterOptions(at.node, { interfaces }));
+  await using answers = await capture(at.sender, 'eth0.5', 'icmp');
+  await inject(at.sender, 'eth0.5', [toCluster(CLUSTER.ipv4), toCluster(NODE.ipv4)]);
+  await answers.seen('an answer of its own address', answerOf(NODE.ipv4));
+  assert.ok(!answers.frames.some(answerOf(CLUSTER.ipv4)));
+  assert.equal(engine.stats().received, 0);
+});
 
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
 test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {

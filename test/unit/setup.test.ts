@@ -93,8 +93,8 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     const text = nftTable(options({ interfaces }), 'nft', 'queue');
     assert.equal(rulesOf(text, 'before-queue')[0], 'iifname != "eth0" goto by-others');
     assert.deepEqual(rulesOf(text, 'by-others'), [
-      'ether daddr 03:00:00:00:00:01 ip daddr { 192.0.2.10 } drop',
-      'ether daddr 03:00:00:00:00:01 ip6 daddr { 2001:db8::10 } drop',
+      'ip daddr { 192.0.2.10 } ether daddr 03:00:00:00:00:01 drop',
+      'ip6 daddr { 2001:db8::10 } ether daddr 03:00:00:00:00:01 drop',
     ]);
     const inVrf = {
       ...facts(CLEAN),
