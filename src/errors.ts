@@ -58,7 +58,7 @@ export interface ErrorDetails {
   found?: string | undefined;
   /** What to do about it, as a sentence. */
   remedy?: string | undefined;
-  /** The system's error number, positive, where a system call failed. */
+  /** The system's error number, where a system call failed; in the error it is positive. */
   errno?: number | undefined;
   /** The system call that failed. */
   syscall?: string | undefined;
@@ -77,14 +77,15 @@ export class NfqClusterError extends Error {
   declare readonly syscall?: string;
 
   constructor(code: ErrorCode, summary: string, details: ErrorDetails = {}) {
-    const { cause, ...rest } = details;
+    const { cause, errno, ...rest } = details;
     super(
       // Some of Node.js's own messages end with a full stop.
       details.remedy === undefined ? summary : `${summary.replace(/\.$/, '')}. ${details.remedy}`,
       cause === undefined ? {} : { cause },
     );
     this.code = code;
-    for (const [name, value] of Object.entries(rest))
+    const given = { ...rest, errno: errno && Math.abs(errno) };
+    for (const [name, value] of Object.entries(given))
       if (value !== undefined) Object.assign(this, { [name]: value });
   }
 }

@@ -174,7 +174,7 @@ function cannotListen(file: string, error: unknown): NfqClusterError {
     `Cannot listen on the control socket ${file}: ${message}`,
     {
       remedy: 'Set control to the absolute path of a socket in a writable directory',
-      errno: errno && Math.abs(errno),
+      errno,
       syscall,
       cause: error,
     },

@@ -26,7 +26,7 @@ type Deciding = Pick<
   | 'queues'
 >;
 
-/** Of an engine's status, what is judged. */
+/** Of an engine's status, what is judged. Not inferred from the schema, as the public types would refer to zod. */
 export type Told = Deciding & Pick<Status, 'conntrack' | 'validFor'>;
 
 /** Whether a status has that; an engine of another version may have more, or name it otherwise. */

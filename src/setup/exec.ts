@@ -203,7 +203,7 @@ async function spawned(path: string, args: readonly string[], input: string): Pr
   } catch (error) {
     const cause = error as NodeJS.ErrnoException;
     throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
-      errno: cause.errno && Math.abs(cause.errno),
+      errno: cause.errno,
       syscall: cause.syscall,
       remedy: remedyForLimit(cause.errno, cause.syscall),
       cause,

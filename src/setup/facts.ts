@@ -65,7 +65,7 @@ const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
     found: 'one that hides them',
     remedy:
       'Let this process see all of /proc: no ProcSubset=pid in a systemd unit, and nothing mounted over parts of it',
-    errno: cause.errno && Math.abs(cause.errno),
+    errno: cause.errno,
     syscall: 'access',
     cause,
   });

@@ -45,9 +45,9 @@ const TO_SENDER = `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev`;
 
 const toCluster = (dst: string): Buffer => ping({ src: SENDER.ipv4, dst, ethDst: CLUSTER.mac });
 const answerOf =
-  (address: string) =>
+  (address: string, to: string = SENDER.ipv4) =>
   (frame: Buffer): boolean =>
-    frame.includes(Buffer.concat([bytes(address), bytes(SENDER.ipv4)]));
+    frame.includes(Buffer.concat([bytes(address), bytes(to)]));
 
 /* What it receives then enters by another name, which the rules do not match. */
 const ANOTHER_NAME = {
@@ -127,7 +127,7 @@ test('what enters by an interface in a VRF is decided once', { skip }, async (t)
     'link set red up',
     'link set eth0 master red',
     'route add default via 10.1.0.1 vrf red',
-    `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev eth0 nud permanent`,
+    `${TO_SENDER} eth0 nud permanent`,
     `neighbour replace ${SENDER.ipv6} lladdr ${SENDER.mac} dev eth0 nud permanent`,
   );
   for (const policy of ['jhash', 'clusterip'] as const) {
@@ -140,8 +140,7 @@ test('what enters by an interface in a VRF is decided once', { skip }, async (t)
       const to = CLUSTER[`ipv${family}`];
       const src = SENDER[`ipv${family}`];
       await inject(at.sender, 'eth0', [ping({ src, dst: to, ethDst: CLUSTER.mac })]);
-      const answer = (frame: Buffer) => frame.includes(Buffer.concat([bytes(to), bytes(src)]));
-      await answers.seen('an answer', answer);
+      await answers.seen('an answer', answerOf(to, src));
     }
     assert.equal(engine.stats().owned, policy === 'clusterip' ? 1 : 2);
   }
