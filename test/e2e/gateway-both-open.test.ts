@@ -5,15 +5,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open } from '../../src/index.js';
+import { Hasher } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   collectForwarded,
-  facing,
   forwarded,
   forwarders,
   gateways,
   INSIDE,
+  openGateway,
   OUTSIDE,
   packetsOf,
   routes,
@@ -49,12 +49,8 @@ describe('TCP connections that both ends open, through two gateways', { skip }, 
     test(`pass ${title}`, async () => {
       await using lab = await gateways(2);
       const [first, second] = lab.nodes as [Namespace, Namespace];
-      const openOn = (node: Namespace, localNode: number) => {
-        const interfaces = [facing(OUTSIDE), facing(INSIDE)];
-        return open({ ...HASHING, interfaces, localNode, netns: node.path, rules: 'auto' });
-      };
-      await using one = await openOn(first, 1);
-      await using two = await openOn(second, 2);
+      await using one = await openGateway(first, 1, HASHING);
+      await using two = await openGateway(second, 2, HASHING);
       for (const node of lab.nodes) {
         await collectForwarded(node);
         await routes(node);

@@ -7,15 +7,15 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open, type Options } from '../../src/index.js';
+import { Hasher, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   collectForwarded,
-  facing,
   forwarded,
   forwarders,
   gateways,
   INSIDE,
+  openGateway,
   OUTSIDE,
   packetsOf,
   routes,
@@ -68,19 +68,8 @@ describe('active FTP through two gateways', { skip }, () => {
       test(`${title} passes the data, ${JSON.stringify(way)}`, async () => {
         await using lab = await gateways(2);
         const [first, second] = lab.nodes as [Namespace, Namespace];
-        const openOn = (node: Namespace, localNode: number) => {
-          const interfaces = [facing(OUTSIDE), facing(INSIDE)];
-          return open({
-            ...HASHING,
-            ...way,
-            interfaces,
-            localNode,
-            netns: node.path,
-            rules: 'auto',
-          });
-        };
-        await using _first = await openOn(first, 1);
-        await using _second = await openOn(second, 2);
+        await using _first = await openGateway(first, 1, { ...HASHING, ...way });
+        await using _second = await openGateway(second, 2, { ...HASHING, ...way });
         for (const node of lab.nodes) {
           await setUp(node);
           if (ruled) await node.run('nft', ['-f', '-'], EXPECTED_ONLY);

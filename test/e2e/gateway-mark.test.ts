@@ -5,16 +5,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open } from '../../src/index.js';
+import { Hasher } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   ask,
   collectForwarded,
-  facing,
   forwarded,
   forwarders,
   gateways,
   INSIDE,
+  openGateway,
   OUTSIDE,
   packetsOf,
   routes,
@@ -51,15 +51,7 @@ COMMIT
 };
 
 const openOn = (node: Namespace, localNode: number, conntrack: 'netlink' | 'mark') =>
-  open({
-    ...HASHING,
-    interfaces: [facing(OUTSIDE), facing(INSIDE)],
-    localNode,
-    action: 'mark',
-    conntrack,
-    netns: node.path,
-    rules: 'auto',
-  });
+  openGateway(node, localNode, { ...HASHING, action: 'mark', conntrack });
 
 async function setUp(node: Namespace, conntrack: 'netlink' | 'mark'): Promise<void> {
   await collectForwarded(node);

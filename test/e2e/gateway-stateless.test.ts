@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open, type Options } from '../../src/index.js';
+import { Hasher, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   ask,
@@ -12,6 +12,7 @@ import {
   forwarders,
   gateways,
   INSIDE,
+  openGateway,
   OUTSIDE,
   packetsOf,
   routes,
@@ -49,12 +50,9 @@ const addresses = (side: typeof OUTSIDE, count: number, from: number): string[] 
   );
 
 const openOn = (node: Namespace, localNode: number, more: Partial<Options> = {}) =>
-  open({
+  openGateway(node, localNode, {
     ...HASHING,
     interfaces: [facing(OUTSIDE), facing(INSIDE, { key: 'destination' })],
-    localNode,
-    netns: node.path,
-    rules: 'auto',
     ...more,
   });
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import path from 'node:path';
 import { Namespace } from '../../src/lab/namespaces.js';
-import type { InterfaceOptions } from '../../src/option-types.js';
+import { open, type Engine } from '../../src/engine.js';
+import type { InterfaceOptions, Options } from '../../src/option-types.js';
 import { waitFor } from './processes.js';
 
 /** A side of the gateways: what they share there, the one host of that side, and its many addresses. */
@@ -48,6 +49,21 @@ export const facing = (side: typeof OUTSIDE, more: Partial<InterfaceOptions> = {
   mac: side.mac,
   ...more,
 });
+
+/** An engine on one of two gateways, with both sides. */
+export const openGateway = (
+  node: Namespace,
+  localNode: number,
+  more: Partial<Options> & Pick<Options, 'hashSeed'>,
+): Promise<Engine> =>
+  open({
+    interfaces: [facing(OUTSIDE), facing(INSIDE)],
+    totalNodes: 2,
+    localNode,
+    netns: node.path,
+    rules: 'auto',
+    ...more,
+  });
 
 /**
  * ```
