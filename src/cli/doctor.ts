@@ -6,6 +6,7 @@ import { onlyGiven, optionsOf } from './options.js';
 
 interface DoctorFlags extends Flags {
   json?: true;
+  netns?: string;
 }
 
 /** `nfq-cluster doctor`: exit status 1 where anything is an error. */

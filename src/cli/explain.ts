@@ -18,6 +18,8 @@ export interface ExplainFlags extends Flags {
   sport?: number;
   dport?: number;
   json?: true;
+  netns?: string;
+  bucketBits?: number;
 }
 
 /** An explanation, and what it means for this node; null where that is not known. */

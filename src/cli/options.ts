@@ -1,43 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { NfqClusterError, printed } from '../errors.js';
-import type { InterfaceOptions, MarkOptions, Options } from '../option-types.js';
+import type { InterfaceOptions, Options } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { CommandError } from './failure.js';
-import type { Flags } from './flags.js';
+import { OPTION_FLAGS, type Flags } from './flags.js';
 import type { Assignment } from './values.js';
-
-/** The options' names in open() → the flags that give them. */
-const SPELLED: Readonly<Record<string, string>> = {
-  totalNodes: '--cluster-total-nodes',
-  hashSeed: '--cluster-hash-seed',
-  localNodemask: '--cluster-local-nodemask',
-  localNode: '--cluster-local-node',
-  'ownership.buckets': '--own',
-  ownership: '--own',
-  invert: '--invert',
-  buckets: '--buckets',
-  interfaces: '--interface',
-  queues: '--queue',
-  queueCpuFanout: '--queue-cpu-fanout',
-  'marks.owned': '--mark',
-  'marks.multicast': '--multicast-bit',
-  'marks.decided': '--decided-bit',
-  'marks.direct': '--direct-bit',
-  'marks.bucket': '--bucket-bits',
-  marks: '--mark, --multicast-bit, --decided-bit, --direct-bit and --bucket-bits',
-  conntrack: '--conntrack',
-  helpers: '--without-helpers',
-  offload: '--offload',
-  hashMode: '--hash-mode',
-  strict: '--strict',
-  queueLength: '--queue-length',
-  receiveBuffer: '--receive-buffer',
-  gather: '--gather',
-  busyPoll: '--busy-poll',
-  realtime: '--realtime',
-  netns: '--netns',
-  name: '--name',
-};
 
 /** Options by the names that open() has for them, not yet checked. */
 export type GivenOptions = Readonly<Record<string, unknown>>;
@@ -46,22 +13,21 @@ export type GivenOptions = Readonly<Record<string, unknown>>;
 export function toOptions(flags: Flags): GivenOptions {
   const given = fromFlags(flags);
   const file = flags.config === undefined ? {} : readConfig(flags.config);
-  const marks = merged(file['marks'], given.marks);
-  const options = {
+  const options: GivenOptions = {
     ...Object.fromEntries(Object.entries(file).filter(([name]) => !isReplaced(name, given))),
     ...given,
-    ...(given.marks === undefined ? {} : { marks }),
+    ...('marks' in given ? { marks: merged(file['marks'], given['marks']) } : {}),
   };
   const interfaces = withShared(flags, options['interfaces']);
   return interfaces === undefined ? options : { ...options, interfaces };
 }
 
 /** The file's marks with those of the flags; what is no object is refused with all options. */
-function merged(marks: unknown, given: MarkOptions | undefined): unknown {
+function merged(marks: unknown, given: unknown): unknown {
   if (marks === undefined) return given;
   return typeof marks !== 'object' || marks === null || Array.isArray(marks)
     ? marks
-    : { ...marks, ...given };
+    : { ...marks, ...(given as object) };
 }
 
 /** The interfaces with what `--address`, `--mac`, `--group` and `--destinations` say of them; undefined where they say nothing. */
@@ -102,9 +68,8 @@ function withShared(flags: Flags, interfaces: unknown): InterfaceOptions[] | und
 }
 
 /** Whether a flag answers what a file's option also says, perhaps by another name. */
-function isReplaced(name: string, given: Partial<Options>): boolean {
-  const answered = (...names: (keyof Options)[]): boolean =>
-    names.some((option) => option in given);
+function isReplaced(name: string, given: GivenOptions): boolean {
+  const answered = (...names: string[]): boolean => names.some((option) => option in given);
   if (['localNode', 'localNodemask', 'ownership', 'invert'].includes(name)) {
     return answered('localNode', 'localNodemask', 'ownership');
   }
@@ -135,59 +100,45 @@ export function optionsOf(flags: Flags): Options {
   return options;
 }
 
+/** An error's options by the names of their flags. */
 function spelledAsFlags(message: string): string {
-  const names = Object.keys(SPELLED).join('|').replaceAll('.', '\\.');
-  // Where a name is also an English word, it is the option's only behind "for".
+  const flagOf = (name: string): string => SPELLED.get(name)!;
+  const alternatives = (names: readonly string[]): string =>
+    names.map((name) => name.replace('.', '\\.')).join('|');
+  const all = [...SPELLED.keys()];
+  // Where a name is also an English word, it is the option's only between these.
   return message
     .replace(/interfaces\.\d+\.(address|mac|group|destinations)(es\.\d+)?/g, '--$1')
     .replace(
-      new RegExp(`(?<= for | option | or )(${names})(?= for | but | is )`, 'g'),
-      (name) => SPELLED[name]!,
+      new RegExp(`(?<= for | option | or | and )(${alternatives(all)})(?= for | but | is )`, 'g'),
+      flagOf,
     )
     .replace(
-      /\b(totalNodes|hashSeed|localNodemask|localNode|queueLength|receiveBuffer)\b/g,
-      (name) => SPELLED[name]!,
+      new RegExp(`\\b(${alternatives(all.filter((name) => /^[a-z]+[A-Z]/.test(name)))})\\b`, 'g'),
+      flagOf,
     );
 }
 
-function fromFlags(flags: Flags): Partial<Options> {
-  const marks: MarkOptions = onlyGiven({
-    owned: flags.mark,
-    multicast: flags.multicastBit,
-    decided: flags.decidedBit,
-    direct: flags.directBit,
-    bucket: flags.bucketBits,
-  });
-  return onlyGiven({
-    policy: flags.policy,
-    hashMode: flags.hashMode,
-    strict: flags.strict,
-    totalNodes: flags.clusterTotalNodes,
-    buckets: flags.buckets,
-    hashSeed: flags.clusterHashSeed,
-    localNode: flags.clusterLocalNode,
-    localNodemask: flags.clusterLocalNodemask,
-    invert: flags.invert,
-    ownership: flags.own === undefined ? undefined : { buckets: flags.own },
-    interfaces: flags.interface,
-    queues: flags.queue,
-    queueCpuFanout: flags.queueCpuFanout,
-    action: flags.action,
-    marks: Object.keys(marks).length === 0 ? undefined : marks,
-    conntrack: flags.conntrack,
-    helpers: flags.withoutHelpers === true ? false : undefined,
-    offload: flags.offload,
-    netns: flags.netns,
-    name: flags.name,
-    queueLength: flags.queueLength,
-    receiveBuffer: flags.receiveBuffer,
-    gather: flags.gather,
-    busyPoll: flags.busyPoll,
-    realtime: flags.realtime,
-    rules: flags.rules,
-    reinject: flags.reinject,
-    control: flags.control,
-  });
+/** The options' names → the flags that give them; of an object, those of all its members. */
+const SPELLED: ReadonlyMap<string, string> = new Map(
+  [...OPTION_FLAGS.map(({ gives }) => gives), 'ownership', 'marks'].map((name) => {
+    const flags = OPTION_FLAGS.filter(
+      ({ gives }) => gives === name || gives.startsWith(`${name}.`),
+    ).map(({ long }) => long!);
+    return [name, new Intl.ListFormat('en-GB').format(flags)];
+  }),
+);
+
+function fromFlags(flags: Flags): GivenOptions {
+  const options: Record<string, unknown> = {};
+  for (const flag of OPTION_FLAGS) {
+    const value = (flags as Record<string, unknown>)[flag.attributeName()];
+    if (value === undefined) continue;
+    const [name, member] = flag.gives.split('.') as [string, string?];
+    options[name] =
+      member === undefined ? value : { ...(options[name] as object), [member]: value };
+  }
+  return options;
 }
 
 function readConfig(file: string): Record<string, unknown> {

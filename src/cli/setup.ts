@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ResolvedOptions } from '../option-types.js';
+import type { InterfaceOptions, ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
@@ -7,6 +7,7 @@ import { purposeOf } from '../setup/changes.js';
 import { listenedQueues } from '../setup/held.js';
 import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/status.js';
+import type { ControlFlags } from './control.js';
 import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
 import { checkOptions, onlyGiven, optionsOf } from './options.js';
@@ -18,9 +19,9 @@ interface SetupFlags extends Flags {
   replace?: true;
 }
 
-export interface StatusFlags extends Flags {
-  json?: true;
+export interface StatusFlags extends Flags, ControlFlags {
   setup?: true;
+  interface?: InterfaceOptions[];
 }
 
 interface NameFlags {

@@ -274,7 +274,7 @@ describe('an error', () => {
     );
     assert.match(
       String(failure(good)),
-      /^Expected exactly one of --cluster-local-node, --cluster-local-nodemask and ownership for --cluster-local-node /,
+      /^Expected exactly one of --cluster-local-node, --cluster-local-nodemask and --own for --cluster-local-node /,
     );
   });
 
