@@ -5,7 +5,7 @@ import { Refusal } from './notes.js';
 import { optionNamed, optionsOf, unsigned, type Rule, type RuleOption } from './rule.js';
 
 /** A cluster address, as the rule that made it says. */
-export interface ClusterAddress {
+export interface ClusteripConfig {
   address: string;
   interfaceName: string;
   mac: string;
@@ -24,8 +24,8 @@ const MANDATORY = ['--new', '--hashmode', '--clustermac', '--total-nodes', '--lo
  */
 export function parseClusterip(
   rule: Rule,
-  known: ReadonlyMap<string, ClusterAddress>,
-): ClusterAddress {
+  known: ReadonlyMap<string, ClusteripConfig>,
+): ClusteripConfig {
   const options = parametersOf(rule);
   const address = addressOf(rule);
   const before = known.get(address);
@@ -47,11 +47,11 @@ export function parseClusterip(
   throw alreadyThere(before);
 }
 
-const alreadyThere = ({ address, mac }: ClusterAddress): Refusal =>
+const alreadyThere = ({ address, mac }: ClusteripConfig): Refusal =>
   new Refusal(`CLUSTERIP: ${address} exists already with the MAC ${mac}`);
 
 /** On one interface there is one configuration here, with one MAC, for all its addresses. */
-function requireSame(made: ClusterAddress, others: readonly ClusterAddress[]): void {
+function requireSame(made: ClusteripConfig, others: readonly ClusteripConfig[]): void {
   const named = ['mac', 'hashMode', 'totalNodes', 'localNode', 'hashSeed'] as const;
   for (const other of others.filter(({ interfaceName }) => interfaceName === made.interfaceName)) {
     const differs = named.find((name) => other[name] !== made[name]);
@@ -76,7 +76,7 @@ function parametersOf(rule: Rule): Map<string, RuleOption> {
 
 function valuesOf(
   options: ReadonlyMap<string, RuleOption>,
-): Omit<ClusterAddress, 'address' | 'interfaceName'> {
+): Omit<ClusteripConfig, 'address' | 'interfaceName'> {
   const text = (name: string): string | undefined => options.get(name)?.values[0];
   const hashMode = HASH_MODES.find((mode) => mode === text('--hashmode'));
   if (hashMode === undefined) {

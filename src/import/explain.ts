@@ -1,4 +1,4 @@
-import type { ClusterAddress } from './clusterip.js';
+import type { ClusteripConfig } from './clusterip.js';
 import type { ClusterMatch } from './cluster.js';
 import type { HashRule } from './nft.js';
 import { Refusal, type Note } from './notes.js';
@@ -50,7 +50,7 @@ export function clusterNotes(rule: Rule, match: ClusterMatch, hasInterface: bool
   return notes;
 }
 
-export function clusteripNotes(line: number, address: ClusterAddress, isNew: boolean): Note[] {
+export function clusteripNotes(line: number, address: ClusteripConfig, isNew: boolean): Note[] {
   const { address: ip, totalNodes, localNode } = address;
   if (!isNew) {
     return [

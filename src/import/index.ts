@@ -1,4 +1,4 @@
-import { parseClusterip, type ClusterAddress } from './clusterip.js';
+import { parseClusterip, type ClusteripConfig } from './clusterip.js';
 import { parseCluster } from './cluster.js';
 import { linesBeside, rulesBeside } from './beside.js';
 import { arpByHand, clusteripNotes, clusterNotes, hashNotes, unreadParts } from './explain.js';
@@ -100,14 +100,14 @@ const isArp = (rule: Rule): boolean =>
 
 /** The cluster addresses of rules with CLUSTERIP. */
 function addressesOf(rules: readonly Rule[], notes: Note[]): Share[] {
-  const known = new Map<string, ClusterAddress>();
+  const known = new Map<string, ClusteripConfig>();
   const shares = rules
     .filter((rule) => rule.program !== 'arptables' && has(rule, '--jump', 'CLUSTERIP'))
     .flatMap((rule) => ofClusterip(rule, known, notes));
   return withAddresses(shares);
 }
 
-function ofClusterip(rule: Rule, known: Map<string, ClusterAddress>, notes: Note[]): Share[] {
+function ofClusterip(rule: Rule, known: Map<string, ClusteripConfig>, notes: Note[]): Share[] {
   const read = refusing(rule.line, notes, () => ({
     address: parseClusterip(rule, known),
     unread: unreadParts(rule, ['--in-interface', '--destination']),

@@ -1,5 +1,5 @@
 import type { HashMode, MaskedMark, Policy } from '../option-types.js';
-import type { ClusterAddress } from './clusterip.js';
+import type { ClusteripConfig } from './clusterip.js';
 import { freeBits } from './mark.js';
 import type { HashRule } from './nft.js';
 
@@ -65,7 +65,7 @@ export interface Share extends Way {
   shared?: ImportedShared;
 }
 
-export const ofAddress = (address: ClusterAddress): Share => ({
+export const ofAddress = (address: ClusteripConfig): Share => ({
   interfaceName: address.interfaceName,
   key: 'source',
   tracked: true,

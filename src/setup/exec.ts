@@ -126,7 +126,7 @@ export async function runForJson<T>(
  * What nft lists of something that another process may be removing; empty if it is gone.
  * @throws NfqClusterError what `runOrThrow` throws
  */
-export async function listed(
+export async function nftListing(
   what: readonly string[],
   netns: string | undefined,
   flags: readonly string[] = [],

@@ -8,7 +8,7 @@ import {
   type InterfaceFacts,
   type SystemFacts,
 } from './changes.js';
-import { listed, run, runForJson, runOrThrow } from './exec.js';
+import { nftListing, run, runForJson, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
 import { rulesName } from './ruleset.js';
 import { readTraces, type Traces } from './traces.js';
@@ -92,7 +92,7 @@ async function readOthers(
   const others: Change[] = [];
   for (const [table, chains] of Object.entries(setups)) {
     if (table === name || chains?.includes(UNDO) !== true) continue;
-    others.push(...parseJournal(await listed(['chain', 'inet', table, UNDO], netns)));
+    others.push(...parseJournal(await nftListing(['chain', 'inet', table, UNDO], netns)));
   }
   return others;
 }

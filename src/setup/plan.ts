@@ -35,26 +35,24 @@ import { madeMangle, type Traces, type XtablesTraces } from './traces.js';
  * The steps that set a node up, or change what an earlier run of the same name left, without a moment in
  * which a foreign packet gets in, or the node announces its own MAC for a cluster address.
  * @param run of the engine with which the setup ends; undefined if it is to stand until it is reverted
- * @param emptied whether the kernel owns nothing from then on, even if the options are the same
+ * @param owningNothing whether the kernel owns nothing from then on, even if the options are the same
+ * @returns the steps, and what they leave to be undone one day
  */
 export function installation(
   options: ResolvedOptions,
   mechanism: Mechanism,
   facts: Facts,
   run: string | undefined,
-  emptied = false,
-): Step[] {
+  owningNothing = false,
+): { steps: Step[]; journal: readonly Change[] } {
   const { wanted, obsolete, inPlace, journal } = changesFrom(options, facts);
-  return [
+  const steps = [
     ...undoing(obsolete, facts),
-    ...rules(options, mechanism, facts, run, journal, emptied),
+    ...rules(options, mechanism, facts, run, journal, owningNothing),
     ...wanted.map(({ change, why }) => doing(change, why, inPlace(change), journal)),
   ];
+  return { steps, journal };
 }
-
-/** What the installation leaves to be undone one day. */
-export const journalOf = (options: ResolvedOptions, facts: Facts): readonly Change[] =>
-  changesFrom(options, facts).journal;
 
 interface Changes {
   wanted: readonly Wanted[];
@@ -112,7 +110,7 @@ export function closing(
       : [
           nft(
             'stop queueing by nft',
-            nftTable(options, mechanism.kind, phase, { emptied: true, vrfs }),
+            nftTable(options, mechanism.kind, phase, { owningNothing: true, vrfs }),
           ),
         ];
   return [
@@ -156,7 +154,7 @@ function rules(
   facts: Facts,
   run: string | undefined,
   journal: readonly Change[],
-  emptied: boolean,
+  owningNothing: boolean,
 ): Step[] {
   const { traces } = facts;
   const name = rulesName(options);
@@ -165,9 +163,9 @@ function rules(
   const opening = used.some(({ jumps }) => jumps === 0);
   const markers = markersOf(options, run);
   const by = entering(options, facts);
-  const none = emptied || isOfOthers(options, traces);
+  const none = owningNothing || isOfOthers(options, traces);
   const whole = [
-    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { emptied: none, ...by }),
+    nftTable(options, mechanism.kind, opening ? 'closed' : 'queue', { owningNothing: none, ...by }),
     neighbours(options, facts),
     memory(name, [...markers, ...mangleToMake(used, traces)], journal),
     ...optionsLines(options).map((line) => `${line}\n`),

@@ -1,6 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { ResolvedOptions } from '../option-types.js';
-import { listed } from './exec.js';
+import { nftListing } from './exec.js';
 import { isMadeOf, OPTIONS, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 import type { Traces } from './traces.js';
@@ -35,7 +35,7 @@ export async function rememberedOptions(
   { nftChains = [] }: Traces,
 ): Promise<ResolvedOptions | undefined> {
   if (!nftChains.includes(OPTIONS)) return undefined;
-  const text = await listed(['chain', 'inet', rulesName(options), OPTIONS], options.netns);
+  const text = await nftListing(['chain', 'inet', rulesName(options), OPTIONS], options.netns);
   const packed = [...text.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
   try {
     const json = inflateRawSync(Buffer.from(packed, 'base64url')).toString();

@@ -113,7 +113,7 @@ export const chainBefore = (kind: Mechanism['kind']): { name: string; priority: 
 /**
  * The nft table as one transaction that creates it or, where it exists, refills its chains in place:
  * to delete a base chain would drop every packet held for any queue of the namespace.
- * @param emptied whether nothing is owned from then on; else the sets of what is owned are left as they are
+ * @param owningNothing whether nothing is owned from then on; else the sets of what is owned are left as they are
  * @param indexes those of the interfaces, where they are known: they are compared faster than a name
  * @param vrfs those that the interfaces are in
  */
@@ -122,10 +122,10 @@ export function nftTable(
   kind: Mechanism['kind'],
   phase: Phase,
   {
-    emptied = false,
+    owningNothing = false,
     indexes = [],
     vrfs = [],
-  }: { emptied?: boolean; indexes?: readonly number[]; vrfs?: readonly string[] } = {},
+  }: { owningNothing?: boolean; indexes?: readonly number[]; vrfs?: readonly string[] } = {},
 ): string {
   const table = tableName(options);
   const { before, after } = CHAINS[kind];
@@ -137,7 +137,7 @@ export function nftTable(
   return lines([
     `add table ${table}`,
     ...offloadObjects(options, table),
-    ...(emptied ? ownedLines(options, table, NOTHING.owned, Infinity) : []),
+    ...(owningNothing ? ownedLines(options, table, NOTHING.owned, Infinity) : []),
     ...innerChains(options, kind, vrfs).flatMap(({ name, rules }) => [
       `add chain ${table} ${name}`,
       `flush chain ${table} ${name}`,

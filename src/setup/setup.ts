@@ -7,7 +7,7 @@ import type { Change } from './changes.js';
 import { netnsPath, programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
-import { closing, installation, journalOf, leaving } from './plan.js';
+import { closing, installation, leaving } from './plan.js';
 import { listenedQueues } from './held.js';
 import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
@@ -106,12 +106,11 @@ async function prepared(
   checkConnmarks(options, facts);
   // An engine listens before it installs.
   await checkName(options, mechanism, facts, replace, standing ? [] : options.queues);
-  const emptied = standing && !(await isDecided(options));
+  const owningNothing = standing && !(await isDecided(options));
   const goesWith = standing || stands(options, facts.traces) ? undefined : run;
   return {
     facts,
-    steps: installation(options, mechanism, facts, goesWith, emptied),
-    journal: journalOf(options, facts),
+    ...installation(options, mechanism, facts, goesWith, owningNothing),
     goesWith,
   };
 }
@@ -147,7 +146,7 @@ export async function install(
   const { remove, removeRest, isWhole } = taking(options, mechanism, { run, goesWith, journal });
   return {
     steps,
-    setOwned: (owning, before) => setOwned(setsOf(options, goesWith), owning, before),
+    setOwned: (owning, before) => setOwned(ownSetsOf(options, goesWith), owning, before),
     stopQueueing: async () => {
       const now = await readFacts(options);
       if (stands(options, now.traces) || isOf(run, now.traces))
@@ -251,10 +250,10 @@ async function begin(
       throw fromNative(error);
     });
   }
-  if (options.offload.length > 0) await setOwned(setsOf(options, goesWith), owning);
+  if (options.offload.length > 0) await setOwned(ownSetsOf(options, goesWith), owning);
 }
 
-const setsOf = (options: ResolvedOptions, goesWith: string | undefined): OwnSets => ({
+const ownSetsOf = (options: ResolvedOptions, goesWith: string | undefined): OwnSets => ({
   options,
   table: tableName(options),
   markers: markersOfOwn(options, goesWith),
@@ -290,7 +289,7 @@ async function putBack(
     const facts = await readFacts(former);
     const mechanism = await chooseMechanism(former);
     const { run } = parseMarkers(traces.nftChains);
-    await take(installation(former, mechanism, facts, run?.id), former.netns);
+    await take(installation(former, mechanism, facts, run?.id).steps, former.netns);
   } catch (reason) {
     throw besides(
       error,

@@ -52,7 +52,7 @@ export async function compared(
   mechanism: Mechanism,
 ): Promise<StepStatus[]> {
   const facts = await readable(options);
-  const steps = installation(options, mechanism, facts, undefined);
+  const { steps } = installation(options, mechanism, facts, undefined);
   const rules = await rulesState(options, mechanism, facts);
   return steps.map(({ what, program, inPlace }) => {
     if (program !== 'ip' && program !== 'sysctl') return { what, state: rules };

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
-import { findProgram, listed, run, runOrThrow } from './exec.js';
+import { findProgram, nftListing, run, runOrThrow } from './exec.js';
 
 export type Family = 'ip' | 'ip6';
 
@@ -132,7 +132,7 @@ export const parseEmptied = (text: string): string[] =>
 const listTable = (
   table: readonly [family: string, name: string],
   netns: string | undefined,
-): Promise<string> => listed(['table', ...table], netns, ['-t']);
+): Promise<string> => nftListing(['table', ...table], netns, ['-t']);
 
 async function readXtables(
   variant: XtablesVariant,

@@ -243,7 +243,7 @@ describe('the rules of offload', () => {
 
   test('leave what is owned alone unless it is to end', () => {
     assert.doesNotMatch(nftTable(options(), 'nft', 'queue'), /^(flush set|add element)/m);
-    const emptied = nftTable(options(), 'nft', 'queue', { emptied: true });
+    const emptied = nftTable(options(), 'nft', 'queue', { owningNothing: true });
     assert.deepEqual(emptied.match(/^(flush set|add element) .*$/gm), [
       'flush set inet nfq-cluster-q0 owned-marks',
       'flush set inet nfq-cluster-q0 ending-marks',

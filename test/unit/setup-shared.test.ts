@@ -138,7 +138,7 @@ const FACTS: Facts = {
 const SHARED = { addresses: ['192.0.2.10/24', '2001:db8::10/64'], mac: MAC };
 
 const steps = (entry: Partial<InterfaceOptions>, facts: Partial<Facts> = {}) =>
-  installation(options(entry), { kind: 'nft' }, { ...FACTS, ...facts }, undefined);
+  installation(options(entry), { kind: 'nft' }, { ...FACTS, ...facts }, undefined).steps;
 const lines = (of: ReturnType<typeof steps>): string[] =>
   of.filter(({ inPlace }) => !inPlace).map(({ program, args }) => [program, ...args].join(' '));
 const journal = (of: ReturnType<typeof steps>): string[] =>

@@ -61,7 +61,7 @@ const installation = (
   resolved: ReturnType<typeof options>,
   mechanism: Mechanism,
   traces: Traces,
-): Step[] => planInstallation(resolved, mechanism, facts(traces), 'run');
+): Step[] => planInstallation(resolved, mechanism, facts(traces), 'run').steps;
 
 describe('the nft table', () => {
   it('queues under action drop', () => {
@@ -100,7 +100,7 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
       ...facts(CLEAN),
       interfaces: { eth0: { index: 3, mac: '', vrf: 'red', addresses: [], macs: [] } },
     };
-    const [installed] = planInstallation(options({ interfaces }), NFT, inVrf, 'run');
+    const [installed] = planInstallation(options({ interfaces }), NFT, inVrf, 'run').steps;
     assert.equal(rulesOf(installed!.input!, 'by-others')[0], 'iifname { "red" } return');
     const [closed] = closing(options({ interfaces }), NFT, {
       ...inVrf,
@@ -152,7 +152,7 @@ add rule inet nfq-cluster-q0 before-queue queue num 0-2
     }
     const loose = { sysctls: { 'netfilter/nf_conntrack_tcp_loose': '1' } };
     const steps = (given: Partial<Options>): string[] =>
-      planInstallation(options(given), NFT, { ...facts(CLEAN), ...loose }, undefined).map(
+      planInstallation(options(given), NFT, { ...facts(CLEAN), ...loose }, undefined).steps.map(
         ({ what }) => what,
       );
     assert.match(steps({}).join(), /tcp_loose/);
