@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { open } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../support/processes.js';
@@ -170,6 +171,34 @@ describe('an engine', { skip }, () => {
     for (const interval of [0, -1, 1.5, NaN, 2 ** 31, Infinity, '1'] as number[]) {
       await assert.rejects(engine.changes(interval).next(), INVALID);
     }
+  });
+
+  test('ends a wait for them at once where that is asked', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    const changes = engine.changes(60_000);
+    const waiting = changes.next();
+    const before = performance.now();
+    assert.deepEqual(await changes.return!(), { done: true, value: undefined });
+    assert.equal((await waiting).done, true);
+    assert.ok(performance.now() - before < 5000);
+    assert.equal((await changes.next()).done, true);
+    const unused = engine.changes();
+    await unused.return!();
+    assert.equal((await unused.next()).done, true);
+  });
+
+  test('gives one of them for all intervals that were let pass', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    const changes = engine.changes(50);
+    await changes.next();
+    await delay(300);
+    await changes.next();
+    const before = performance.now();
+    await changes.next();
+    const waited = performance.now() - before;
+    assert.ok(waited > 30, `${waited} ms`);
   });
 
   test('ends them when all is taken back', async () => {
