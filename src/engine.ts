@@ -13,7 +13,7 @@ import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import type { Options, OwnershipInput, ResolvedOptions } from './option-types.js';
-import { resolveOptions } from './options.js';
+import { frozen, resolveOptions } from './options.js';
 import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
 import { RulesWatch } from './rules-watch.js';
@@ -80,7 +80,8 @@ export async function open(options: Options): Promise<Engine> {
 
 /** A running engine, made by open(). */
 export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
-  readonly options: ResolvedOptions;
+  /** The options with every default; frozen. */
+  readonly options: Readonly<ResolvedOptions>;
   /** What sends packets to the queue; undefined with `rules: 'none'`. */
   readonly mechanism: Mechanism | undefined;
   /** What is owned at this moment. */
@@ -130,7 +131,7 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
 }
 
 class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
-  readonly options: ResolvedOptions;
+  readonly options: Readonly<ResolvedOptions>;
   readonly mechanism: Mechanism | undefined;
   readonly #native: NativeEngine;
   readonly #stats: StatsReader;
@@ -152,10 +153,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   constructor(options: ResolvedOptions, mechanism: Mechanism | undefined) {
     super();
-    this.options = options;
+    // Whoever has the engine reads them, and so does the engine while it runs.
+    this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
-    // The array of the options is the caller's to read, and may be changed all the same.
-    this.#owned = [...options.owned];
+    this.#owned = options.owned;
     this.#native = new native.NativeEngine(
       {
         ...options,

@@ -146,6 +146,13 @@ export function resolveOptions(input: unknown, byDefault: Rules = 'none'): Resol
   };
 }
 
+/** Freezes it and all that is in it. */
+export function frozen<T extends object>(value: T): T {
+  for (const part of Object.values(value) as unknown[])
+    if (typeof part === 'object' && part !== null) frozen(part);
+  return Object.freeze(value);
+}
+
 function resolveQueues(given: readonly number[] = [0]): number[] {
   const queues = ascending(given);
   if (queues.at(-1)! - queues[0]! === queues.length - 1) return queues;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { open } from '../../src/index.js';
+import { open, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../support/processes.js';
 import { boundQueues, quiet, skip } from './lab.js';
@@ -145,6 +145,20 @@ describe('an engine', { skip }, () => {
     assert.deepEqual(engine.ownership.buckets, [1]);
     engine.ownership.buckets.push(0);
     assert.deepEqual(engine.ownership.buckets, [1]);
+  });
+
+  test('has options that nobody can change any more', async () => {
+    await using namespace = await Namespace.create();
+    const ownership = { buckets: [0] };
+    const options: Options = { ...quiet(namespace.path), ownership };
+    delete options.localNode;
+    await using engine = await open(options);
+    const seen = engine.options as unknown as { hashSeed: number; owned: number[] };
+    assert.throws(() => (seen.hashSeed = 1), TypeError);
+    assert.throws(() => seen.owned.push(1), TypeError);
+    assert.throws(() => (engine.options.marks.direct = 1), TypeError);
+    ownership.buckets.push(1);
+    assert.deepEqual(engine.ownership.buckets, [0]);
   });
 
   test('takes many changes at once', async () => {
