@@ -144,7 +144,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   #closing: Promise<void> | undefined;
   #closed = false;
   /** The changes of what the kernel decides by itself, one after the other. */
-  #changes: Promise<unknown> = Promise.resolve();
+  #changes: Promise<void> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
   #rulesWatch: RulesWatch | undefined;
   #started = false;
@@ -211,10 +211,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     await this.#adopt(owning.owned, owning.remaining());
   }
 
-  #inOrder<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#changes.then(change);
-    this.#changes = done.catch(() => undefined);
-    return done;
+  /* Awaited here as by its callers, so that the stack of an error leads to whoever asked for the change. */
+  async #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    const before = this.#changes;
+    let done = (): void => undefined;
+    this.#changes = new Promise<void>((resolve) => (done = resolve));
+    await before;
+    try {
+      return await change();
+    } finally {
+      done();
+    }
   }
 
   async #listen(): Promise<void> {
@@ -248,14 +255,14 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async setOwnership(input: OwnershipInput): Promise<void> {
     const wanted = this.#resolve(input);
-    return this.#change(() => wanted);
+    await this.#change(() => wanted);
   }
 
   async own(change: string, how: { validFor?: number } = {}): Promise<void> {
     const { validFor } = parse(howLong, how, 'the second argument');
     const wanted = (): Owned =>
       this.#resolve(changed(change, this.ownership, this.options, validFor));
-    return this.#change(wanted, keepsDeadline(change));
+    await this.#change(wanted, keepsDeadline(change));
   }
 
   #tell(fault: NfqClusterError): void {
@@ -277,9 +284,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     if (!keepsBucket(this.options) && !this.#offloads && !installing) {
       this.#requireOpen();
       const { owned, validFor } = wanted();
-      return this.#adopt(owned, validFor);
+      await this.#adopt(owned, validFor);
+      return;
     }
-    return this.#inOrder(async () => {
+    await this.#inOrder(async () => {
       this.#requireOpen();
       const since = kept ? native.now() : called;
       const { owned, validFor } = wanted();

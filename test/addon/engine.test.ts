@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { open, type Options } from '../../src/index.js';
+import { open, type NfqClusterError, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../support/processes.js';
 import { boundQueues, quiet, skip } from './lab.js';
@@ -159,6 +159,20 @@ describe('an engine', { skip }, () => {
     assert.throws(() => (engine.options.marks.direct = 1), TypeError);
     ownership.buckets.push(1);
     assert.deepEqual(engine.ownership.buckets, [0]);
+  });
+
+  test('tells in an error who asked, even where a change waits for others', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open({ ...quiet(namespace.path), rules: 'auto', offload: ['flows'] });
+    await engine.close();
+    async function whoAsks(): Promise<void> {
+      await engine.setOwnership({ nodes: [1] });
+    }
+    await assert.rejects(whoAsks, ({ code, stack }: NfqClusterError) => {
+      assert.equal(code, 'ERR_CLOSED');
+      assert.match(stack!, /at async whoAsks/);
+      return true;
+    });
   });
 
   test('takes many changes at once', async () => {
