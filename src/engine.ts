@@ -353,12 +353,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     try {
       let before = this.#snapshot();
       for (let due = performance.now() + interval; ; due += interval) {
+        const now = performance.now();
         // Of intervals that the consumer let pass there is one item, at once, and not one each.
-        due = Math.max(due, performance.now());
-        await delay(due - performance.now(), undefined, { signal, ref: false });
-        const now = this.#snapshot();
-        yield this.#stats.stats(now, before);
-        before = now;
+        due = Math.max(due, now);
+        await delay(due - now, undefined, { signal, ref: false });
+        const counts = this.#snapshot();
+        yield this.#stats.stats(counts, before);
+        before = counts;
       }
     } catch (error) {
       if (!signal.aborted) throw error;
