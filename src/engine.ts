@@ -1,5 +1,5 @@
-import { EventEmitter, setMaxListeners } from 'node:events';
-import { setInterval as every } from 'node:timers/promises';
+import { EventEmitter } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
@@ -13,7 +13,7 @@ import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import type { Options, OwnershipInput, ResolvedOptions } from './option-types.js';
-import { resolveOptions } from './options.js';
+import { frozen, resolveOptions } from './options.js';
 import { howLong, resolveOwnership } from './ownership.js';
 import { parse } from './parse.js';
 import { RulesWatch } from './rules-watch.js';
@@ -22,7 +22,7 @@ import type { Owning } from './setup/owned.js';
 import { chooseMechanism, reinjectOf } from './setup/probe.js';
 import { rulesName, type Mechanism } from './setup/ruleset.js';
 import { besides, install, type Installed } from './setup/setup.js';
-import { StatsReader, type Stats } from './stats.js';
+import { StatsReader, type Snapshot, type Stats } from './stats.js';
 
 /** What an engine owns now. */
 export interface Ownership {
@@ -80,7 +80,8 @@ export async function open(options: Options): Promise<Engine> {
 
 /** A running engine, made by open(). */
 export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
-  readonly options: ResolvedOptions;
+  /** The options with every default; frozen. */
+  readonly options: Readonly<ResolvedOptions>;
   /** What sends packets to the queue; undefined with `rules: 'none'`. */
   readonly mechanism: Mechanism | undefined;
   /** What is owned at this moment. */
@@ -107,7 +108,8 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   /** The counts since open(); after close(), the final ones. */
   stats(): Stats;
   /**
-   * The growth of the counts, one item per interval, until the engine is closed.
+   * The growth of the counts, one item per interval, until the engine is closed. A consumer that takes longer
+   * than an interval gets one item of all that has grown meanwhile. return() ends a next() that waits.
    * @param interval milliseconds, 1 to 2,147,483,647. Default 1000
    * @throws NfqClusterError `ERR_INVALID_OPTION`, from the first next()
    */
@@ -129,18 +131,20 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
 }
 
 class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
-  readonly options: ResolvedOptions;
+  readonly options: Readonly<ResolvedOptions>;
   readonly mechanism: Mechanism | undefined;
   readonly #native: NativeEngine;
   readonly #stats: StatsReader;
-  readonly #ending = new AbortController();
+  /** Of what changes() gave, all that are under way; each ends when it is aborted. */
+  readonly #iterations = new Set<AbortController>();
   #owned: readonly number[];
   #rules: Installed | undefined;
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
+  #closed = false;
   /** The changes of what the kernel decides by itself, one after the other. */
-  #changes: Promise<unknown> = Promise.resolve();
+  #changes: Promise<void> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
   #rulesWatch: RulesWatch | undefined;
   #started = false;
@@ -149,12 +153,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   constructor(options: ResolvedOptions, mechanism: Mechanism | undefined) {
     super();
-    // Node.js 20 warns of a leak where more than ten iterators of changes() live.
-    setMaxListeners(0, this.#ending.signal);
-    this.options = options;
+    // Whoever has the engine reads them, and so does the engine while it runs.
+    this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
-    // The array of the options is the caller's to read, and may be changed all the same.
-    this.#owned = [...options.owned];
+    this.#owned = options.owned;
     this.#native = new native.NativeEngine(
       {
         ...options,
@@ -209,10 +211,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     await this.#adopt(owning.owned, owning.remaining());
   }
 
-  #inOrder<T>(change: () => Promise<T>): Promise<T> {
-    const done = this.#changes.then(change);
-    this.#changes = done.catch(() => undefined);
-    return done;
+  /* Awaited here as by its callers, so that the stack of an error leads to whoever asked for the change. */
+  async #inOrder<T>(change: () => Promise<T>): Promise<T> {
+    const before = this.#changes;
+    let done = (): void => undefined;
+    this.#changes = new Promise<void>((resolve) => (done = resolve));
+    await before;
+    try {
+      return await change();
+    } finally {
+      done();
+    }
   }
 
   async #listen(): Promise<void> {
@@ -246,14 +255,14 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async setOwnership(input: OwnershipInput): Promise<void> {
     const wanted = this.#resolve(input);
-    return this.#change(() => wanted);
+    await this.#change(() => wanted);
   }
 
   async own(change: string, how: { validFor?: number } = {}): Promise<void> {
     const { validFor } = parse(howLong, how, 'the second argument');
     const wanted = (): Owned =>
       this.#resolve(changed(change, this.ownership, this.options, validFor));
-    return this.#change(wanted, keepsDeadline(change));
+    await this.#change(wanted, keepsDeadline(change));
   }
 
   #tell(fault: NfqClusterError): void {
@@ -275,9 +284,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     if (!keepsBucket(this.options) && !this.#offloads && !installing) {
       this.#requireOpen();
       const { owned, validFor } = wanted();
-      return this.#adopt(owned, validFor);
+      await this.#adopt(owned, validFor);
+      return;
     }
-    return this.#inOrder(async () => {
+    await this.#inOrder(async () => {
       this.#requireOpen();
       const since = kept ? native.now() : called;
       const { owned, validFor } = wanted();
@@ -310,31 +320,51 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
   }
 
-  stats(): Stats {
+  #snapshot(): Snapshot {
     this.#native.readCounts();
-    return this.#stats.stats(this.#stats.snapshot());
+    return this.#stats.snapshot();
   }
 
-  async *changes(interval = 1000): AsyncIterableIterator<Stats> {
+  stats(): Stats {
+    return this.#stats.stats(this.#snapshot());
+  }
+
+  changes(interval = 1000): AsyncIterableIterator<Stats> {
+    const ending = new AbortController();
+    const growth = this.#growth(interval, ending);
+    const finish = growth.return.bind(growth);
+    return Object.assign(growth, {
+      return() {
+        // By itself a generator's return() waits for the next() that is under way: for a whole interval.
+        ending.abort();
+        return finish();
+      },
+    });
+  }
+
+  async *#growth(interval: number, ending: AbortController): AsyncGenerator<Stats, void, void> {
     if (!isInteger(interval, 1, LONGEST_INTERVAL)) {
       const expected = `an integer of milliseconds from 1 to ${LONGEST_INTERVAL}`;
       throw invalidOption('interval', expected, interval);
     }
-    let before = this.#stats.snapshot();
+    if (this.#closed) return;
+    const { signal } = ending;
+    this.#iterations.add(ending);
     try {
-      for await (const _ of every(interval, undefined, {
-        signal: this.#ending.signal,
-        ref: false,
-      })) {
-        /* Ticks from while the consumer was busy come even after the end. */
-        if (this.#ending.signal.aborted) return;
-        this.#native.readCounts();
-        const now = this.#stats.snapshot();
-        yield this.#stats.stats(now, before);
-        before = now;
+      let before = this.#snapshot();
+      for (let due = performance.now() + interval; ; due += interval) {
+        const now = performance.now();
+        // Of intervals that the consumer let pass there is one item, at once, and not one each.
+        due = Math.max(due, now);
+        await delay(due - now, undefined, { signal, ref: false });
+        const counts = this.#snapshot();
+        yield this.#stats.stats(counts, before);
+        before = counts;
       }
     } catch (error) {
-      if (!this.#ending.signal.aborted) throw error;
+      if (!signal.aborted) throw error;
+    } finally {
+      this.#iterations.delete(ending);
     }
   }
 
@@ -357,7 +387,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       await this.#rules?.remove();
     } finally {
       // Not before: whoever ends the process upon this must not leave rules behind.
-      this.#ending.abort();
+      this.#closed = true;
+      for (const iteration of this.#iterations) iteration.abort();
       // What a listener throws is no failure of close(), nor may it stand in the place of one.
       queueMicrotask(() => this.emit('close'));
     }

@@ -193,7 +193,7 @@ export interface Options {
   /**
    * How a packet that passes returns to the kernel: `accept` goes on to the next hook, `repeat` runs the
    * queueing hook again with `marks.decided` set, so that xtables rules behind the queue rule still see
-   * the packet. Only for `rules: 'none'`; otherwise the rules determine it.
+   * the packet. Refused unless rules are `none`: rules that are installed determine it.
    * @default 'accept'
    */
   reinject?: 'accept' | 'repeat';

@@ -133,7 +133,7 @@ export function resolveOptions(input: unknown, byDefault: Rules = 'none'): Resol
     }),
     ...followed,
     helpers: options.helpers ?? true,
-    reinject: options.reinject ?? 'accept',
+    reinject: resolveReinject(options.reinject, rules),
     rules,
     name: options.name ?? `q${queues[0]!}`,
     queueLength: options.queueLength ?? 16_384,
@@ -144,6 +144,13 @@ export function resolveOptions(input: unknown, byDefault: Rules = 'none'): Resol
     netns: options.netns,
     control: options.control ?? 'none',
   };
+}
+
+/** Freezes it and all that is in it. */
+export function frozen<T extends object>(value: T): T {
+  for (const part of Object.values(value) as unknown[])
+    if (typeof part === 'object' && part !== null) frozen(part);
+  return Object.freeze(value);
 }
 
 function resolveQueues(given: readonly number[] = [0]): number[] {
@@ -172,6 +179,20 @@ function resolveFanout(asked = false, queues: readonly number[], rules: Rules): 
     );
   }
   return true;
+}
+
+/** Refused where rules are installed: these say how a packet returns. */
+function resolveReinject(
+  asked: ResolvedOptions['reinject'] | undefined,
+  rules: Rules,
+): ResolvedOptions['reinject'] {
+  if (asked === undefined || rules === 'none') return asked ?? 'accept';
+  throw invalidOption(
+    'reinject',
+    'nothing',
+    asked,
+    "It belongs to rules of your own, rules 'none'.",
+  );
 }
 
 function resolveInterfaces(options: Checked): ResolvedInterface[] {

@@ -68,7 +68,7 @@ export interface Stats {
 }
 
 /** A copy of the slots, all queue threads added up. */
-type Snapshot = Float64Array;
+export type Snapshot = Float64Array;
 
 /** Reads the memory that the queue threads write. */
 export class StatsReader {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { open } from '../../src/index.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { open, type NfqClusterError, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../support/processes.js';
 import { boundQueues, quiet, skip } from './lab.js';
@@ -146,6 +147,34 @@ describe('an engine', { skip }, () => {
     assert.deepEqual(engine.ownership.buckets, [1]);
   });
 
+  test('has options that nobody can change any more', async () => {
+    await using namespace = await Namespace.create();
+    const ownership = { buckets: [0] };
+    const options: Options = { ...quiet(namespace.path), ownership };
+    delete options.localNode;
+    await using engine = await open(options);
+    const seen = engine.options as unknown as { hashSeed: number; owned: number[] };
+    assert.throws(() => (seen.hashSeed = 1), TypeError);
+    assert.throws(() => seen.owned.push(1), TypeError);
+    assert.throws(() => (engine.options.marks.direct = 1), TypeError);
+    ownership.buckets.push(1);
+    assert.deepEqual(engine.ownership.buckets, [0]);
+  });
+
+  test('tells in an error who asked, even where a change waits for others', async () => {
+    await using namespace = await Namespace.create();
+    const engine = await open({ ...quiet(namespace.path), rules: 'auto', offload: ['flows'] });
+    await engine.close();
+    async function whoAsks(): Promise<void> {
+      await engine.setOwnership({ nodes: [1] });
+    }
+    await assert.rejects(whoAsks, ({ code, stack }: NfqClusterError) => {
+      assert.equal(code, 'ERR_CLOSED');
+      assert.match(stack!, /at async whoAsks/);
+      return true;
+    });
+  });
+
   test('takes many changes at once', async () => {
     await using namespace = await Namespace.create();
     await using engine = await open({ ...quiet(namespace.path), queues: [0, 1] });
@@ -170,6 +199,39 @@ describe('an engine', { skip }, () => {
     for (const interval of [0, -1, 1.5, NaN, 2 ** 31, Infinity, '1'] as number[]) {
       await assert.rejects(engine.changes(interval).next(), INVALID);
     }
+  });
+
+  test('ends a wait for them at once where that is asked', async () => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    const changes = engine.changes(60_000);
+    const waiting = changes.next();
+    const before = performance.now();
+    assert.deepEqual(await changes.return!(), { done: true, value: undefined });
+    assert.equal((await waiting).done, true);
+    assert.ok(performance.now() - before < 5000);
+    assert.equal((await changes.next()).done, true);
+    const unused = engine.changes();
+    await unused.return!();
+    assert.equal((await unused.next()).done, true);
+  });
+
+  test('gives one of them for all intervals that were let pass', async (t) => {
+    await using namespace = await Namespace.create();
+    await using engine = await open(quiet(namespace.path));
+    // Node.js 24 warns of a negative delay.
+    const warned = t.mock.fn();
+    process.on('warning', warned);
+    t.after(() => process.off('warning', warned));
+    const changes = engine.changes(50);
+    await changes.next();
+    await delay(300);
+    await changes.next();
+    const before = performance.now();
+    await changes.next();
+    const waited = performance.now() - before;
+    assert.ok(waited > 30, `${waited} ms`);
+    assert.equal(warned.mock.callCount(), 0);
   });
 
   test('ends them when all is taken back', async () => {

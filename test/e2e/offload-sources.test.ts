@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
-import { Hasher, open, type Engine, type Options } from '../../src/index.js';
+import { Hasher, open, type Engine, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { icmp, ip, udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
@@ -141,6 +141,18 @@ describe('offload of sources', { skip }, () => {
       });
     }
   }
+
+  test('counts as growth only what the kernel has decided since', async () => {
+    await using lab = await wire();
+    await lab.node.run('nft', ['-f', '-'], ARRIVALS);
+    await using engine = await open(offloading(lab, { ...HASHING, ownership: { nodes: [1, 2] } }));
+    await inject(lab.sender, 'eth0', datagrams([arrival(4, 0)]));
+    // Not by stats(), which takes over the kernel's counts.
+    await waitFor('it to pass', async () => (await arrivals(lab))['passed'] === 1);
+    const { value } = (await engine.changes(1).next()) as { value: Stats };
+    assert.equal(value.offloadedOwned, 0);
+    assert.equal(engine.stats().offloadedOwned, 1);
+  });
 
   for (const conntrack of ['auto', 'off'] as const) {
     for (const action of ['drop', 'mark'] as const) {

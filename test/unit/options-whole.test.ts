@@ -76,6 +76,18 @@ describe('interfaces', () => {
 });
 
 describe('options as a whole', () => {
+  test('how packets return is up to rules that are installed', () => {
+    for (const reinject of ['accept', 'repeat'] as const) {
+      assert.equal(resolveOptions({ ...VALID, reinject }).reinject, reinject);
+      refuses(() => resolveOptions({ ...VALID, reinject, rules: 'auto' }), {
+        name: 'reinject',
+        expected: 'nothing',
+        value: reinject,
+        remedy: "It belongs to rules of your own, rules 'none'.",
+      });
+    }
+  });
+
   test('every default', () => {
     assert.deepEqual(resolveOptions(VALID), {
       queues: [0],
