@@ -1,6 +1,6 @@
 /*
- * The connmarks that an engine finds when it opens: SIP's media inherits its bucket from the INVITE, and this from
- * the REGISTER of the client that is called.
+ * SIP's media inherits its bucket from the INVITE, and this from the REGISTER of the client that is called: the
+ * connmarks that an engine finds when it opens, and how else the media are decided without connmarks.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -14,6 +14,7 @@ import {
   SHARE,
   skip,
   source,
+  SOURCES_OF_TRUTH,
   type Gateway,
 } from '../support/judged-gateway.js';
 import { inject } from '../support/inject.js';
@@ -133,6 +134,25 @@ async function assertOfClients(lab: Gateway, hashSeed: number): Promise<void> {
   }
 }
 
+/** A gateway that follows SIP, between ends that answer nothing. */
+async function sipGateway(): Promise<Gateway> {
+  const lab = await gateway();
+  for (const program of ['iptables-restore', 'ip6tables-restore']) {
+    const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
+    await lab.gateway.run(program, ['--noflush', '-w', '10'], rule);
+  }
+  await Promise.all([lab.client, lab.server].map((node) => node.run('nft', ['-f', '-'], SILENT)));
+  return lab;
+}
+
+/** How many calls have a client that is owned here although the server is not, or the other way round. */
+function apart(): number {
+  const { localNode, ...hashing } = SHARE;
+  const hasher = new Hasher(hashing);
+  const isOwned = (address: string): boolean => hasher.node(address) === localNode;
+  return CALLED.filter(({ client, server }) => isOwned(client) !== isOwned(server)).length;
+}
+
 describe('an engine that opens leaves to a call’s flows the bucket of the first', { skip }, () => {
   for (const [conntrack, offload = []] of [
     ['mark'],
@@ -140,14 +160,7 @@ describe('an engine that opens leaves to a call’s flows the bucket of the firs
     ['auto', ['sources']],
   ] as const) {
     test(`conntrack ${[conntrack, ...offload].join(', offload ')}`, async () => {
-      await using lab = await gateway();
-      for (const program of ['iptables-restore', 'ip6tables-restore']) {
-        const rule = `*raw\n-A PREROUTING -p udp --dport ${SIP} -j CT --helper sip\nCOMMIT\n`;
-        await lab.gateway.run(program, ['--noflush', '-w', '10'], rule);
-      }
-      await Promise.all(
-        [lab.client, lab.server].map((node) => node.run('nft', ['-f', '-'], SILENT)),
-      );
+      await using lab = await sipGateway();
       {
         await using _first = await engineOn(lab, { conntrack, offload });
         await talk(lab);
@@ -157,6 +170,28 @@ describe('an engine that opens leaves to a call’s flows the bucket of the firs
         await using _again = await engineOn(lab, { conntrack, offload, hashSeed });
         await assertOfClients(lab, hashSeed);
       }
+    });
+  }
+});
+
+describe('the media of a call to a registered client are decided', { skip }, () => {
+  for (const [conntrack, offload = [], whose] of [
+    ...SOURCES_OF_TRUTH.filter((way) => way !== 'mark').map((way) => [way, [], 'server'] as const),
+    ['mark', [], 'client'],
+    ['auto', ['flows'], 'client'],
+    ['auto', ['sources'], 'client'],
+  ] as const) {
+    test(`by the ${whose}: conntrack ${[conntrack, ...offload].join(', offload ')}`, async () => {
+      await using lab = await sipGateway();
+      await using engine = await engineOn(lab, { conntrack, offload });
+      await lab.judge();
+      await talk(lab);
+      const { related } = await lab.judged();
+      const { both, neither, kernelOnly, engineOnly } = related;
+      assert.equal(both + neither + kernelOnly + engineOnly, 2 * CALLED.length);
+      assert.equal(kernelOnly + engineOnly, whose === 'server' ? 0 : apart());
+      assert.ok(apart() > 0);
+      assert.equal(engine.stats().unknown, 0);
     });
   }
 });

@@ -47,6 +47,8 @@ const THROUGH = [
   ...[BEHIND[4], NODE.ipv4].map((dst) => igmp(dst, 64)),
   ...[...NEIGHBOURS, ...LISTENERS].map((type) => discovery({ src: '', dst: BEHIND[6] }, type)),
 ];
+/** For an address behind as well, but from a neighbour: docs/decision.md. */
+const FROM_NEAR = NEIGHBOURS.map((type) => discovery({ src: '', dst: BEHIND[6], ttl: 255 }, type));
 
 const WAYS: Partial<Options>[] = [
   {},
@@ -65,7 +67,7 @@ async function send(node: Namespace, sender: Namespace, frames: readonly Buffer[
 
 describe('a node that owns nothing', { skip }, () => {
   for (const way of WAYS) {
-    test(`passes what is for its link, and nothing on its way through, ${JSON.stringify(way)}`, async () => {
+    test(`passes what is for its link, and of what is on its way through only a neighbour’s, ${JSON.stringify(way)}`, async () => {
       await using at = await wire();
       await at.node.run('nft', ['-f', '-'], COUNTERS);
       const options = owningAll(at.node, { ...way, totalNodes: 2, ownership: { nodes: [] } });
@@ -82,6 +84,9 @@ describe('a node that owns nothing', { skip }, () => {
         return received === foreign;
       });
       assert.equal(await passed(), 0);
+
+      await send(at.node, at.sender, FROM_NEAR);
+      assert.equal(await passed(), FROM_NEAR.length);
     });
   }
 });
