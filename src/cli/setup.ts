@@ -7,6 +7,7 @@ import { purposeOf } from '../setup/changes.js';
 import { listenedQueues } from '../setup/held.js';
 import { setQueueRule } from '../setup/queue-rule.js';
 import type { SetupStatus } from '../setup/status.js';
+import { queuesFrom } from '../setup/words.js';
 import type { ControlFlags } from './control.js';
 import { CommandError, complain, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';
@@ -142,7 +143,7 @@ function asLines({ name, rules, standing, queues, changes, steps }: SetupStatus)
   const [first, last] = queues ?? [];
   const rows = [
     `${name}: rules are in place, ${standing ? 'until they are reverted' : 'for one process'}`,
-    ...(first === undefined ? [] : [`queues ${first} to ${last!}`]),
+    ...(first === undefined ? [] : [queuesFrom(first, last!)]),
     ...(steps === undefined
       ? changes.map((change) => `${change.inPlace ? 'yes' : 'NO '} ${purposeOf(change)}`)
       : steps.map(({ what, state }) => `${STATES[state]} ${what}`)),

@@ -7,7 +7,7 @@ import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './mark
 import { rememberedOptions } from './remembered.js';
 import { nameOf, rulesName, type Mechanism } from './ruleset.js';
 import type { Traces } from './traces.js';
-import { hex } from './words.js';
+import { hex, queuesFrom } from './words.js';
 
 /** @throws NfqClusterError `ERR_NO_INTERFACE`; `ERR_INVALID_OPTION` if no packet arrives on it */
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
@@ -44,7 +44,7 @@ export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {
     const [first, last] = other;
     if (queues.at(-1)! < first || queues[0]! > last) continue;
     throw conflict(
-      `The setup ${name} already uses queues ${first} to ${last}, which overlap ${queues[0]!} to ${queues.at(-1)!}`,
+      `The setup ${name} already uses ${queuesFrom(first, last)}; asked for: ${queuesFrom(queues[0]!, queues.at(-1)!)}`,
       `Choose other queues, or revert it ("nfq-cluster revert --name ${name}")`,
     );
   }
@@ -102,7 +102,7 @@ export async function checkName(
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
   if (!listened.some((queue) => queue >= first && queue <= last && !own.includes(queue))) return;
   throw conflict(
-    `An engine named ${name} decides the packets of queues ${first} to ${last}, with ${other}`,
+    `An engine named ${name} decides the packets of ${queuesFrom(first, last)}, with ${other}`,
     `Choose another name, or close it; if it is gone, run "nfq-cluster revert --name ${name}"`,
   );
 }

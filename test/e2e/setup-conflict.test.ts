@@ -35,7 +35,7 @@ describe('while an engine decides', { skip }, () => {
       const before = await stateOf(at.node);
       await using engine = await open(options(at));
       const running = await stateOf(at.node);
-      const refused = { code: 'ERR_CONFLICT', message: /named gw decides.* queues 0 to 0/ };
+      const refused = { code: 'ERR_CONFLICT', message: /named gw decides.* queue 0, with/ };
       await assert.rejects(open(options(at, more)), refused);
       assert.equal(await stateOf(at.node), running);
       await engine.close();

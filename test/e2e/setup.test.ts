@@ -313,7 +313,7 @@ describe('a setup is refused before anything changes:', { skip }, () => {
     'overlapping queues',
     { queues: [3, 4] },
     'ERR_CONFLICT',
-    /other already uses queues 4 to 5/,
+    /other already uses queues 4 to 5; asked for: queues 3 to 4/,
   );
   refused('a name that is taken', { name: 'other', queues: [4] }, 'ERR_CONFLICT', /named other/);
 });
