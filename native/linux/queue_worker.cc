@@ -149,14 +149,15 @@ void QueueWorker::set_up() {
 }
 
 void QueueWorker::follow_connections() {
-  using enum ConntrackChoice;
-  const bool queue = config_.conntrack == kQueue || config_.conntrack == kQueueElseNetlink;
+  using Choice = ConntrackChoice;
+  const bool queue =
+      config_.conntrack == Choice::kQueue || config_.conntrack == Choice::kQueueElseNetlink;
   if (queue && socket_->attach_connections()) {
     config_.decision.connections = Connections::kQueue;
-  } else if (config_.conntrack == kQueue) {
+  } else if (config_.conntrack == Choice::kQueue) {
     throw Fault(FaultKind::kNoConntrack, "sendto", EOPNOTSUPP,
                 "the kernel cannot attach connections to queued packets");
-  } else if (config_.conntrack != kOff) {
+  } else if (config_.conntrack != Choice::kOff) {
     config_.decision.connections = Connections::kLookup;
     lookup_.emplace(config_.decision, counters_);
     socket_->wait_at_most(ConnectionLookup::kDrainInterval);

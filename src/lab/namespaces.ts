@@ -7,6 +7,9 @@ import { NfqClusterError } from '../errors.js';
 /* This process may have ended before the program was to be killed for that. */
 const UNLESS_ORPHAN = ['sh', '-c', 'test "$PPID" = "$0" && exec "$@"', `${process.pid}`];
 
+/* nft 0.9 opens /dev/stdin, which fails with the socket that Node.js makes a program's input. */
+const PIPED = ['sh', '-c', 'cat | "$@"', 'sh'];
+
 /**
  * A network namespace with the processes started in it. It has no name, so that no other run can
  * meet it, and it cannot be left over: it is held by a `cat` that reads a pipe from this process,
@@ -67,7 +70,9 @@ export class Namespace implements AsyncDisposable {
     args: readonly string[],
     input: string | Uint8Array = '',
   ): Promise<string> {
-    const child = this.spawn(command, args, { stdio: 'pipe' });
+    const piped = command === 'nft' && input !== '' ? PIPED : [];
+    const [program, ...rest] = [...piped, command, ...args] as [string, ...string[]];
+    const child = this.spawn(program, rest, { stdio: 'pipe' });
     child.stdin!.on('error', () => undefined);
     child.stdin!.end(input);
     const [output, errors, status] = await Promise.all([

@@ -75,9 +75,9 @@ export async function run(
   { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
   const path = await programOrThrow(program);
-  if (netns === undefined) return spawned(path, args, input);
+  if (netns === undefined) return given(path, args, input);
   const nsenter = await programOrThrow('nsenter');
-  const outcome = await spawned(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
+  const outcome = await given(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
   if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
     throw cannotEnter(netns, outcome.stderr);
   return outcome;
@@ -195,6 +195,17 @@ function cannotEnter(netns: string, stderr: string): NfqClusterError {
           remedy: 'The command "ip netns" lists those that have a name',
         },
       );
+}
+
+/**
+ * With its input from a pipe, if need be: nft 0.9 opens /dev/stdin, which fails with the socket that Node.js makes a
+ * program's input.
+ */
+async function given(path: string, args: readonly string[], input: string): Promise<Outcome> {
+  const outcome = await spawned(path, args, input);
+  if (outcome.status === 0 || !outcome.stderr.includes('Could not open file "/dev/stdin"'))
+    return outcome;
+  return spawned(await programOrThrow('sh'), ['-c', 'cat | "$@"', 'sh', path, ...args], input);
 }
 
 async function spawned(path: string, args: readonly string[], input: string): Promise<Outcome> {

@@ -14,8 +14,11 @@ import type { Traces } from './traces.js';
 /** The chain that remembers what was changed outside the rules. */
 export const UNDO = 'undo';
 
-/** The chain that remembers the options, so that the setup can be put back where another in its place fails. */
-export const OPTIONS = 'options';
+/**
+ * The chain that remembers the options, so that the setup can be put back where another in its place fails. Not
+ * `options`, which nft 1.0.2 takes for a word of its own.
+ */
+export const OPTIONS = 'its-options';
 
 const QUEUES = 'queues-';
 const STANDING = 'standing-';

@@ -195,7 +195,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       for (const from of SOURCES6) {
         const url = `ftp://[${SERVER[6]}]/file`;
         await get(url, from);
-        await get(url, from, '--ftp-port', from);
+        await get(url, from, '--ftp-port', `[${from}]`);
       }
       const { related, ...others } = await lab.judged();
       for (const [name, judged] of Object.entries({ related, ...others })) {

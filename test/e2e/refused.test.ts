@@ -6,12 +6,13 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { Hasher, type Options, type Stats } from '../../src/index.js';
+import { keepsUser } from '../support/capabilities.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { root, waitFor } from '../support/processes.js';
 import { NODE, wire, type Wire } from '../support/wire.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
+const skip = process.getuid?.() === 0 ? keepsUser() : 'needs root';
 const SHARE = { totalNodes: 2, localNode: 1, hashSeed: 1 };
 const hasher = new Hasher({ totalNodes: 2, hashSeed: 1 });
 const sources = Array.from({ length: 200 }, (_, index) => `10.64.0.${index + 1}`);

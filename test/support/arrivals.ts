@@ -49,11 +49,9 @@ export class Arrivals {
   /** Sends frames, and behind them one over IPv6, which nothing holds back: once it is there, they are. */
   async of(...frames: readonly Buffer[]): Promise<Arrived> {
     const { sender, node } = this.#wire;
-    await node.run(
-      'nft',
-      ['-f', '-'],
-      'reset counters table inet arrivals\nflush set inet arrivals connmarks\n',
-    );
+    // Not in one call: nft 1.1 does not reset what it lists together with other commands.
+    await node.run('nft', ['reset', 'counters', 'table', 'inet', 'arrivals']);
+    await node.run('nft', ['flush', 'set', 'inet', 'arrivals', 'connmarks']);
     const sentinel = udp({ src: SENDER.ipv6, dst: NODE.ipv6, dport: SENTINEL_PORT });
     await inject(sender, 'eth0', [...frames, sentinel]);
     await waitFor('the last frame', async () => count(await this.#listed(), 'sentinel') === 1);

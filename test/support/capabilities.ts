@@ -15,6 +15,16 @@ export const NET_ADMIN_ALONE: readonly string[] = [
   '--bounding-set=-all,+net_admin',
 ];
 
+/** Why a process cannot change its user: Node.js refuses where libuv may use io_uring, as Debian 13's. False if it can. */
+export function keepsUser(): string | false {
+  try {
+    process.seteuid!(process.geteuid!());
+    return false;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 export interface Folder extends AsyncDisposable {
   path: string;
 }

@@ -1,9 +1,19 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { runForJson } from '../../src/setup/exec.js';
+import { run, runForJson } from '../../src/setup/exec.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
 import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
+
+it('a program that cannot open the socket on its input is given a pipe', async () => {
+  const old =
+    'test -p /dev/stdin || { echo \'Error: Could not open file "/dev/stdin"\' >&2; exit 1; }; cat; exit 3';
+  assert.deepEqual(await run('sh', ['-c', old], { input: 'rules' }), {
+    status: 3,
+    stdout: 'rules',
+    stderr: '',
+  });
+});
 
 describe('what is read', () => {
   it('of iptables-save are our chain and our jump', () => {

@@ -64,6 +64,12 @@ const installation = (
 ): Step[] => planInstallation(resolved, mechanism, facts(traces), 'run').steps;
 
 describe('the nft table', () => {
+  it('names nothing `options`, which nft 1.0.2 takes for a word of its own', () => {
+    const [{ input } = { input: '' }] = installation(options(), NFT, CLEAN);
+    const named = [...input!.matchAll(/^add \S+ inet \S+ (\S+)/gm)].map(([, name]) => name);
+    assert.ok(named.length > 5 && !named.includes('options'));
+  });
+
   it('queues under action drop', () => {
     assert.equal(
       nftTable(options({ queues: [2, 0, 1], interfaces: ['eth1', 'br0.5'] }), 'nft', 'queue'),
