@@ -149,10 +149,12 @@ export const failure = (purpose: string, program: string, outcome: Outcome): Nfq
       )
     : new NfqClusterError('ERR_RULES', `Failed to ${purpose}: ${said(program, outcome)}`);
 
-/** Whether a program failed for want of privilege. */
-export const isRefused = (outcome: Outcome): boolean =>
-  outcome.status !== 0 &&
-  /operation not permitted|permission denied|must be root/i.test(outcome.stderr);
+/** Whether a program failed for want of privilege; nft 1.0.2 then says nothing at all. */
+export const isRefused = ({ status, stderr }: Outcome): boolean =>
+  status !== 0 &&
+  (stderr === ''
+    ? process.geteuid!() !== 0
+    : /operation not permitted|permission denied|must be root/i.test(stderr));
 
 /** A failed program's own words, on one line. */
 export function said(program: string, outcome: Outcome): string {

@@ -1,7 +1,7 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { run, runForJson } from '../../src/setup/exec.js';
+import { describe, it, mock } from 'node:test';
+import { isRefused, run, runForJson } from '../../src/setup/exec.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
 import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
 
@@ -13,6 +13,18 @@ it('a program that cannot open the socket on its input is given a pipe', async (
     stdout: 'rules',
     stderr: '',
   });
+});
+
+it('a program that fails without a word was refused what only root may do', () => {
+  const silent = { status: 1, stdout: '', stderr: '' };
+  const of = process as { geteuid: () => number };
+  const user = mock.method(of, 'geteuid', () => 1000);
+  assert.ok(isRefused(silent));
+  user.mock.mockImplementation(() => 0);
+  assert.ok(!isRefused(silent));
+  assert.ok(isRefused({ ...silent, stderr: 'Error: Could not process rule: Permission denied\n' }));
+  assert.ok(!isRefused({ ...silent, stderr: 'Error: syntax error\n' }));
+  user.mock.restore();
 });
 
 describe('what is read', () => {
