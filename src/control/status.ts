@@ -9,6 +9,8 @@ export interface Summary {
   policy: Policy;
   /** Null unless the policy is `clusterip`. */
   hashMode: HashMode | null;
+  /** Whether it behaves exactly as the original; null unless the policy is `clusterip`. */
+  strict: boolean | null;
   hashSeed: number;
   /** The number of buckets. */
   buckets: number;
@@ -64,10 +66,12 @@ export function status(engine: Engine): Status {
 
 export function summary(engine: Engine): Summary {
   const { options, ownership, mechanism } = engine;
-  const { policy, hashMode, hashSeed, buckets, action, interfaces, queues, name, netns } = options;
+  const { policy, hashMode, strict, hashSeed, buckets, action, interfaces, queues, name, netns } =
+    options;
   return {
     policy,
     hashMode: policy === 'clusterip' ? hashMode : null,
+    strict: policy === 'clusterip' ? strict : null,
     hashSeed,
     buckets,
     owned: ownership.buckets.length,

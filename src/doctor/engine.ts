@@ -17,6 +17,7 @@ type Deciding = Pick<
   | 'name'
   | 'policy'
   | 'hashMode'
+  | 'strict'
   | 'hashSeed'
   | 'buckets'
   | 'action'
@@ -34,6 +35,7 @@ const toldSchema = z.object({
   name: z.string(),
   policy: z.string(),
   hashMode: z.string().nullable(),
+  strict: z.boolean().nullable(),
   hashSeed: z.number(),
   buckets: z.number(),
   action: z.string(),
@@ -159,6 +161,7 @@ type Words = (of: Deciding & { conntrack: string }) => string | undefined;
 const HASHING: readonly Words[] = [
   ({ policy }) => `policy ${policy}`,
   ({ policy, hashMode }) => (policy === 'clusterip' ? `hash mode ${hashMode}` : undefined),
+  ({ policy, strict }) => (policy === 'clusterip' ? `strict ${strict}` : undefined),
   ({ hashSeed }) => `hash seed ${hex(hashSeed)}`,
   ({ buckets }) => `${buckets} buckets`,
   ({ interfaces }) =>

@@ -50,6 +50,7 @@ export const TOLD: Told = {
   name: 'q0',
   policy: 'jhash',
   hashMode: null,
+  strict: null,
   hashSeed: 0xdeadbeef,
   buckets: 2,
   action: 'drop',

@@ -26,7 +26,7 @@ const differences = (told: Partial<Told>, options?: Partial<Options>): string[] 
 const on = (name: string, key: 'source' | 'destination' = 'source') =>
   resolveOptions({ ...OPTIONS, interfaces: [{ name, key }] }).interfaces;
 
-const CLUSTERIP = { policy: 'clusterip', hashMode: 'sourceip' } as const;
+const CLUSTERIP = { policy: 'clusterip', hashMode: 'sourceip', strict: false } as const;
 
 describe('doctor, of the engine', () => {
   it('says that it decides as the options say', () => {
@@ -57,6 +57,9 @@ describe('doctor, of the engine', () => {
     const mode = 'sourceip-sourceport' as const;
     assert.deepEqual(differences({ ...CLUSTERIP, hashMode: mode }, CLUSTERIP), [
       'hash mode sourceip-sourceport; these options say hash mode sourceip',
+    ]);
+    assert.deepEqual(differences({ ...CLUSTERIP, strict: true }, CLUSTERIP), [
+      'strict true; these options say strict false',
     ]);
     assert.deepEqual(differences(CLUSTERIP), ['policy clusterip; these options say policy jhash']);
     const inside = { interfaces: on('eth0', 'destination'), conntrack: { source: 'off', why: '' } };
