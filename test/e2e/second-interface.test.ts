@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { open } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
+import { told } from '../support/neighbours.js';
 import { bytes, ping } from '../support/packets.js';
 import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
 import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
@@ -40,6 +41,28 @@ describe("the cluster's frames by another interface", { skip }, async () => {
     }
   }
 });
+
+test(
+  'an interface by which answers leave tells nobody its MAC for the address',
+  { skip },
+  async () => {
+    await using at = await twoWires();
+    const behind = '10.2.0.1';
+    await at.sender.ip(`address add ${behind}/24 dev eth1`);
+    await using _engine = await open(clusterOptions(at.node, { totalNodes: 1 }));
+    await using seen = await capture(at.sender, 'eth1', 'arp or icmp');
+    await inject(at.sender, 'eth0', [
+      ping({ src: behind, dst: CLUSTER.ipv4, ethDst: CLUSTER.mac }),
+    ]);
+    await seen.seen('the answer', answerOf(CLUSTER.ipv4, behind));
+    const asked = seen.frames.flatMap((frame) => told(frame) ?? []);
+    const requests = asked.filter(({ what }) => what === 'request');
+    assert.deepEqual(
+      requests.map(({ address, mac }) => [address, mac]),
+      [['00000000', OTHER.mac]],
+    );
+  },
+);
 
 const TO_SENDER = `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev`;
 
