@@ -113,7 +113,7 @@ interface Link extends PortJson {
   ifindex?: number;
   ifname?: string;
   address?: string;
-  addr_info?: { local?: string }[];
+  addr_info?: { local?: string; prefixlen?: number; dadfailed?: boolean }[];
   maddr?: { link?: string; features?: string }[];
 }
 
@@ -142,6 +142,9 @@ async function readInterfaces(
       vrf: isInVrf(link.linkinfo) ? link.master : undefined,
       mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
       addresses: addr_info.flatMap(({ local }) => local ?? []),
+      duplicates: addr_info
+        .filter(({ dadfailed }) => dadfailed)
+        .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
       macs: macs.get(ifname) ?? [],
     };
   }

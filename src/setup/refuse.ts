@@ -1,6 +1,7 @@
 import { range } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
+import { duplicateOf } from './changes.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';
@@ -35,6 +36,20 @@ const isPort = (name: string, of: string): NfqClusterError =>
       remedy: `Name ${of} instead`,
     },
   );
+
+/** @throws NfqClusterError `ERR_CONFLICT` where the kernel has a cluster address, and does not use it */
+export function checkDuplicates({ interfaces }: ResolvedOptions, facts: Facts): void {
+  for (const { name, addresses } of interfaces) {
+    for (const { address } of addresses) {
+      const found = duplicateOf({ kind: 'address', value: address }, facts.interfaces[name]);
+      if (found === undefined) continue;
+      throw conflict(
+        `${name} has ${found}, but does not use it: duplicate address detection found it on another machine`,
+        `Have nothing but the setup add it, which does so without detection, and take it away ("ip address del ${found} dev ${name}")`,
+      );
+    }
+  }
+}
 
 /** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
 export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {
