@@ -20,6 +20,8 @@ export interface Link {
   vlan?: boolean;
   /** Whether rules see what this bridge only forwards, whatever the kernel parameter says; undefined for others. */
   bridgesByRules?: boolean | undefined;
+  /** Whether this is a bridge that passes its machine only the multicast frames that it is known to want. */
+  snoops?: boolean;
 }
 
 /** An entry of the table of ARP and neighbour discovery. */

@@ -129,7 +129,12 @@ interface LinkJson extends PortJson {
   linkinfo?: {
     info_slave_kind?: string;
     info_kind?: string;
-    info_data?: { nf_call_iptables?: number; nf_call_ip6tables?: number };
+    info_data?: {
+      nf_call_iptables?: number;
+      nf_call_ip6tables?: number;
+      mcast_snooping?: number;
+      mcast_router?: number;
+    };
   };
 }
 
@@ -149,6 +154,7 @@ const linkOf = (link: LinkJson): Link => ({
   above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
   vlan: link.linkinfo?.info_kind === 'vlan',
   bridgesByRules: bridgesByRules(link),
+  snoops: snoops(link),
 });
 
 function bridgesByRules({
@@ -157,6 +163,11 @@ function bridgesByRules({
   if (info_kind !== 'bridge') return undefined;
   return info_data?.nf_call_iptables === 1 || info_data?.nf_call_ip6tables === 1;
 }
+
+const ALWAYS = 2;
+
+const snoops = ({ linkinfo: { info_kind, info_data } = {} }: LinkJson): boolean =>
+  info_kind === 'bridge' && info_data?.mcast_snooping === 1 && info_data.mcast_router !== ALWAYS;
 
 async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
   const args = ['-json', 'neigh', 'show'];
