@@ -13,6 +13,8 @@ export interface Link {
   up: boolean;
   carrier: boolean;
   /** As in InterfaceFacts. */
+  arrivesOn?: string | undefined;
+  /** The bridge, bond or such that it is a port of. */
   portOf?: string | undefined;
   loopback?: boolean;
   /** The interface that a VLAN, a macvlan or such takes its packets from. */

@@ -3,7 +3,7 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
   incompatible,
@@ -130,6 +130,7 @@ interface LinkJson extends PortJson {
     info_slave_kind?: string;
     info_kind?: string;
     info_data?: {
+      mode?: string;
       nf_call_iptables?: number;
       nf_call_ip6tables?: number;
       mcast_snooping?: number;
@@ -148,6 +149,7 @@ const linkOf = (link: LinkJson): Link => ({
   name: link.ifname,
   up: link.flags.includes('UP'),
   carrier: link.flags.includes('LOWER_UP'),
+  arrivesOn: arrivesOn(link),
   portOf: portOf(link),
   loopback: link.flags.includes('LOOPBACK'),
   // Of a veth, this is its other end.

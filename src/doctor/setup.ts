@@ -104,12 +104,12 @@ function judgeLink(name: string, link: Link | undefined): Judged {
       remedy: 'The command "ip link" lists those that exist',
     });
   }
-  if (link.portOf !== undefined) {
+  if (link.arrivesOn !== undefined) {
     return error(
       'interface',
-      `What ${name} receives arrives on ${link.portOf}, whose port it is, and is not decided`,
+      `What ${name} receives arrives on ${link.arrivesOn}, and is not decided`,
       {
-        remedy: `Name ${link.portOf} instead`,
+        remedy: `Name ${link.arrivesOn} instead`,
       },
     );
   }

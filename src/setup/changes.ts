@@ -28,8 +28,8 @@ export interface InterfaceFacts {
   index: number;
   /** Its own MAC; empty where it has none. */
   mac: string;
-  /** The bridge or bond that it is a port of, on which its packets arrive; undefined if it is no port. */
-  portOf?: string | undefined;
+  /** The interface on which rules see its packets, if they do not on this one. */
+  arrivesOn?: string | undefined;
   /** The VRF that it is in, by which what enters passes the rules a second time. */
   vrf?: string | undefined;
   /** Without prefix lengths. */

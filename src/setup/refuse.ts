@@ -14,7 +14,7 @@ import { hex } from './words.js';
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
   for (const { name } of interfaces) {
     const found = facts.interfaces[name];
-    if (found?.portOf !== undefined) throw isPort(name, found.portOf);
+    if (found?.arrivesOn !== undefined) throw arrivesElsewhere(name, found.arrivesOn);
     if (found !== undefined) continue;
     const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
     throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
@@ -25,14 +25,14 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
   }
 }
 
-/** Rules that name a port would match nothing, and let everything pass undecided. */
-const isPort = (name: string, of: string): NfqClusterError =>
+/** Rules that name it would match nothing, and let everything pass undecided. */
+const arrivesElsewhere = (name: string, of: string): NfqClusterError =>
   new NfqClusterError(
     'ERR_INVALID_OPTION',
-    `${name} is a port of ${of}: what it receives arrives on ${of}`,
+    `What ${name} receives arrives on ${of}, as rules see it`,
     {
       expected: 'an interface on which packets arrive',
-      found: `${name}, a port of ${of}`,
+      found: name,
       remedy: `Name ${of} instead`,
     },
   );

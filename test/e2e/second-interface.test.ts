@@ -1,11 +1,12 @@
 /* A second interface on the cluster's wire, which sees its frames, too. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { open } from '../../src/index.js';
+import { doctor, open, type Options } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { told } from '../support/neighbours.js';
 import { bytes, ping } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
 import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
 import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
 
@@ -136,6 +137,37 @@ test("a VLAN's frames that rules see on its bridge alone are dropped", { skip },
   await answers.seen('an answer of its own address', answerOf(NODE.ipv4));
   assert.ok(!answers.frames.some(answerOf(CLUSTER.ipv4)));
   assert.equal(engine.stats().received, 0);
+});
+
+/* Rules would match nothing, and let everything pass undecided. */
+test('an ipvlan is refused whose packets rules see on what is below it', { skip }, async (t) => {
+  await using at = await wire();
+  try {
+    await at.node.ip('link add upper link eth0 type ipvlan mode l3s');
+  } catch {
+    return t.skip('this kernel has no ipvlan');
+  }
+  const options = (name: string): Options =>
+    clusterOptions(at.node, { interfaces: [name], totalNodes: 1 });
+  await at.node.ip(
+    'address flush dev eth0',
+    'link set upper up',
+    `address add ${NODE.ipv4}/24 dev upper`,
+  );
+  const refused = { code: 'ERR_INVALID_OPTION', message: /upper .* eth0/ };
+  await assert.rejects(open(options('upper')), refused);
+  const { findings } = await doctor(options('upper'));
+  assert.ok(findings.some(({ level, found }) => level === 'error' && /upper .* eth0/.test(found)));
+  await using engine = await open(options('eth0'));
+  const toUpper = ping({ src: SENDER.ipv4, dst: NODE.ipv4, ethDst: NODE.mac });
+  await inject(at.sender, 'eth0', [toUpper]);
+  await waitFor('it is decided', () => engine.stats().owned === 1);
+
+  await engine.close();
+  await at.node.ip('link set upper type ipvlan mode l2');
+  await using above = await open(options('upper'));
+  await inject(at.sender, 'eth0', [toUpper]);
+  await waitFor('it is decided', () => above.stats().owned === 1);
 });
 
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
