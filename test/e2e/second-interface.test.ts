@@ -1,7 +1,7 @@
 /* A second interface on the cluster's wire, which sees its frames, too. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { doctor, open, type Options } from '../../src/index.js';
+import { doctor, open, type Options, type Policy } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { told } from '../support/neighbours.js';
@@ -15,14 +15,29 @@ const skip = process.getuid?.() === 0 ? false : 'needs root';
 const OTHER_CLUSTER = '03:00:00:00:00:99';
 const CLIENT = { 4: '10.9.0.1', 6: 'fd09::1' };
 
+/** Policy `clusterip` decides IPv4 alone. */
+const familiesOf = (policy: Policy): readonly (4 | 6)[] => (policy === 'clusterip' ? [4] : [4, 6]);
+const sharing = (policy: Policy): Partial<Options> => ({
+  interfaces: [
+    {
+      name: 'eth0',
+      mac: CLUSTER.mac,
+      addresses: familiesOf(policy).map((family) =>
+        family === 4 ? `${CLUSTER.ipv4}/24` : `${CLUSTER.ipv6}/64`,
+      ),
+    },
+  ],
+});
+
 describe("the cluster's frames by another interface", { skip }, async () => {
   for (const [title, { kind }] of skip === false ? await mechanismsHere() : []) {
     for (const policy of ['jhash', 'clusterip'] as const) {
       test(`are dropped, and no other packets: ${title}, ${policy}`, async () => {
         await using at = await twoWires();
-        await using engine = await open(clusterOptions(at.node, { policy, rules: kind }));
+        const options = clusterOptions(at.node, { policy, rules: kind, ...sharing(policy) });
+        await using engine = await open(options);
         await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
-        for (const family of [4, 6] as const) {
+        for (const family of familiesOf(policy)) {
           const [to, own] = [CLUSTER[`ipv${family}`], OTHER[`ipv${family}`]];
           const src = CLIENT[family];
           await inject(at.sender, 'eth1', [
@@ -187,11 +202,10 @@ test('what enters by an interface in a VRF is decided once', { skip }, async (t)
   );
   for (const policy of ['jhash', 'clusterip'] as const) {
     await using engine = await open(
-      clusterOptions(at.node, { policy, totalNodes: 1, localNode: 1 }),
+      clusterOptions(at.node, { policy, totalNodes: 1, localNode: 1, ...sharing(policy) }),
     );
     await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
-    for (const family of [4, 6] as const) {
-      if (policy === 'clusterip' && family === 6) continue;
+    for (const family of familiesOf(policy)) {
       const to = CLUSTER[`ipv${family}`];
       const src = SENDER[`ipv${family}`];
       await inject(at.sender, 'eth0', [ping({ src, dst: to, ethDst: CLUSTER.mac })]);
