@@ -209,11 +209,12 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
 }
 
 function refuseIpv6({ addresses }: Shared, at: number): void {
-  const found = addresses.find(({ family }) => family === 6);
+  const index = addresses.findIndex(({ family }) => family === 6);
+  const found = addresses[index];
   if (found === undefined) return;
   throw invalidOption(
-    `interfaces.${at}.addresses`,
-    "IPv4 addresses with policy 'clusterip'",
+    `interfaces.${at}.addresses.${index}`,
+    "an IPv4 address with policy 'clusterip'",
     `${found.address}/${found.prefix}`,
     "It decides no IPv6, so every node would accept everything. Share the address in another setup, with another policy and destinations 'addresses'.",
   );
