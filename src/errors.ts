@@ -21,8 +21,8 @@ import { constants } from 'node:os';
  * - `ERR_EXPIRED`: the ownership that was to be changed has expired.
  * - `ERR_NOT_EXPORTABLE`: the other program cannot express the configuration.
  * - `ERR_HELD`: a setup was reverted, but its empty chains stay, since queues hold packets all the time.
- * - `ERR_CONFLICT`: another setup or engine is in the way: it has the same name, or a queue or bits of the
- *   connmark in common.
+ * - `ERR_CONFLICT`: another setup, engine or machine is in the way: it has the same name, a queue or bits of the
+ *   connmark in common, or a cluster address alone.
  * - `ERR_CLOSED`: the engine is closed, or being closed.
  * - `ERR_ADDON`: the native addon is missing or was built for another system.
  * - `ERR_SYSTEM`: any other failed system call; `errno` and `syscall` say which.

@@ -21,7 +21,7 @@ import { resolveConntrack, type Offload } from './conntrack-options.js';
 import { invalidOption } from './errors.js';
 import { MAX_INTERFACES } from './limits.js';
 import { resolveMarks } from './marks.js';
-import type { Policy, ResolvedInterface, ResolvedOptions, Rules } from './option-types.js';
+import type { Policy, ResolvedInterface, ResolvedOptions, Rules, Shared } from './option-types.js';
 import { resolveShare, shareSchema } from './ownership.js';
 import { parse } from './parse.js';
 import { resolveShared, sharedSchema } from './shared.js';
@@ -202,8 +202,22 @@ function resolveInterfaces(options: Checked): ResolvedInterface[] {
   if (new Set(interfaces.map(({ name }) => name)).size !== interfaces.length) {
     throw invalidOption('interfaces', 'each interface once', options.interfaces);
   }
-  const shared = resolveShared(interfaces, options.policy === 'clusterip' ? 'addresses' : 'all');
+  const clusterip = options.policy === 'clusterip';
+  const shared = resolveShared(interfaces, clusterip ? 'addresses' : 'all');
+  if (clusterip) shared.forEach(refuseIpv6);
   return interfaces.map(({ name, key = 'source' }, at) => ({ name, key, ...shared[at]! }));
+}
+
+function refuseIpv6({ addresses }: Shared, at: number): void {
+  const index = addresses.findIndex(({ family }) => family === 6);
+  const found = addresses[index];
+  if (found === undefined) return;
+  throw invalidOption(
+    `interfaces.${at}.addresses.${index}`,
+    "an IPv4 address with policy 'clusterip'",
+    `${found.address}/${found.prefix}`,
+    "It decides no IPv6, so every node would accept everything. Share the address in another setup, with another policy and destinations 'addresses'.",
+  );
 }
 
 /**

@@ -13,6 +13,8 @@ export interface Link {
   up: boolean;
   carrier: boolean;
   /** As in InterfaceFacts. */
+  arrivesOn?: string | undefined;
+  /** The bridge, bond or such that it is a port of. */
   portOf?: string | undefined;
   loopback?: boolean;
   /** The interface that a VLAN, a macvlan or such takes its packets from. */
@@ -20,6 +22,8 @@ export interface Link {
   vlan?: boolean;
   /** Whether rules see what this bridge only forwards, whatever the kernel parameter says; undefined for others. */
   bridgesByRules?: boolean | undefined;
+  /** Whether this is a bridge that passes its machine only the multicast frames that it is known to want. */
+  snoops?: boolean;
 }
 
 /** An entry of the table of ARP and neighbour discovery. */

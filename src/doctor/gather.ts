@@ -3,7 +3,7 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import { portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
   incompatible,
@@ -129,7 +129,13 @@ interface LinkJson extends PortJson {
   linkinfo?: {
     info_slave_kind?: string;
     info_kind?: string;
-    info_data?: { nf_call_iptables?: number; nf_call_ip6tables?: number };
+    info_data?: {
+      mode?: string;
+      nf_call_iptables?: number;
+      nf_call_ip6tables?: number;
+      mcast_snooping?: number;
+      mcast_router?: number;
+    };
   };
 }
 
@@ -143,12 +149,14 @@ const linkOf = (link: LinkJson): Link => ({
   name: link.ifname,
   up: link.flags.includes('UP'),
   carrier: link.flags.includes('LOWER_UP'),
+  arrivesOn: arrivesOn(link),
   portOf: portOf(link),
   loopback: link.flags.includes('LOOPBACK'),
   // Of a veth, this is its other end.
   above: link.linkinfo?.info_kind === 'veth' ? undefined : link.link,
   vlan: link.linkinfo?.info_kind === 'vlan',
   bridgesByRules: bridgesByRules(link),
+  snoops: snoops(link),
 });
 
 function bridgesByRules({
@@ -157,6 +165,11 @@ function bridgesByRules({
   if (info_kind !== 'bridge') return undefined;
   return info_data?.nf_call_iptables === 1 || info_data?.nf_call_ip6tables === 1;
 }
+
+const ALWAYS = 2;
+
+const snoops = ({ linkinfo: { info_kind, info_data } = {} }: LinkJson): boolean =>
+  info_kind === 'bridge' && info_data?.mcast_snooping === 1 && info_data.mcast_router !== ALWAYS;
 
 async function readNeighbours(netns: string | undefined): Promise<Neighbour[]> {
   const args = ['-json', 'neigh', 'show'];

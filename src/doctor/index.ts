@@ -8,7 +8,7 @@ import { checkEngines } from './engine.js';
 import type { DoctorFacts } from './facts.js';
 import { printedFor, type Finding, type Judged } from './finding.js';
 import { gather } from './gather.js';
-import { checkBridges, checkUpper } from './links.js';
+import { checkBridges, checkSnooping, checkUpper } from './links.js';
 import { checkListeners } from './listeners.js';
 import { checkNft } from './netfilter.js';
 import {
@@ -50,6 +50,7 @@ const CHECKS: readonly ((facts: DoctorFacts) => Judged[])[] = [
   checkInterfaces,
   checkUpper,
   checkBridges,
+  checkSnooping,
   checkChanges,
   checkListeners,
   checkEngines,

@@ -27,6 +27,35 @@ export function carriers(name: string, links: readonly Link[]): string[] {
   return lower.flatMap((each) => [each.name, ...carriers(each.name, links)]);
 }
 
+/** The interfaces from which this one has its packets, itself first. */
+function downwards(name: string, links: readonly Link[]): Link[] {
+  const link = links.find((each) => each.name === name);
+  if (link === undefined) return [];
+  return [link, ...(link.above === undefined ? [] : downwards(link.above, links))];
+}
+
+/** A bridge that snoops looks up the address, which is no group's, and takes the frames for what routers alone want. */
+export const checkSnooping = ({ subjects, links }: DoctorFacts): Judged[] =>
+  given('bridge', [subjects, links], (all, known) => {
+    const shared = all.flatMap(({ changes }) =>
+      changes.filter(({ kind }) => kind === 'mac' || kind === 'group').map(({ on }) => on),
+    );
+    const bridges = shared.flatMap((name) => downwards(name, known)).filter((link) => link.snoops);
+    return [...new Set(bridges.map(({ name }) => name))].map((name) =>
+      warning(
+        'bridge',
+        `${name} snoops: once there is a querier in its network, nothing in frames for the cluster MAC reaches this machine`,
+        {
+          remedy: 'Have it take all multicast frames for this machine, or switch its snooping off',
+          command: {
+            program: 'ip',
+            args: `link set ${name} type bridge mcast_router 2`.split(' '),
+          },
+        },
+      ),
+    );
+  });
+
 /** VLANs, macvlans and such that take packets from our interfaces, and are not named. */
 export const checkUpper = ({ subjects, links }: DoctorFacts): Judged[] =>
   given('interface', [subjects, links], (all, known) =>

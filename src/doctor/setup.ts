@@ -1,4 +1,10 @@
-import { commandOf, isInPlace, type Change, type SystemFacts } from '../setup/changes.js';
+import {
+  commandOf,
+  duplicateOf,
+  isInPlace,
+  type Change,
+  type SystemFacts,
+} from '../setup/changes.js';
 import type { DoctorFacts, Link, Neighbour, Subject } from './facts.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 
@@ -54,12 +60,24 @@ export const checkChanges = ({ subjects, system }: DoctorFacts): Judged[] =>
 
 function judgeChange(change: Change, system: SystemFacts, rules: boolean): Judged {
   const check = CHECKS[change.kind];
+  const duplicate = duplicateOf(change, system.interfaces[change.on]);
+  if (duplicate !== undefined) return judgeDuplicate(duplicate, change.on);
   const inPlace = isInPlace(change, system);
   const found = inPlace ? so(change) : notSo(change, system);
   if (inPlace) return ok(check, found);
   if (!rules) return skipped(check, `${found}: the setup will change that`);
   return error(check, found, { command: commandOf(change, 'do') });
 }
+
+const judgeDuplicate = (address: string, on: string): Judged =>
+  error(
+    'address',
+    `${on} has ${address}, but does not use it: duplicate address detection found it on another machine`,
+    {
+      remedy: 'Have nothing but the setup add it, take it away, and run the doctor again',
+      command: { program: 'ip', args: ['address', 'del', address, 'dev', on] },
+    },
+  );
 
 const so = ({ kind, on, value }: Change): string =>
   kind === 'sysctl' ? `net/${on} is ${value}` : `${on} has ${value}`;
@@ -86,12 +104,12 @@ function judgeLink(name: string, link: Link | undefined): Judged {
       remedy: 'The command "ip link" lists those that exist',
     });
   }
-  if (link.portOf !== undefined) {
+  if (link.arrivesOn !== undefined) {
     return error(
       'interface',
-      `What ${name} receives arrives on ${link.portOf}, whose port it is, and is not decided`,
+      `What ${name} receives arrives on ${link.arrivesOn}, and is not decided`,
       {
-        remedy: `Name ${link.portOf} instead`,
+        remedy: `Name ${link.arrivesOn} instead`,
       },
     );
   }

@@ -28,12 +28,14 @@ export interface InterfaceFacts {
   index: number;
   /** Its own MAC; empty where it has none. */
   mac: string;
-  /** The bridge or bond that it is a port of, on which its packets arrive; undefined if it is no port. */
-  portOf?: string | undefined;
+  /** The interface on which rules see its packets, if they do not on this one. */
+  arrivesOn?: string | undefined;
   /** The VRF that it is in, by which what enters passes the rules a second time. */
   vrf?: string | undefined;
   /** Without prefix lengths. */
   addresses: readonly string[];
+  /** Those, with prefix lengths, that duplicate address detection has found on another machine: the kernel uses none. */
+  duplicates?: readonly string[];
   /** MACs that were added to it by hand. */
   macs: readonly string[];
 }
@@ -131,8 +133,17 @@ export function isInPlace(change: Change, { interfaces, sysctls }: SystemFacts):
   if (on === undefined) return false;
   return change.kind === 'mac'
     ? on.macs.includes(change.value)
-    : on.addresses.includes(change.value.split('/')[0]!);
+    : on.addresses.includes(change.value.split('/')[0]!) && duplicateOf(change, on) === undefined;
 }
+
+/** The address of a change as the interface has it, without using it since another machine has it as well. */
+export const duplicateOf = (
+  { kind, value }: Pick<Change, 'kind' | 'value'>,
+  on: InterfaceFacts | undefined,
+): string | undefined =>
+  kind === 'address'
+    ? on?.duplicates?.find((found) => found.split('/')[0] === value.split('/')[0])
+    : undefined;
 
 export const isSame = (one: Change, other: Change): boolean =>
   isOfSame(one, other) && (one.kind === 'sysctl' || one.value === other.value);

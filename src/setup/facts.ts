@@ -100,8 +100,17 @@ async function readOthers(
 /** Of an interface in JSON, as `ip -details` prints it. */
 export interface PortJson {
   master?: string;
-  linkinfo?: { info_slave_kind?: string };
+  /** The interface below; one in another network namespace has no name here. */
+  link?: string;
+  linkinfo?: { info_slave_kind?: string; info_kind?: string; info_data?: { mode?: string } };
 }
+
+/** Where rules see an interface's packets, if not on itself: an ipvlan of mode l3s has them from IP. */
+export const arrivesOn = (json: PortJson): string | undefined =>
+  portOf(json) ?? (isL3s(json.linkinfo) ? (json.link ?? 'the interface below') : undefined);
+
+const isL3s = (linkinfo: PortJson['linkinfo']): boolean =>
+  linkinfo?.info_kind === 'ipvlan' && linkinfo.info_data?.mode === 'l3s';
 
 /** The bridge, bond or such on which an interface's packets arrive. In a VRF they arrive on the interface, too. */
 export const portOf = ({ master, linkinfo }: PortJson): string | undefined =>
@@ -113,7 +122,7 @@ interface Link extends PortJson {
   ifindex?: number;
   ifname?: string;
   address?: string;
-  addr_info?: { local?: string }[];
+  addr_info?: { local?: string; prefixlen?: number; dadfailed?: boolean }[];
   maddr?: { link?: string; features?: string }[];
 }
 
@@ -138,10 +147,13 @@ async function readInterfaces(
     const { ifindex = 0, ifname = '', address = '', addr_info = [] } = link;
     interfaces[ifname] = {
       index: ifindex,
-      portOf: portOf(link),
+      arrivesOn: arrivesOn(link),
       vrf: isInVrf(link.linkinfo) ? link.master : undefined,
       mac: /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(address) ? address : '',
       addresses: addr_info.flatMap(({ local }) => local ?? []),
+      duplicates: addr_info
+        .filter(({ dadfailed }) => dadfailed)
+        .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
       macs: macs.get(ifname) ?? [],
     };
   }

@@ -15,6 +15,7 @@ export function arpTable(name: string, interfaces: readonly ResolvedInterface[])
   const addresses = interfaces.flatMap((entry) => ofFamily(entry, 4));
   const speaking = interfaces.filter(({ mac }) => mac !== undefined);
   const all = `{ ${addresses.join(', ')} }`;
+  const elsewhere = `oifname != { ${speaking.map(({ name: on }) => `"${on}"`).join(', ')} }`;
   const rules =
     addresses.length === 0
       ? []
@@ -23,8 +24,9 @@ export function arpTable(name: string, interfaces: readonly ResolvedInterface[])
             ({ name: on, mac }) =>
               `oifname "${on}" arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip ${all} arp saddr ether set ${mac!}`,
           ),
-          // An interface that is not the cluster's would answer for the address with its own MAC.
-          `oifname != { ${speaking.map(({ name: on }) => `"${on}"`).join(', ')} } arp operation reply arp saddr ip ${all} drop`,
+          // An interface that is not the cluster's would tell its own MAC for the address. Its questions name no sender.
+          `${elsewhere} arp operation reply arp saddr ip ${all} drop`,
+          `${elsewhere} arp operation request arp saddr ip ${all} arp saddr ip set 0.0.0.0`,
         ];
   return chain(`arp ${name}`, `add table arp ${name}\n`, rules);
 }

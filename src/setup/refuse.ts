@@ -1,6 +1,7 @@
 import { range } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
+import { duplicateOf } from './changes.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';
@@ -13,7 +14,7 @@ import { hex, queuesFrom } from './words.js';
 export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: Facts): void {
   for (const { name } of interfaces) {
     const found = facts.interfaces[name];
-    if (found?.portOf !== undefined) throw isPort(name, found.portOf);
+    if (found?.arrivesOn !== undefined) throw arrivesElsewhere(name, found.arrivesOn);
     if (found !== undefined) continue;
     const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
     throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
@@ -24,17 +25,31 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
   }
 }
 
-/** Rules that name a port would match nothing, and let everything pass undecided. */
-const isPort = (name: string, of: string): NfqClusterError =>
+/** Rules that name it would match nothing, and let everything pass undecided. */
+const arrivesElsewhere = (name: string, of: string): NfqClusterError =>
   new NfqClusterError(
     'ERR_INVALID_OPTION',
-    `${name} is a port of ${of}: what it receives arrives on ${of}`,
+    `What ${name} receives arrives on ${of}, as rules see it`,
     {
       expected: 'an interface on which packets arrive',
-      found: `${name}, a port of ${of}`,
+      found: name,
       remedy: `Name ${of} instead`,
     },
   );
+
+/** @throws NfqClusterError `ERR_CONFLICT` where the kernel has a cluster address, and does not use it */
+export function checkDuplicates({ interfaces }: ResolvedOptions, facts: Facts): void {
+  for (const { name, addresses } of interfaces) {
+    for (const { address } of addresses) {
+      const found = duplicateOf({ kind: 'address', value: address }, facts.interfaces[name]);
+      if (found === undefined) continue;
+      throw conflict(
+        `${name} has ${found}, but does not use it: duplicate address detection found it on another machine`,
+        `Have nothing but the setup add it, which does so without detection, and take it away ("ip address del ${found} dev ${name}")`,
+      );
+    }
+  }
+}
 
 /** @throws NfqClusterError `ERR_CONFLICT` where another setup has a queue in common */
 export function checkQueues(options: ResolvedOptions, { traces }: Facts): void {

@@ -13,6 +13,7 @@ import { chooseMechanism } from './probe.js';
 import { rememberedOptions } from './remembered.js';
 import {
   checkConnmarks,
+  checkDuplicates,
   checkInterfaces,
   checkName,
   checkQueues,
@@ -104,6 +105,7 @@ async function prepared(
 ): Promise<Prepared> {
   const facts = await readable(options);
   checkConnmarks(options, facts);
+  checkDuplicates(options, facts);
   // An engine listens before it installs.
   await checkName(options, mechanism, facts, replace, standing ? [] : options.queues);
   const owningNothing = standing && !(await isDecided(options));

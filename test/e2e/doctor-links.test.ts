@@ -1,12 +1,13 @@
 /* Doctor on interfaces by which packets enter that are not named, or that are not for the node at all. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { doctor, open, type Finding, type Options } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { bytes, ping, udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
-import { NODE, owningAll, wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, NODE, owningAll, SENDER, wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
@@ -68,6 +69,36 @@ describe('doctor', { skip }, () => {
       assert.equal(engine.stats().received, 1);
     });
   }
+
+  test('warns of a bridge that keeps the frames from its own machine once there is a querier', async () => {
+    await using at = await wire();
+    await at.node.ip(
+      'link add br0 type bridge forward_delay 0',
+      'link set br0 type bridge mcast_query_response_interval 10',
+      'link set br0 up',
+      'link set eth0 master br0',
+    );
+    const interfaces = [{ name: 'br0', addresses: [`${CLUSTER.ipv4}/24`], mac: CLUSTER.mac }];
+    const options = clusterOptions(at.node, { interfaces, totalNodes: 1 });
+    await using _engine = await open(options);
+    await at.node.ip(`neighbour add ${SENDER.ipv4} lladdr ${SENDER.mac} dev br0 nud permanent`);
+    await using answers = await capture(at.sender, 'eth0', 'icmp[0]=0');
+    const arrives = async (): Promise<boolean> => {
+      const before = answers.frames.length;
+      const frame = ping({ src: SENDER.ipv4, dst: CLUSTER.ipv4, ethDst: CLUSTER.mac });
+      await inject(at.sender, 'eth0', [frame]);
+      await delay(100);
+      return answers.frames.length > before;
+    };
+    await waitFor('frames arrive', arrives);
+    await at.node.ip('link set br0 type bridge mcast_querier 1');
+    await waitFor('none arrives', async () => !(await arrives()));
+    const [[found, command] = []] = await warnings(options, 'bridge');
+    assert.match(found!, /^br0 snoops: /);
+    await at.node.run('sh', ['-ec', command!]);
+    await waitFor('frames arrive', arrives);
+    assert.deepEqual(await warnings(options, 'bridge'), []);
+  });
 
   test('warns of an interface above one that is named, by which packets enter undecided', async () => {
     await using at = await wire();

@@ -1,10 +1,12 @@
 /* A second interface on the cluster's wire, which sees its frames, too. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { open } from '../../src/index.js';
+import { doctor, open, type Options, type Policy } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
+import { told } from '../support/neighbours.js';
 import { bytes, ping } from '../support/packets.js';
+import { waitFor } from '../support/processes.js';
 import { mechanismsHere, OTHER, twoWires } from '../support/rules-lab.js';
 import { CLUSTER, clusterOptions, NODE, SENDER, wire } from '../support/wire.js';
 
@@ -13,14 +15,29 @@ const skip = process.getuid?.() === 0 ? false : 'needs root';
 const OTHER_CLUSTER = '03:00:00:00:00:99';
 const CLIENT = { 4: '10.9.0.1', 6: 'fd09::1' };
 
+/** Policy `clusterip` decides IPv4 alone. */
+const familiesOf = (policy: Policy): readonly (4 | 6)[] => (policy === 'clusterip' ? [4] : [4, 6]);
+const sharing = (policy: Policy): Partial<Options> => ({
+  interfaces: [
+    {
+      name: 'eth0',
+      mac: CLUSTER.mac,
+      addresses: familiesOf(policy).map((family) =>
+        family === 4 ? `${CLUSTER.ipv4}/24` : `${CLUSTER.ipv6}/64`,
+      ),
+    },
+  ],
+});
+
 describe("the cluster's frames by another interface", { skip }, async () => {
   for (const [title, { kind }] of skip === false ? await mechanismsHere() : []) {
     for (const policy of ['jhash', 'clusterip'] as const) {
       test(`are dropped, and no other packets: ${title}, ${policy}`, async () => {
         await using at = await twoWires();
-        await using engine = await open(clusterOptions(at.node, { policy, rules: kind }));
+        const options = clusterOptions(at.node, { policy, rules: kind, ...sharing(policy) });
+        await using engine = await open(options);
         await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
-        for (const family of [4, 6] as const) {
+        for (const family of familiesOf(policy)) {
           const [to, own] = [CLUSTER[`ipv${family}`], OTHER[`ipv${family}`]];
           const src = CLIENT[family];
           await inject(at.sender, 'eth1', [
@@ -40,6 +57,28 @@ describe("the cluster's frames by another interface", { skip }, async () => {
     }
   }
 });
+
+test(
+  'an interface by which answers leave tells nobody its MAC for the address',
+  { skip },
+  async () => {
+    await using at = await twoWires();
+    const behind = '10.2.0.1';
+    await at.sender.ip(`address add ${behind}/24 dev eth1`);
+    await using _engine = await open(clusterOptions(at.node, { totalNodes: 1 }));
+    await using seen = await capture(at.sender, 'eth1', 'arp or icmp');
+    await inject(at.sender, 'eth0', [
+      ping({ src: behind, dst: CLUSTER.ipv4, ethDst: CLUSTER.mac }),
+    ]);
+    await seen.seen('the answer', answerOf(CLUSTER.ipv4, behind));
+    const asked = seen.frames.flatMap((frame) => told(frame) ?? []);
+    const requests = asked.filter(({ what }) => what === 'request');
+    assert.deepEqual(
+      requests.map(({ address, mac }) => [address, mac]),
+      [['00000000', OTHER.mac]],
+    );
+  },
+);
 
 const TO_SENDER = `neighbour replace ${SENDER.ipv4} lladdr ${SENDER.mac} dev`;
 
@@ -115,6 +154,37 @@ test("a VLAN's frames that rules see on its bridge alone are dropped", { skip },
   assert.equal(engine.stats().received, 0);
 });
 
+/* Rules would match nothing, and let everything pass undecided. */
+test('an ipvlan is refused whose packets rules see on what is below it', { skip }, async (t) => {
+  await using at = await wire();
+  try {
+    await at.node.ip('link add upper link eth0 type ipvlan mode l3s');
+  } catch {
+    return t.skip('this kernel has no ipvlan');
+  }
+  const options = (name: string): Options =>
+    clusterOptions(at.node, { interfaces: [name], totalNodes: 1 });
+  await at.node.ip(
+    'address flush dev eth0',
+    'link set upper up',
+    `address add ${NODE.ipv4}/24 dev upper`,
+  );
+  const refused = { code: 'ERR_INVALID_OPTION', message: /upper .* eth0/ };
+  await assert.rejects(open(options('upper')), refused);
+  const { findings } = await doctor(options('upper'));
+  assert.ok(findings.some(({ level, found }) => level === 'error' && /upper .* eth0/.test(found)));
+  await using engine = await open(options('eth0'));
+  const toUpper = ping({ src: SENDER.ipv4, dst: NODE.ipv4, ethDst: NODE.mac });
+  await inject(at.sender, 'eth0', [toUpper]);
+  await waitFor('it is decided', () => engine.stats().owned === 1);
+
+  await engine.close();
+  await at.node.ip('link set upper type ipvlan mode l2');
+  await using above = await open(options('upper'));
+  await inject(at.sender, 'eth0', [toUpper]);
+  await waitFor('it is decided', () => above.stats().owned === 1);
+});
+
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
 test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {
   await using at = await wire();
@@ -132,11 +202,10 @@ test('what enters by an interface in a VRF is decided once', { skip }, async (t)
   );
   for (const policy of ['jhash', 'clusterip'] as const) {
     await using engine = await open(
-      clusterOptions(at.node, { policy, totalNodes: 1, localNode: 1 }),
+      clusterOptions(at.node, { policy, totalNodes: 1, localNode: 1, ...sharing(policy) }),
     );
     await using answers = await capture(at.sender, 'eth0', 'icmp or icmp6');
-    for (const family of [4, 6] as const) {
-      if (policy === 'clusterip' && family === 6) continue;
+    for (const family of familiesOf(policy)) {
       const to = CLUSTER[`ipv${family}`];
       const src = SENDER[`ipv${family}`];
       await inject(at.sender, 'eth0', [ping({ src, dst: to, ethDst: CLUSTER.mac })]);

@@ -137,6 +137,17 @@ describe('options', () => {
     assert.equal(resolve({ ...two, policy: 'jhash' })().marks.bucket, 0);
   });
 
+  test('no IPv6 address, for which every node would answer', () => {
+    const sharing = (...addresses: string[]): object => ({
+      ...two,
+      interfaces: [{ name: 'eth0', mac: '03:00:00:00:00:02', addresses }],
+    });
+    const [entry] = resolve(sharing('192.0.2.10/24'))().interfaces;
+    assert.equal(entry!.destinations, 'addresses');
+    const both = resolve(sharing('192.0.2.10/24', '2001:db8::10/64'));
+    assert.throws(both, { code: 'ERR_INVALID_OPTION', message: /"2001:db8::10\/64"/ });
+  });
+
   test('its own, given to another policy', () => {
     const remedy = "It belongs to policy 'clusterip'.";
     for (const [name, option, value] of [

@@ -89,8 +89,8 @@ describe('doctor', () => {
     const found = (known: Link[]): string[] =>
       wrong({ links: { known } }).map((finding) => finding.found);
     assert.deepEqual(found([]), ['There is no interface eth0']);
-    assert.deepEqual(found([{ name: 'eth0', up: true, carrier: true, portOf: 'bond0' }]), [
-      'What eth0 receives arrives on bond0, whose port it is, and is not decided',
+    assert.deepEqual(found([{ name: 'eth0', up: true, carrier: true, arrivesOn: 'bond0' }]), [
+      'What eth0 receives arrives on bond0, and is not decided',
     ]);
     assert.deepEqual(found([{ name: 'eth0', up: true, carrier: false }]), [
       'eth0 is up but has no carrier',
