@@ -7,7 +7,7 @@ import { NfqClusterError } from '../errors.js';
 /* This process may have ended before the program was to be killed for that. */
 const UNLESS_ORPHAN = ['sh', '-c', 'test "$PPID" = "$0" && exec "$@"', `${process.pid}`];
 
-/* nft 0.9 opens /dev/stdin, which fails with the socket that Node.js makes a program's input. */
+/* Node.js makes a program's input a socket, which nft 0.9 and 1.0.9 do not take. */
 const PIPED = ['sh', '-c', 'cat | "$@"', 'sh'];
 
 /**

@@ -199,14 +199,13 @@ function cannotEnter(netns: string, stderr: string): NfqClusterError {
       );
 }
 
-/**
- * With its input from a pipe, if need be: nft 0.9 opens /dev/stdin, which fails with the socket that Node.js makes a
- * program's input.
- */
+/* Node.js makes a program's input a socket. nft 0.9 cannot open it, nft 1.0.9 wants a file or a pipe. */
+const NO_SOCKET = /Could not open file "\/dev\/stdin"|Not a regular file: "\/dev\/stdin"/;
+
+/** With its input from a pipe, if need be. */
 async function given(path: string, args: readonly string[], input: string): Promise<Outcome> {
   const outcome = await spawned(path, args, input);
-  if (outcome.status === 0 || !outcome.stderr.includes('Could not open file "/dev/stdin"'))
-    return outcome;
+  if (outcome.status === 0 || !NO_SOCKET.test(outcome.stderr)) return outcome;
   return spawned(await programOrThrow('sh'), ['-c', 'cat | "$@"', 'sh', path, ...args], input);
 }
 

@@ -3,6 +3,7 @@
  * curl, SIP by sipp, against the kernel's own match. And none is missed, however soon it comes.
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -98,8 +99,14 @@ const SEND_MEDIA = `
     socket.send('x', ${MEDIA}, address, () => { left -= 1; if (left === 0) socket.close(); });
   }`;
 
+/** sipp 3.6 knows only `-mp`, 3.7.2 only the other one. */
+const mediaOption = (): string =>
+  spawnSync('sipp', ['-h'], { encoding: 'utf8' }).stdout.includes('-min_rtp_port')
+    ? '-min_rtp_port'
+    : '-mp';
+
 const sipp = (address: string): string[] => [
-  ...['-i', address, '-mi', address, '-p', '5060', '-mp', String(MEDIA), '-nostdin'],
+  ...['-i', address, '-mi', address, '-p', '5060', mediaOption(), String(MEDIA), '-nostdin'],
 ];
 
 async function sipServer(at: Namespace): Promise<void> {
