@@ -202,10 +202,16 @@ function cannotEnter(netns: string, stderr: string): NfqClusterError {
 /* Node.js makes a program's input a socket. nft 0.9 cannot open it, nft 1.0.9 wants a file or a pipe. */
 const NO_SOCKET = /Could not open file "\/dev\/stdin"|Not a regular file: "\/dev\/stdin"/;
 
+/** The paths of programs that have refused it. */
+const needPipe = new Set<string>();
+
 /** With its input from a pipe, if need be. */
 async function given(path: string, args: readonly string[], input: string): Promise<Outcome> {
-  const outcome = await spawned(path, args, input);
-  if (outcome.status === 0 || !NO_SOCKET.test(outcome.stderr)) return outcome;
+  if (input === '' || !needPipe.has(path)) {
+    const outcome = await spawned(path, args, input);
+    if (outcome.status === 0 || !NO_SOCKET.test(outcome.stderr)) return outcome;
+    needPipe.add(path);
+  }
   return spawned(await programOrThrow('sh'), ['-c', 'cat | "$@"', 'sh', path, ...args], input);
 }
 

@@ -1,7 +1,7 @@
 /*
  * To be imported before all that reads the PATH: nft that does as it is told. What is told is the fate of one
- * transaction after the other, and behind the last the real nft serves as ever. It gets its input by a pipe: some nft refuse a socket, and the second
- * attempt with a pipe would meet the next fate.
+ * transaction after the other, and behind the last the real nft serves as ever. It gets its input by a pipe: some nft
+ * refuse a socket, and the second attempt, with a pipe, would meet the next fate.
  */
 import { mkdtempSync, rmSync, writeFileSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

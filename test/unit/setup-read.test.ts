@@ -1,5 +1,8 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, it, mock } from 'node:test';
 import { isRefused, run, runForJson } from '../../src/setup/exec.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
@@ -10,12 +13,22 @@ for (const [nft, complaint] of [
   ['1.0.9', 'internal:0:0-0: Error: Not a regular file: "/dev/stdin"'],
 ] as const)
   it(`a program that does not take a socket as its input, like nft ${nft}, is given a pipe`, async () => {
-    const old = `test -p /dev/stdin || { echo '${complaint}' >&2; exit 1; }; cat; exit 3`;
-    assert.deepEqual(await run('sh', ['-c', old], { input: 'rules' }), {
-      status: 3,
-      stdout: 'rules',
-      stderr: '',
-    });
+    const folder = mkdtempSync(path.join(tmpdir(), 'nfq-cluster-'));
+    const [old, calls] = ['nft', 'calls'].map((name) => path.join(folder, name)) as [
+      string,
+      string,
+    ];
+    const script = `#!/bin/sh\necho x >> '${calls}'\ntest -p /dev/stdin || { echo '${complaint}' >&2; exit 1; }\ncat; exit 3\n`;
+    writeFileSync(old, script, { mode: 0o755 });
+    try {
+      for (const called of [2, 3]) {
+        const outcome = await run(old, [], { input: 'rules' });
+        assert.deepEqual(outcome, { status: 3, stdout: 'rules', stderr: '' });
+        assert.equal(readFileSync(calls, 'utf8'), 'x\n'.repeat(called), 'the second time at once');
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
 it('a program that fails without a word was refused what only root may do', () => {
