@@ -3,6 +3,7 @@
  * (test/native.test.ts). `npm test -- WORD` runs the test files with WORD in their path; what
  * begins with a dash goes to node, as in `npm test -- --test-concurrency=1`.
  */
+import os from 'node:os';
 import process from 'node:process';
 import { buildAddon, buildTypeScript, buildWithCMake } from './builds.mjs';
 import { filesBelow } from './fingerprint.mjs';
@@ -26,6 +27,8 @@ await main(async () => {
   await buildWithCMake();
   await buildTypeScript();
   const flags = process.argv.slice(2).filter(isFlag);
-  const args = ['--import', 'tsx', '--test', '--test-timeout=900000', ...flags, ...files];
+  // By default Node.js leaves one processor idle, and most tests wait for other programs.
+  const atOnce = `--test-concurrency=${os.availableParallelism()}`;
+  const args = ['--import', 'tsx', '--test', '--test-timeout=900000', atOnce, ...flags, ...files];
   return foreground(process.execPath, args, { cwd: root });
 });
