@@ -1,7 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { isInteger } from './checks.js';
 import { Conntrack } from './conntrack.js';
 import { changed, keepsDeadline } from './control/change.js';
 import { controlPath } from './control/path.js';
@@ -10,6 +8,7 @@ import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
 import { NfqClusterError, invalidOption } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
+import { Growth } from './growth.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import type { Options, OwnershipInput, ResolvedOptions } from './option-types.js';
@@ -22,7 +21,7 @@ import type { Owning } from './setup/owned.js';
 import { chooseMechanism, reinjectOf } from './setup/probe.js';
 import { rulesName, type Mechanism } from './setup/ruleset.js';
 import { besides, install, type Installed } from './setup/setup.js';
-import { StatsReader, type Snapshot, type Stats } from './stats.js';
+import { StatsReader, type Stats } from './stats.js';
 
 /** What an engine owns now. */
 export interface Ownership {
@@ -51,8 +50,6 @@ export interface EngineEvents {
 
 type Owned = Pick<ResolvedOptions, 'owned' | 'validFor'>;
 
-/** The longest that Node's timers take: with a longer one they fire every millisecond. */
-const LONGEST_INTERVAL = 0x7fff_ffff;
 const LOSS_CHECK_MS = 1000;
 const CLOSE_DEADLINE_MS = 2000;
 /** How long something is owned whose time was over when it was asked for. */
@@ -135,14 +132,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly mechanism: Mechanism | undefined;
   readonly #native: NativeEngine;
   readonly #stats: StatsReader;
-  /** Of what changes() gave, all that are under way; each ends when it is aborted. */
-  readonly #iterations = new Set<AbortController>();
+  readonly #growth: Growth;
   #owned: readonly number[];
   #rules: Installed | undefined;
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
-  #closed = false;
   /** The changes of what the kernel decides by itself, one after the other. */
   #changes: Promise<void> = Promise.resolve();
   #lossCheck: NodeJS.Timeout | undefined;
@@ -173,6 +168,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       (error) => this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
+    this.#growth = new Growth(this.#stats, () => this.#native.readCounts());
   }
 
   /*
@@ -320,52 +316,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     }
   }
 
-  #snapshot(): Snapshot {
-    this.#native.readCounts();
-    return this.#stats.snapshot();
-  }
-
   stats(): Stats {
-    return this.#stats.stats(this.#snapshot());
+    this.#native.readCounts();
+    return this.#stats.stats(this.#stats.snapshot());
   }
 
   changes(interval = 1000): AsyncIterableIterator<Stats> {
-    const ending = new AbortController();
-    const growth = this.#growth(interval, ending);
-    const finish = growth.return.bind(growth);
-    return Object.assign(growth, {
-      return() {
-        // By itself a generator's return() waits for the next() that is under way: for a whole interval.
-        ending.abort();
-        return finish();
-      },
-    });
-  }
-
-  async *#growth(interval: number, ending: AbortController): AsyncGenerator<Stats, void, void> {
-    if (!isInteger(interval, 1, LONGEST_INTERVAL)) {
-      const expected = `an integer of milliseconds from 1 to ${LONGEST_INTERVAL}`;
-      throw invalidOption('interval', expected, interval);
-    }
-    if (this.#closed) return;
-    const { signal } = ending;
-    this.#iterations.add(ending);
-    try {
-      let before = this.#snapshot();
-      for (let due = performance.now() + interval; ; due += interval) {
-        const now = performance.now();
-        // Of intervals that the consumer let pass there is one item, at once, and not one each.
-        due = Math.max(due, now);
-        await delay(due - now, undefined, { signal, ref: false });
-        const counts = this.#snapshot();
-        yield this.#stats.stats(counts, before);
-        before = counts;
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      this.#iterations.delete(ending);
-    }
+    return this.#growth.every(interval);
   }
 
   close(how: { deadline?: number } = {}): Promise<void> {
@@ -387,8 +344,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       await this.#rules?.remove();
     } finally {
       // Not before: whoever ends the process upon this must not leave rules behind.
-      this.#closed = true;
-      for (const iteration of this.#iterations) iteration.abort();
+      this.#growth.end();
       // What a listener throws is no failure of close(), nor may it stand in the place of one.
       queueMicrotask(() => this.emit('close'));
     }
