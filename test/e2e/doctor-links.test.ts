@@ -1,7 +1,6 @@
 /* Doctor on interfaces by which packets enter that are not named, or that are not for the node at all. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { doctor, open, type Finding, type Options } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
@@ -82,13 +81,23 @@ describe('doctor', { skip }, () => {
     const options = clusterOptions(at.node, { interfaces, totalNodes: 1 });
     await using _engine = await open(options);
     await at.node.ip(`neighbour add ${SENDER.ipv4} lladdr ${SENDER.mac} dev br0 nud permanent`);
+    await waitFor('the bridge forwards', async () =>
+      (await at.node.run('bridge', ['link'])).includes('state forwarding'),
+    );
     await using answers = await capture(at.sender, 'eth0', 'icmp[0]=0');
+    let id = 0;
     const arrives = async (): Promise<boolean> => {
-      const before = answers.frames.length;
-      const frame = ping({ src: SENDER.ipv4, dst: CLUSTER.ipv4, ethDst: CLUSTER.mac });
-      await inject(at.sender, 'eth0', [frame]);
-      await delay(100);
-      return answers.frames.length > before;
+      id += 1;
+      const ends = { src: SENDER.ipv4, id };
+      // Behind it one for the node alone: once that is answered, so is the other, or never.
+      await inject(at.sender, 'eth0', [
+        ping({ ...ends, seq: 1, dst: CLUSTER.ipv4, ethDst: CLUSTER.mac }),
+        ping({ ...ends, seq: 2, dst: NODE.ipv4, ethDst: NODE.mac }),
+      ]);
+      const isAnswer = (seq: number) => (frame: Buffer) =>
+        frame.readUInt16BE(38) === id && frame.readUInt16BE(40) === seq;
+      await answers.seen('the answer to the last', isAnswer(2));
+      return answers.frames.some(isAnswer(1));
     };
     await waitFor('frames arrive', arrives);
     await at.node.ip('link set br0 type bridge mcast_querier 1');

@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { apply, revert, type InterfaceOptions } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { capture } from '../support/capture.js';
@@ -35,6 +34,8 @@ async function snooping(): Promise<{ bridge: Namespace; client: Namespace; node:
   return { bridge, client, node };
 }
 
+const BROADCAST = 'ff:ff:ff:ff:ff:ff';
+
 const learnt = async (bridge: Namespace): Promise<boolean> =>
   (await bridge.run('bridge', ['mdb', 'show'])).includes(`port p1 grp ${GROUP} `);
 
@@ -56,12 +57,15 @@ describe('behind a bridge that snoops', { skip }, () => {
         await waitFor('the bridge has learnt the group', () => learnt(bridge));
       }
       await using seen = await capture(node, 'eth0', 'udp port 4000');
-      const frame = udp({ src: '192.0.2.1', dst: ADDRESS, ethDst: mac, dport: 4000 });
+      let sport = 1024;
       const arrives = async (): Promise<boolean> => {
-        const before = seen.frames.length;
-        await inject(client, 'eth0', [frame]);
-        await delay(100);
-        return seen.frames.length > before;
+        const ports = { sport: (sport += 1), dport: 4000 };
+        const frame = udp({ src: '192.0.2.1', dst: ADDRESS, ethDst: mac, ...ports });
+        // Behind it one that every bridge floods: once it is there, so is the other, or never.
+        const last = udp({ src: '192.0.2.1', dst: '192.0.2.255', ethDst: BROADCAST, ...ports });
+        await inject(client, 'eth0', [frame, last]);
+        await seen.seen('the frame behind it', (got) => got.equals(last));
+        return seen.frames.some((got) => got.equals(frame));
       };
       await waitFor('a frame has arrived', arrives);
       await bridge.ip('link set br0 type bridge mcast_querier 1');
