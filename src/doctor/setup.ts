@@ -2,6 +2,7 @@ import {
   commandOf,
   duplicateOf,
   isInPlace,
+  unused,
   type Change,
   type SystemFacts,
 } from '../setup/changes.js';
@@ -70,14 +71,10 @@ function judgeChange(change: Change, system: SystemFacts, rules: boolean): Judge
 }
 
 const judgeDuplicate = (address: string, on: string): Judged =>
-  error(
-    'address',
-    `${on} has ${address}, but does not use it: duplicate address detection found it on another machine`,
-    {
-      remedy: 'Have nothing but the setup add it, take it away, and run the doctor again',
-      command: { program: 'ip', args: ['address', 'del', address, 'dev', on] },
-    },
-  );
+  error('address', unused(address, on), {
+    remedy: 'Have nothing but the setup add it, take it away, and run the doctor again',
+    command: { program: 'ip', args: ['address', 'del', address, 'dev', on] },
+  });
 
 const so = ({ kind, on, value }: Change): string =>
   kind === 'sysctl' ? `net/${on} is ${value}` : `${on} has ${value}`;

@@ -145,6 +145,10 @@ export const duplicateOf = (
     ? on?.duplicates?.find((found) => found.split('/')[0] === value.split('/')[0])
     : undefined;
 
+/** What is wrong with such an address. */
+export const unused = (address: string, on: string): string =>
+  `${on} has ${address}, but does not use it: duplicate address detection found it on another machine`;
+
 export const isSame = (one: Change, other: Change): boolean =>
   isOfSame(one, other) && (one.kind === 'sysctl' || one.value === other.value);
 

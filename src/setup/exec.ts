@@ -75,9 +75,9 @@ export async function run(
   { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
   const path = await programOrThrow(program);
-  if (netns === undefined) return given(path, args, input);
+  if (netns === undefined) return withInput(path, args, input);
   const nsenter = await programOrThrow('nsenter');
-  const outcome = await given(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
+  const outcome = await withInput(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
   if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
     throw cannotEnter(netns, outcome.stderr);
   return outcome;
@@ -205,8 +205,8 @@ const NO_SOCKET = /Could not open file "\/dev\/stdin"|Not a regular file: "\/dev
 /** The paths of programs that have refused it. */
 const needPipe = new Set<string>();
 
-/** With its input from a pipe, if need be. */
-async function given(path: string, args: readonly string[], input: string): Promise<Outcome> {
+/** Runs a program, with its input from a pipe if need be. */
+async function withInput(path: string, args: readonly string[], input: string): Promise<Outcome> {
   if (input === '' || !needPipe.has(path)) {
     const outcome = await spawned(path, args, input);
     if (outcome.status === 0 || !NO_SOCKET.test(outcome.stderr)) return outcome;

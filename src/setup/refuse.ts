@@ -1,7 +1,7 @@
 import { range } from '../buckets.js';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
-import { duplicateOf } from './changes.js';
+import { duplicateOf, unused } from './changes.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';
 import { connmarkOf, digest, isMadeOf, parseMarkers, type Markers } from './markers.js';
@@ -44,7 +44,7 @@ export function checkDuplicates({ interfaces }: ResolvedOptions, facts: Facts): 
       const found = duplicateOf({ kind: 'address', value: address }, facts.interfaces[name]);
       if (found === undefined) continue;
       throw conflict(
-        `${name} has ${found}, but does not use it: duplicate address detection found it on another machine`,
+        unused(found, name),
         `Have nothing but the setup add it, which does so without detection, and take it away ("ip address del ${found} dev ${name}")`,
       );
     }
