@@ -152,20 +152,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
     this.#owned = options.owned;
-    this.#native = new native.NativeEngine(
-      {
-        ...options,
-        netns: netnsPath(options.netns),
-        ...scheduling(options),
-        hearsExpectations: hearsExpectations(options),
-        marksForRules: marksForRules(options),
-        table: options.rules === 'none' ? '' : rulesName(options),
-      },
-      // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
-      // still take a reply in mid-stream for a new connection.
-      options.rules === 'none' ? options.owned : [],
-      options.validFor,
-      (error) => this.#tell(fromNative(error) as NfqClusterError),
+    this.#native = nativeEngine(options, (error) =>
+      this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
     this.#growth = new Growth(this.#stats, () => this.#native.readCounts());
@@ -387,6 +375,26 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       owning: () => this.#owning(),
       tell: (fault) => this.#tell(fault),
     });
+  }
+}
+
+/** @throws NfqClusterError `ERR_SYSTEM` where there is not enough memory */
+function nativeEngine(options: ResolvedOptions, onFault: (error: unknown) => void): NativeEngine {
+  const config = {
+    ...options,
+    netns: netnsPath(options.netns),
+    ...scheduling(options),
+    hearsExpectations: hearsExpectations(options),
+    marksForRules: marksForRules(options),
+    table: options.rules === 'none' ? '' : rulesName(options),
+  };
+  // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
+  // still take a reply in mid-stream for a new connection.
+  const owned = options.rules === 'none' ? options.owned : [];
+  try {
+    return new native.NativeEngine(config, owned, options.validFor, onFault);
+  } catch (error) {
+    throw fromNative(error);
   }
 }
 
