@@ -98,8 +98,7 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
    * membership file; `1,3-5` and `none` replace everything. With fine-grained buckets, the numbers are
    * buckets, from 0. Resolves as setOwnership() does. Adding and removing keep the deadline.
    * @param options.validFor milliseconds, only with a change that replaces. Default Infinity
-   * @throws NfqClusterError `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`, `ERR_INVALID_OPTION`,
-   *   `ERR_CLOSED`
+   * @throws NfqClusterError as setOwnership(); `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`
    */
   own(change: string, options?: { validFor?: number }): Promise<void>;
   /** The counts since open(); after close(), the final ones. */
