@@ -8,6 +8,8 @@
       'defines': [
         'NAPI_VERSION=9',
         'NODE_ADDON_API_CPP_EXCEPTIONS',
+        # Without it, a lack of memory aborts the process.
+        'NODE_ADDON_API_CPP_EXCEPTIONS_ALL',
         # Without it, a worker thread terminated while an engine opens or closes aborts the process.
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
       ],

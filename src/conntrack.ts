@@ -55,7 +55,7 @@ const schema = z
  * The confirmed connection that a tuple belongs to, in either direction, or else the one that a helper
  * expects; null if the kernel knows neither.
  * @param netns the name or path of a network namespace. Default the process's own
- * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_PRIVILEGE`, `ERR_NO_CONNTRACK`, `ERR_NO_NETNS`, `ERR_SYSTEM`
  */
 export async function findConnection(tuple: Tuple, netns?: string): Promise<Connection | null> {
   const { sport = 0, dport = 0, ...rest } = parse(schema, tuple, 'tuple');

@@ -98,8 +98,7 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
    * membership file; `1,3-5` and `none` replace everything. With fine-grained buckets, the numbers are
    * buckets, from 0. Resolves as setOwnership() does. Adding and removing keep the deadline.
    * @param options.validFor milliseconds, only with a change that replaces. Default Infinity
-   * @throws NfqClusterError `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`, `ERR_INVALID_OPTION`,
-   *   `ERR_CLOSED`
+   * @throws NfqClusterError as setOwnership(); `ERR_ALREADY_OWNED`, `ERR_NOT_OWNED`, `ERR_EXPIRED`
    */
   own(change: string, options?: { validFor?: number }): Promise<void>;
   /** The counts since open(); after close(), the final ones. */
@@ -152,20 +151,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
     this.#owned = options.owned;
-    this.#native = new native.NativeEngine(
-      {
-        ...options,
-        netns: netnsPath(options.netns),
-        ...scheduling(options),
-        hearsExpectations: hearsExpectations(options),
-        marksForRules: marksForRules(options),
-        table: options.rules === 'none' ? '' : rulesName(options),
-      },
-      // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
-      // still take a reply in mid-stream for a new connection.
-      options.rules === 'none' ? options.owned : [],
-      options.validFor,
-      (error) => this.#tell(fromNative(error) as NfqClusterError),
+    this.#native = nativeEngine(options, (error) =>
+      this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
     this.#growth = new Growth(this.#stats, () => this.#native.readCounts());
@@ -387,6 +374,26 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       owning: () => this.#owning(),
       tell: (fault) => this.#tell(fault),
     });
+  }
+}
+
+/** @throws NfqClusterError `ERR_SYSTEM` where there is not enough memory */
+function nativeEngine(options: ResolvedOptions, onFault: (error: unknown) => void): NativeEngine {
+  const config = {
+    ...options,
+    netns: netnsPath(options.netns),
+    ...scheduling(options),
+    hearsExpectations: hearsExpectations(options),
+    marksForRules: marksForRules(options),
+    table: options.rules === 'none' ? '' : rulesName(options),
+  };
+  // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
+  // still take a reply in mid-stream for a new connection.
+  const owned = options.rules === 'none' ? options.owned : [];
+  try {
+    return new native.NativeEngine(config, owned, options.validFor, onFault);
+  } catch (error) {
+    throw fromNative(error);
   }
 }
 

@@ -201,13 +201,14 @@ const FAULTS = {
 
 /** An error of the addon as this package's error; anything else as it is. */
 export function fromNative(error: unknown): unknown {
-  if (!(error instanceof Error) || !('kind' in error)) return error;
-  const { kind, syscall, errno, message } = error as NativeFault;
-  if (message === 'std::bad_alloc')
+  if (!(error instanceof Error)) return error;
+  if (error.message === 'std::bad_alloc')
     return new NfqClusterError('ERR_SYSTEM', 'Not enough memory', {
       remedy: 'Let the process have more memory (ulimit -v), or open fewer queues',
       cause: error,
     });
+  if (!('kind' in error)) return error;
+  const { kind, syscall, errno, message } = error as NativeFault;
   const [code, remedy] = FAULTS[kind];
   return new NfqClusterError(code, message[0]!.toUpperCase() + message.slice(1), {
     remedy: remedy ?? remedyForLimit(errno, syscall),

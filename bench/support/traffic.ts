@@ -22,7 +22,7 @@ export interface Load {
 }
 
 /** What the generator says of a load. */
-export interface Sent {
+interface Sent {
   /** Packets that the kernel took from it. */
   sent: number;
   seconds: number;

@@ -1,11 +1,4 @@
-#include <napi.h>
-
-#include "connections.h"
-#include "engine_wrap.h"
-#include "hashing.h"
-#include "layout.h"
-#include "probe.h"
-#include "queue_rule.h"
+#include "registration.h"
 
 namespace {
 

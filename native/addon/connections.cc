@@ -1,5 +1,3 @@
-#include "connections.h"
-
 #include <arpa/inet.h>
 
 #include <memory>
@@ -9,6 +7,7 @@
 #include "../linux/find_connection.h"
 #include "../linux/netns.h"
 #include "convert.h"
+#include "registration.h"
 #include "task.h"
 
 namespace nfqc::addon {

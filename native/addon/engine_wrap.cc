@@ -1,5 +1,3 @@
-#include "engine_wrap.h"
-
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -9,6 +7,7 @@
 
 #include "../linux/clock.h"
 #include "convert.h"
+#include "registration.h"
 #include "task.h"
 
 namespace nfqc::addon {

@@ -1,11 +1,10 @@
-#include "hashing.h"
-
 #include <arpa/inet.h>
 
 #include <vector>
 
 #include "../core/clusterip.h"
 #include "convert.h"
+#include "registration.h"
 
 namespace nfqc::addon {
 namespace {

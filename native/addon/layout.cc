@@ -1,6 +1,5 @@
-#include "layout.h"
-
 #include "../core/counters.h"
+#include "registration.h"
 
 namespace nfqc::addon {
 namespace {

@@ -1,7 +1,7 @@
-#include "probe.h"
-
 #include "../linux/probe.h"
+
 #include "convert.h"
+#include "registration.h"
 
 namespace nfqc::addon {
 namespace {

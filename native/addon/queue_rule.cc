@@ -1,8 +1,8 @@
-#include "queue_rule.h"
+#include "../linux/queue_rule.h"
 
 #include <string>
 
-#include "../linux/queue_rule.h"
+#include "registration.h"
 #include "task.h"
 
 namespace nfqc::addon {

@@ -3,7 +3,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 /* Bob Jenkins' lookup3 as <linux/jhash.h> has it since 2.6.37. All arithmetic is modulo 2^32. */
 namespace nfqc {
@@ -54,29 +53,6 @@ struct JhashState {
 
 [[nodiscard]] constexpr std::uint32_t jhash_1word(std::uint32_t a, std::uint32_t seed) noexcept {
   return jhash_words(&a, 1, seed);
-}
-
-/**
- * jhash: any bytes. Whole words are loaded natively, the last 1 to 12 bytes little-endian. Keys are
- * whole words: only tests call it, to check jhash_words() by another way.
- */
-[[nodiscard]] inline std::uint32_t jhash_bytes(const void* key, std::size_t length,
-                                               std::uint32_t seed) noexcept {
-  const auto* bytes = static_cast<const unsigned char*>(key);
-  JhashState s(kJhashInitval + static_cast<std::uint32_t>(length) + seed);
-  std::uint32_t words[3];
-  for (; length > 12; length -= 12, bytes += 12) {
-    std::memcpy(words, bytes, sizeof words);
-    s.a += words[0], s.b += words[1], s.c += words[2];
-    s.mix();
-  }
-  if (length == 0) return s.c;
-  std::uint32_t tail[3] = {};
-  for (std::size_t i = 0; i < length; ++i) {
-    tail[i / 4] += static_cast<std::uint32_t>(bytes[i]) << (8 * (i % 4));
-  }
-  s.a += tail[0], s.b += tail[1], s.c += tail[2];
-  return s.final();
 }
 
 }  // namespace nfqc

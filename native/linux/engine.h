@@ -74,7 +74,7 @@ class Engine {
   /** Whoever holds it may outlive the engine. */
   [[nodiscard]] const std::shared_ptr<CounterBlock>& counters() const noexcept { return counters_; }
 
-  /** Copies the kernel's drop counts into the slots. */
+  /** Copies the kernel's counts into the slots. */
   void read_counts();
 
   /** As RuleTable's; also empty without rules, and once the first queue's thread has ended. */

@@ -4,7 +4,7 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <thread>
+#include <future>
 
 #include "fault.h"
 #include "queue_rule.h"
@@ -41,12 +41,13 @@ QueueProbe probe_here() {
 }  // namespace
 
 QueueProbe probe_queue() {
-  QueueProbe result;
-  std::thread([&result] {
-    ::unshare(CLONE_NEWNET); /* Where that is refused, a queue number serves that nobody has. */
-    result = probe_here();
-  }).join();
-  return result;
+  return std::async(std::launch::async,
+                    [] {
+                      /* Where that is refused, a queue number serves that nobody has. */
+                      ::unshare(CLONE_NEWNET);
+                      return probe_here();
+                    })
+      .get();
 }
 
 }  // namespace nfqc

@@ -39,10 +39,14 @@ Fault open_fault(int error) {
   return {kind, "socket", error, "cannot open a netfilter netlink socket"};
 }
 
+void require(int error, const char* what) {
+  if (error != 0) throw Fault(FaultKind::kSystem, "sendto", error, what);
+}
+
 }  // namespace
 
 QueueSocket::QueueSocket(const QueueSocketConfig& config)
-    : config_(config), buffer_(kMessages * kMessageSize) {
+    : queue_(config.queue), buffer_(kMessages * kMessageSize) {
   if (const int error = open_socket(socket_, 0); error != 0) throw open_fault(error);
   /* Otherwise an overrun would stop delivery until the buffer has been read empty. The kernel
      counts every loss per queue in either case. */
@@ -56,26 +60,23 @@ QueueSocket::QueueSocket(const QueueSocketConfig& config)
   }
   bind_queue();
 
-  const int error = set_flag(NFQA_CFG_F_GSO);
-  if (error != 0) {
-    throw Fault(FaultKind::kSystem, "sendto", error, "cannot set the queue's flags");
-  }
-  ConfigMessage length(config.queue);
+  require(set_flag(NFQA_CFG_F_GSO), "cannot set the queue's flags");
+  ConfigMessage length(queue_);
   nfq_nlmsg_cfg_put_qmaxlen(*length, config.queue_length);
-  require(*length, "cannot set the queue's length");
+  require(request(*length), "cannot set the queue's length");
 }
 
 void QueueSocket::bind_queue() {
   const int error = until_loaded([this] {
-    ConfigMessage bind(config_.queue);
+    ConfigMessage bind(queue_);
     nfq_nlmsg_cfg_put_cmd(*bind, AF_UNSPEC, NFQNL_CFG_CMD_BIND);
     return request(*bind);
   });
   if (error == 0) return;
-  const std::string queue = "queue " + std::to_string(config_.queue);
+  const std::string queue = "queue " + std::to_string(queue_);
   /* EPERM means that the queue is taken, or that privilege is lacking. A command that does nothing
      tells which; the list of queues would, too, but only root may read it. */
-  ConfigMessage nothing(config_.queue);
+  ConfigMessage nothing(queue_);
   nfq_nlmsg_cfg_put_cmd(*nothing, AF_UNSPEC, NFQNL_CFG_CMD_PF_BIND);
   const bool taken = error == EBUSY || (error == EPERM && request(*nothing) == 0);
   if (taken) throw Fault(FaultKind::kQueueTaken, "bind", error, queue + " is taken");
@@ -89,7 +90,7 @@ void QueueSocket::bind_queue() {
 
 /* One message per flag: if the kernel does not know one, it applies none of a message's flags. */
 int QueueSocket::set_flag(std::uint32_t flag) {
-  ConfigMessage message(config_.queue);
+  ConfigMessage message(queue_);
   mnl_attr_put_u32(*message, NFQA_CFG_FLAGS, htonl(flag));
   mnl_attr_put_u32(*message, NFQA_CFG_MASK, htonl(flag));
   return request(*message);
@@ -103,7 +104,7 @@ bool QueueSocket::attach_connections() {
 }
 
 void QueueSocket::start(std::uint32_t copy_range) {
-  ConfigMessage params(config_.queue, kStartSequence);
+  ConfigMessage params(queue_, kStartSequence);
   nfq_nlmsg_cfg_put_params(*params, NFQNL_COPY_PACKET, static_cast<int>(copy_range));
   if (mnl_socket_sendto(socket_.get(), *params, (*params)->nlmsg_len) < 0) {
     throw Fault(FaultKind::kSystem, "sendto", errno, "cannot ask for packets");
@@ -172,11 +173,6 @@ int QueueSocket::request(nlmsghdr* message) {
                                   mnl_socket_get_portid(socket_.get()), nullptr, nullptr);
     return result < 0 ? errno : 0;
   }
-}
-
-void QueueSocket::require(nlmsghdr* message, const char* what) {
-  const int error = request(message);
-  if (error != 0) throw Fault(FaultKind::kSystem, "sendto", error, what);
 }
 
 }  // namespace nfqc

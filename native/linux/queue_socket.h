@@ -90,9 +90,8 @@ class QueueSocket {
   /** Sends a configuration message and waits for the kernel's answer: 0, or an errno. */
   [[nodiscard]] int request(nlmsghdr* message);
   [[nodiscard]] int set_flag(std::uint32_t flag);
-  void require(nlmsghdr* message, const char* what);
 
-  QueueSocketConfig config_;
+  std::uint16_t queue_;
   MnlSocket socket_;
   std::vector<unsigned char> buffer_;
   std::array<iovec, kMessages> vectors_{};

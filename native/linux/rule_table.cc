@@ -38,10 +38,17 @@ class Question {
   Question(unsigned type, const std::string& table)
       : header_(put_header(question_.data(), message_type(NFNL_SUBSYS_NFTABLES, type), 0,
                            NFPROTO_INET)) {
-    mnl_attr_put_strz(header_, kTable, table.c_str());
+    put(kTable, table.c_str());
   }
 
-  [[nodiscard]] nlmsghdr* operator*() noexcept { return header_; }
+  /* Without what does not fit, the kernel refuses to answer: there is nothing of such a name. */
+  void put(std::uint16_t attribute, const char* name) noexcept {
+    static_cast<void>(mnl_attr_put_strz_check(header_, question_.size(), attribute, name));
+  }
+  void put(std::uint16_t attribute, std::uint32_t number) noexcept {
+    static_cast<void>(
+        mnl_attr_put_u32_check(header_, question_.size(), attribute, network_order(number)));
+  }
 
   /** The kernel answers within the call that asks. */
   [[nodiscard]] Answer ask(const MnlSocket& socket) noexcept {
@@ -55,7 +62,7 @@ class Question {
   static constexpr std::uint16_t kTable = NFTA_OBJ_TABLE;
   static_assert(kTable == NFTA_CHAIN_TABLE && kTable == NFTA_TABLE_NAME);
 
-  alignas(nlmsghdr) std::array<unsigned char, 512> question_{};
+  alignas(nlmsghdr) std::array<unsigned char, 1024> question_{};
   alignas(nlmsghdr) std::array<unsigned char, 1024> answer_{};
   nlmsghdr* header_;
 };
@@ -113,8 +120,8 @@ std::uint64_t RuleTable::growth(Count& count) {
 
 std::optional<std::uint64_t> RuleTable::read(const char* name) {
   Question question(NFT_MSG_GETOBJ, table_);
-  mnl_attr_put_strz(*question, NFTA_OBJ_NAME, name);
-  mnl_attr_put_u32(*question, NFTA_OBJ_TYPE, network_order(std::uint32_t{NFT_OBJECT_COUNTER}));
+  question.put(NFTA_OBJ_NAME, name);
+  question.put(NFTA_OBJ_TYPE, std::uint32_t{NFT_OBJECT_COUNTER});
   const Answer answer = question.ask(socket_);
   if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWOBJ)) return std::nullopt;
   return packets_in(answer);
@@ -123,7 +130,7 @@ std::optional<std::uint64_t> RuleTable::read(const char* name) {
 std::optional<bool> RuleTable::has_chain(const char* name, bool with_rules) {
   const std::lock_guard lock(mutex_);
   Question question(NFT_MSG_GETCHAIN, table_);
-  mnl_attr_put_strz(*question, NFTA_CHAIN_NAME, name);
+  question.put(NFTA_CHAIN_NAME, name);
   const Answer answer = question.ask(socket_);
   if (answer.error == ENOENT) return false;
   if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWCHAIN)) return std::nullopt;

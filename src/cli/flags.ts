@@ -23,7 +23,7 @@ export interface Flags {
 }
 
 /** A flag that gives an option of `open()`. */
-export class OptionFlag extends Option {
+class OptionFlag extends Option {
   /** The option's name, such as `marks.owned`. */
   readonly gives: string;
 

@@ -89,10 +89,11 @@ async function showPlan(flags: SetupFlags): Promise<void> {
 async function applySetup(flags: SetupFlags): Promise<void> {
   const options = optionsOf(flags);
   // Before anything is done: afterwards, who is cut off does not read it.
-  warningsOf(resolveOptions(options)).forEach(complain);
+  const resolved = resolveOptions(options);
+  warningsOf(resolved).forEach(complain);
   const made = await apply(options, { replace: flags.replace === true });
   if (flags.json === true) await printJson(made);
-  else complain(applied(made, await stateOf(resolveOptions(options))));
+  else complain(applied(made, await stateOf(resolved)));
 }
 
 function applied({ name, steps }: Plan, state: string): string {

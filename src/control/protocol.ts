@@ -15,6 +15,8 @@ import type { ErrorCode, ErrorDetails } from '../errors.js';
 /** Characters. All 1,023 buckets fit in, written one by one. */
 export const LONGEST_REQUEST = 8192;
 
+const HOW_LONG = 'a positive number of milliseconds, or null';
+
 export const requestSchema = z.discriminatedUnion(
   'command',
   [
@@ -22,7 +24,7 @@ export const requestSchema = z.discriminatedUnion(
     z.strictObject({
       command: z.literal('own'),
       change: z.string('a change, such as "+2"'),
-      validFor: z.number('a number of milliseconds, or null').nullable().optional(),
+      validFor: z.number(HOW_LONG).positive(HOW_LONG).nullable().optional(),
       asked: z.number('milliseconds since the machine began').optional(),
     }),
   ],

@@ -166,7 +166,6 @@ function read(line: string | undefined): unknown {
   }
 }
 
-/* Not recursive: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
 function cannotListen(file: string, error: unknown): NfqClusterError {
   const { errno, syscall, message } = error as NodeJS.ErrnoException;
   return new NfqClusterError(

@@ -11,6 +11,7 @@ const RETRY_MS = 10;
 /** A younger socket may be about to listen. */
 const SWEPT_FROM_MS = 60_000;
 
+/* Not recursive: Node's recursive mkdir never ends where the system says ENOENT, as in /proc. */
 export async function makeDirectory(directory: string): Promise<void> {
   await mkdir(directory, { mode: 0o700 }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.js';
 import type { Command } from '../setup/exec.js';
-import { quoted } from '../setup/script.js';
+import { asShell } from '../setup/script.js';
 
 /** `skipped`: it could not be found out, or does not apply yet, which is not the same as `ok`. */
 export type Level = 'ok' | 'warning' | 'error' | 'skipped';
@@ -65,8 +65,5 @@ export const printedFor =
   ({ command, ...finding }: Judged): Finding =>
     command === undefined ? finding : { ...finding, command: asText(command, netns) };
 
-function asText(command: Command | string, netns: string | undefined): string {
-  if (typeof command === 'string') return command;
-  const line = [command.program, ...command.args].map(quoted).join(' ');
-  return netns === undefined ? line : `nsenter --net=${quoted(netns)} ${line}`;
-}
+const asText = (command: Command | string, netns: string | undefined): string =>
+  typeof command === 'string' ? command : asShell(command, netns);

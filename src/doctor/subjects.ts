@@ -28,7 +28,7 @@ export async function subjectOf(
   facts: Facts,
 ): Promise<Subject> {
   const { name, queues, interfaces, action, marks } = options;
-  const standing = options.rules === 'none' || !isClean(facts.traces);
+  const rules = options.rules === 'none' || !isClean(facts.traces);
   return {
     name,
     queues,
@@ -36,9 +36,9 @@ export async function subjectOf(
     narrow: interfaces.flatMap(({ name: on, destinations }) =>
       destinations === 'addresses' ? [on] : [],
     ),
-    rules: standing,
+    rules,
     compared:
-      standing && mechanism !== undefined ? await compared(options, mechanism, facts) : undefined,
+      rules && mechanism !== undefined ? await compared(options, mechanism, facts) : undefined,
     changes: wantedChanges(options, facts).map(({ change }) => change),
     shared: interfaces.flatMap(({ name: on, mac, addresses }) =>
       mac === undefined ? [] : addresses.map(({ address }) => ({ address, mac, on })),

@@ -133,13 +133,15 @@ function requireShape(type: z.ZodType, value: unknown, what: string, expected: s
 export const isStateless = ({ conntrack, interfaces }: Exportable): boolean =>
   conntrack === 'off' || interfaces.some(({ key }) => key === 'destination');
 
-/** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart */
-export const requireAllDestinations = ({ interfaces }: Exportable): void =>
+/** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart, or to end in time */
+export function requireForRules({ interfaces, validFor }: Exportable): void {
+  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
   requireThat(
     interfaces.every(({ destinations }) => destinations !== 'addresses'),
     'An interface decides only packets to its cluster addresses, but these rules decide everything that arrives',
     "Set its destinations to 'all'",
   );
+}
 
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` */
 export const requireThat = (holds: boolean, reason: string, remedy?: string): void => {

@@ -1,7 +1,7 @@
 import {
   DISCOVERY,
   isStateless,
-  requireAllDestinations,
+  requireForRules,
   requireThat,
   type Exportable,
 } from './exportable.js';
@@ -15,7 +15,7 @@ import { hex } from '../setup/words.js';
  */
 export function iptablesRules(from: Exportable, program: 'iptables' | 'ip6tables'): string {
   requireExpressible(from, program);
-  requireAllDestinations(from);
+  requireForRules(from);
   const { owned, buckets, action, marks, interfaces } = from;
   const mark = `${hex(marks.owned.value)}/${hex(marks.owned.mask)}`;
   const setMark = `-j MARK --set-xmark ${mark}`;
@@ -60,7 +60,7 @@ const everyNodes = (program: 'iptables' | 'ip6tables'): string[] =>
 const isMulticastListener = (type: number): boolean => type < 133 || type === 143;
 
 function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables'): void {
-  const { policy, buckets, interfaces, validFor } = from;
+  const { policy, buckets, interfaces } = from;
   requireThat(
     policy === 'xt_cluster' || (policy === 'jhash' && program === 'iptables'),
     `${program} cannot hash as policy ${policy} does` +
@@ -82,5 +82,4 @@ function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables')
     interfaces.every(({ name }) => /^[\p{L}\p{N}_.@=~%,-]+$/u.test(name)),
     'an interface has a name that means something else in a rule',
   );
-  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
 }

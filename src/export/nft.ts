@@ -2,7 +2,7 @@ import type { Key } from '../option-types.js';
 import {
   DISCOVERY,
   isStateless,
-  requireAllDestinations,
+  requireForRules,
   requireThat,
   type Exportable,
 } from './exportable.js';
@@ -19,7 +19,7 @@ const TABLE = 'nfq-cluster-export';
  */
 export function nftRules(from: Exportable, ipv4: boolean): string {
   requireExpressible(from, ipv4);
-  requireAllDestinations(from);
+  requireForRules(from);
   const { action, marks, interfaces } = from;
   const { value, mask } = marks.owned;
   const cleared = `meta mark set meta mark & ${hex(~mask)}`;
@@ -86,7 +86,7 @@ function addressOf(from: Exportable, key: Key, family: string): string {
   return isStateless(from) ? `${family} saddr` : `ct original ${family} saddr`;
 }
 
-function requireExpressible({ policy, interfaces, validFor }: Exportable, ipv4: boolean): void {
+function requireExpressible({ policy, interfaces }: Exportable, ipv4: boolean): void {
   requireThat(
     policy === 'jhash' || (policy === 'xt_cluster' && ipv4),
     `nft cannot hash as policy ${policy} does` +
@@ -97,5 +97,4 @@ function requireExpressible({ policy, interfaces, validFor }: Exportable, ipv4: 
     interfaces.every(({ name }) => !/[*"\\]/.test(name)),
     'an interface has a name that means something else in a rule',
   );
-  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
 }

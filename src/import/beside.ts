@@ -2,7 +2,7 @@ import type { HashRule } from './nft.js';
 import { interfacesIn, type Located } from './nft-line.js';
 import type { Note } from './notes.js';
 import type { Piece } from './pieces.js';
-import { onlyInterface, optionNamed, optionsOf, written, type Rule } from './rule.js';
+import { has, onlyInterface, optionNamed, optionsOf, written, type Rule } from './rule.js';
 
 /*
  * What stands in one chain with the rules that are carried over, and decides as well: it may take packets away
@@ -52,8 +52,7 @@ function isMeant(rule: Rule): boolean {
   const target = (optionNamed(rule, '--jump') ?? optionNamed(rule, '--goto'))?.values[0];
   if (optionNamed(rule, '--restore-mark') !== undefined) return true;
   if (target === undefined || PASSED_BY.includes(target)) return false;
-  if (rule.options.some(({ name, values }) => name === '--match' && values[0] === 'cluster'))
-    return false;
+  if (has(rule, '--match', 'cluster')) return false;
   if (optionNamed(rule, '--protocol')?.values[0] === 'igmp') return false;
   if (optionNamed(rule, '--icmpv6-type') !== undefined) return false;
   const [set] = optionsOf(rule, '--jump', 'MARK');

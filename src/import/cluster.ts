@@ -1,4 +1,5 @@
 import { inverted, localBuckets } from '../buckets.js';
+import { U32 } from '../checks.js';
 import { Refusal } from './notes.js';
 import { unsigned, type RuleOption } from './rule.js';
 
@@ -17,7 +18,6 @@ const TOTAL = '--cluster-total-nodes';
 const NODE = '--cluster-local-node';
 const MASK = '--cluster-local-nodemask';
 const SEED = '--cluster-hash-seed';
-const U32 = 0xffff_ffff;
 
 /**
  * The options of a cluster match, with the refusals of iptables and of the kernel. But a mask may be above

@@ -21,7 +21,7 @@ export interface HashRule {
 }
 
 /** What one rule does with some values of the hash. */
-export interface Decision {
+interface Decision {
   line: number;
   /** Undefined: all. */
   interfaces: string[] | undefined;

@@ -21,8 +21,7 @@ export interface ImportedOptions {
   queues?: number[];
 }
 
-export type ImportedInterface =
-  { name: string; key: 'destination' } | ({ name: string } & ImportedShared);
+type ImportedInterface = { name: string; key: 'destination' } | ({ name: string } & ImportedShared);
 
 interface ImportedShared {
   addresses: string[];

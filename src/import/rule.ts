@@ -1,3 +1,4 @@
+import { U32 } from '../checks.js';
 import { spelledNumber } from '../numbers.js';
 import type { MaskedMark } from '../option-types.js';
 import { Refusal } from './notes.js';
@@ -177,9 +178,8 @@ export function unsigned(
 /** VALUE, or VALUE/MASK. */
 export function marked(name: string, text: string | undefined): MaskedMark {
   const [value, mask] = (text ?? '').split('/') as [string, string | undefined];
-  const all = 0xffff_ffff;
   return {
-    value: unsigned(name, value === '' ? undefined : value, 0, all),
-    mask: mask === undefined ? all : unsigned(name, mask, 0, all),
+    value: unsigned(name, value === '' ? undefined : value, 0, U32),
+    mask: mask === undefined ? U32 : unsigned(name, mask, 0, U32),
   };
 }

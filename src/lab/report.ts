@@ -1,14 +1,14 @@
 import { flowKey, type Flow } from './protocol.js';
 import type { Totals } from './nodes.js';
 
-export interface NodeReport extends Totals {
+interface NodeReport extends Totals {
   node: number;
   /** Flows that this node alone owned and answered. */
   answered: number;
 }
 
 /** A flow that was not answered by exactly one node. */
-export interface Fault extends Flow {
+interface Fault extends Flow {
   /** Nodes that let its packets in. */
   letInBy: number[];
 }

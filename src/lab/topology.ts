@@ -20,7 +20,7 @@ export const INTERFACE = 'eth0';
 const GATEWAY = { ipv4: '192.0.2.254', ipv6: '2001:db8::fe', mac: '02:00:c0:00:02:fe' };
 
 /** Kernel parameters of a namespace whose interfaces are to come up at once. */
-const AT_ONCE = {
+export const AT_ONCE = {
   'ipv6/conf/default/accept_dad': 0,
   'ipv6/conf/default/accept_ra': 0,
 };

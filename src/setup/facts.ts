@@ -129,11 +129,9 @@ interface Link extends PortJson {
 async function readInterfaces(
   netns: string | undefined,
 ): Promise<Partial<Record<string, InterfaceFacts>>> {
-  const list = async (what: string): Promise<Link[]> => {
-    const args = ['-json', '-details', what, 'show'];
-    const all = (links: Link[]): Link[] => [...links];
-    return runForJson('list the interfaces', 'ip', args, netns, all);
-  };
+  const all = (links: Link[]): Link[] => [...links];
+  const list = (what: string): Promise<Link[]> =>
+    runForJson('list the interfaces', 'ip', ['-json', '-details', what, 'show'], netns, all);
   const macs = new Map<string | undefined, string[]>();
   for (const { ifname, maddr = [] } of await list('maddress')) {
     const added = maddr.filter(({ features }) => features?.includes('static'));

@@ -24,6 +24,8 @@ const nftChain = (...rules: string[]): string =>
     '',
   ].join('\n');
 
+const CHECK = ['--check', '-f', '-'];
+
 const FOR_HOST = 'meta pkttype multicast meta pkttype set host';
 
 /**
@@ -36,10 +38,8 @@ export async function chooseMechanism(options: ResolvedOptions): Promise<Mechani
   if (options.offload.length > 0 || keepsBucket(options)) await requireJhash(options.netns);
   if (options.rules === 'xtables') return chooseXtables(options);
   if (options.rules === 'nft-compat') return chooseCompat();
-  const queue = await run('nft', ['--check', '-f', '-'], {
-    input: nftChain('queue num 0'),
-    netns: options.netns,
-  });
+  const input = nftChain('queue num 0');
+  const queue = await run('nft', CHECK, { input, netns: options.netns });
   if (queue.status === 0) return { kind: 'nft' };
   if (options.rules !== 'nft')
     return probeQueue().target === 0 ? { kind: 'nft-compat' } : chooseXtables(options);
@@ -70,7 +70,7 @@ export async function hasJhash(netns: string | undefined): Promise<boolean> {
 
 async function takesJhash(netns: string | undefined): Promise<boolean> {
   const input = nftChain('meta mark set jhash ip saddr mod 2 seed 0x1 offset 1 << 1');
-  return (await run('nft', ['--check', '-f', '-'], { input, netns })).status === 0;
+  return (await run('nft', CHECK, { input, netns })).status === 0;
 }
 
 /** How a packet that passes returns to the kernel: xtables rules behind the queue rule must still see it. */
@@ -79,13 +79,8 @@ export const reinjectOf = (mechanism: Mechanism): 'accept' | 'repeat' =>
 
 /** Both mechanisms need nft, as only it can set a packet's pkt_type. */
 async function checkNft(netns: string | undefined): Promise<void> {
-  await runOrThrow('check a rule by nft', 'nft', ['--check', '-f', '-'], {
-    input: nftChain(FOR_HOST),
-    netns,
-  });
+  await runOrThrow('check a rule by nft', 'nft', CHECK, { input: nftChain(FOR_HOST), netns });
 }
-
-const CHECK = ['--check', '-f', '-'] as const;
 
 /*
  * In a namespace of its own: where nothing tracks connections, even trying a rule that asks for them adds and

@@ -28,14 +28,15 @@ set -eu
 ${parts.join('')}`;
 }
 
-function asShell({ program, args, input }: Command, netns: string | undefined): string {
-  const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`];
-  const line = [...enter, program, ...args].map(quoted).join(' ');
+/** A command as a shell takes it, for a network namespace that is named by its path. */
+export function asShell({ program, args, input }: Command, netns: string | undefined): string {
+  const enter = netns === undefined ? '' : `nsenter --net=${quoted(netns)} `;
+  const line = enter + [program, ...args].map(quoted).join(' ');
   return input === undefined ? line : `${line} <<'END'\n${input}END`;
 }
 
 /** A word as a shell takes it. */
-export const quoted = (word: string): string =>
+const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 const indented = (text: string): string =>

@@ -10,7 +10,7 @@ const WAYS = [['--net'], ['--user', '--map-root-user', '--net']] as const;
  * Runs a program in a network namespace of its own, which is gone when it ends: to try what would change
  * the namespace that is in use.
  * @returns its outcome, or undefined where this process may make no namespace
- * @throws NfqClusterError `ERR_NO_TOOL`
+ * @throws NfqClusterError what `run` throws
  */
 export async function inTrial(
   program: string,

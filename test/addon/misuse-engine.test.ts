@@ -83,6 +83,9 @@ describe('NativeEngine', () => {
       'counters',
       'setOwnership',
       'readCounts',
+      'connections',
+      'hasChain',
+      'tableHandle',
       'ref',
       'unref',
     ]) {
@@ -149,6 +152,22 @@ describe('NativeEngine, open', { skip }, () => {
       assert.throws(() => call(engine, 'setOwnership', ...args), TypeError);
     }
     await engine.close(0);
+  });
+
+  test('does not find what has too long a name', async () => {
+    await using namespace = await Namespace.create();
+    for (const [table, chain] of [
+      ['x'.repeat(5000), 'x'],
+      ['x', 'x'.repeat(5000)],
+      ['x'.repeat(255), 'x'.repeat(255)],
+    ] as const) {
+      const config = { ...nativeConfig(namespace.path), table };
+      const engine = new native.NativeEngine(config, [0], Infinity, () => undefined);
+      await engine.open();
+      assert.notEqual(engine.hasChain(chain, false), true);
+      assert.equal(engine.tableHandle(), undefined);
+      await engine.close(0);
+    }
   });
 
   test('once closed', async () => {

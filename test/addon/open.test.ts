@@ -125,6 +125,12 @@ describe('an engine that cannot be opened', { skip }, () => {
     assert.deepEqual([stdout.slice(0, told.length), stderr], [told, '']);
   });
 
+  test('since there is not enough memory', async () => {
+    const { status, stdout, stderr } = await child('memoryless-child.ts', []);
+    const told = 'true ERR_SYSTEM Not enough memory. Let the process have more memory';
+    assert.deepEqual([status, stdout.slice(0, told.length), stderr], [0, told, '']);
+  });
+
   test('since an option is wrong, before anything is done', async () => {
     await using namespace = await Namespace.create();
     await assert.rejects(open({ ...quiet(namespace.path), localNode: 3 }), INVALID);

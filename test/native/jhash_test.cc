@@ -6,8 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "jhash_bytes.h"
+
 namespace nfqc {
 namespace {
+
+using test::jhash_bytes;
 
 std::uint32_t words(const std::vector<std::uint32_t>& words, std::uint32_t seed) {
   return jhash_words(words.data(), words.size(), seed);

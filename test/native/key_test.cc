@@ -5,10 +5,12 @@
 #include <array>
 
 #include "fixtures.h"
+#include "jhash_bytes.h"
 
 namespace nfqc {
 namespace {
 
+using test::jhash_bytes;
 using test::key;
 
 constexpr std::array<std::uint32_t, 4> kTotals{2, 3, 8, 32};

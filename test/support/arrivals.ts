@@ -4,7 +4,7 @@ import { waitFor } from './processes.js';
 import { NODE, SENDER, type Wire } from './wire.js';
 
 /** What got in, behind all rules. */
-export interface Arrived {
+interface Arrived {
   /** IPv4 packets whose frame the node takes for its own. */
   host: number;
   /** IPv4 packets that it still takes for link-layer multicast or broadcast. */

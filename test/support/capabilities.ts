@@ -25,7 +25,7 @@ export function keepsUser(): string | false {
   }
 }
 
-export interface Folder extends AsyncDisposable {
+interface Folder extends AsyncDisposable {
   path: string;
 }
 

@@ -3,7 +3,7 @@ import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from './processes.js';
 
 /** All frames that pass an interface, both ways, from the moment that `capture` resolves. */
-export interface Capture extends AsyncDisposable {
+interface Capture extends AsyncDisposable {
   /** So far, whole, in order. */
   readonly frames: readonly Buffer[];
   /** Waits until a frame fits. */

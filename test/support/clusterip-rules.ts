@@ -8,7 +8,7 @@ export const valuesOf = (mode: string, total: number | string, local: number | s
 
 const GOOD = valuesOf('sourceip', 2, 1);
 
-export interface RefusedRules {
+interface RefusedRules {
   /** Taken by the kernel all but the last. */
   rules: string[];
   program?: 'ip6tables';

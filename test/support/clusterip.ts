@@ -20,7 +20,7 @@ const WITHOUT = 7;
 /** A destination that is not tracked, by the rules of the test. */
 export const UNTRACKED_PORT = 7777;
 
-export interface Case {
+interface Case {
   title: string;
   frames: Buffer[];
   /** Its node; undefined where every node drops it. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import path from 'node:path';
 import { Namespace } from '../../src/lab/namespaces.js';
+import { AT_ONCE } from '../../src/lab/topology.js';
 import { open, type Engine } from '../../src/engine.js';
 import type { InterfaceOptions, Options } from '../../src/option-types.js';
 import { waitFor } from './processes.js';
@@ -23,10 +24,7 @@ export const INSIDE: typeof OUTSIDE = {
   address: { 4: (at: number) => `10.8.0.${at}`, 6: (at: number) => `fd1b::${at}` },
 };
 
-/** Interfaces come up at once. */
-const AT_ONCE = { 'ipv6/conf/default/accept_dad': 0, 'ipv6/conf/default/accept_ra': 0 };
-
-export interface Gateways extends AsyncDisposable {
+interface Gateways extends AsyncDisposable {
   outside: Namespace;
   inside: Namespace;
   nodes: Namespace[];
@@ -200,7 +198,7 @@ const EVIDENCE = `table inet evidence {
 }`;
 
 /** What a node forwarded. */
-export interface Forwarded {
+interface Forwarded {
   /** `tcp SRC SPORT DST DPORT`. */
   packets: Set<string>;
   /** Packets of which the first, or a later, fragment was forwarded: source and identification. */

@@ -6,7 +6,7 @@ import type { Options } from '../../src/index.js';
 import { ended } from '../../src/lab/namespaces.js';
 import { root } from './processes.js';
 
-export interface EngineProcess extends AsyncDisposable {
+interface EngineProcess extends AsyncDisposable {
   /** For how many milliseconds it owns. */
   readonly remaining: number;
   kill(signal: NodeJS.Signals): void;

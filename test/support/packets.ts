@@ -158,7 +158,7 @@ export function bytes(address: string): Buffer {
   return u16(...[...head, ...zeros, ...tail].map((group) => parseInt(group, 16)));
 }
 
-export type Kind = readonly [type: number, code: number];
+type Kind = readonly [type: number, code: number];
 
 /** An ICMP or ICMPv6 message, as the addresses say; `rest` is what follows the checksum. */
 export function icmp(ends: Ends, kinds: { 4: Kind; 6: Kind }, rest: Buffer): Buffer {

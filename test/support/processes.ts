@@ -21,7 +21,7 @@ export const share = (localNode: number, totalNodes: number, seed = 0): string[]
   ...['--cluster-hash-seed', `${seed}`],
 ];
 
-export interface CliOptions {
+interface CliOptions {
   /** Where it runs; it is killed with the namespace or with the test. Without: here. */
   namespace?: Namespace;
   env?: Record<string, string>;

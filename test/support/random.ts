@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /** Numbers and addresses that look random and are the same in every run. */
-export interface Random {
+interface Random {
   /** From 0 to 0xffffffff. */
   u32(): number;
   /** From 0 to `bound` - 1. */

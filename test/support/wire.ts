@@ -14,7 +14,7 @@ export interface Wire extends AsyncDisposable {
   node: Namespace;
 }
 
-export interface WireOptions {
+interface WireOptions {
   /**
    * The MAC under which the sender knows the node. The interface's own MAC is NODE.mac in any case.
    * @default NODE.mac

@@ -244,6 +244,8 @@ describe('the control socket', () => {
         '{"command":"own"}\n',
         '{"command":"own","change":2}\n',
         '{"command":"own","change":"+2","validFor":"1"}\n',
+        '{"command":"own","change":"1","validFor":0}\n',
+        '{"command":"own","change":"1","validFor":-5000,"asked":0}\n',
         '[]\n',
         'null\n',
         '{"__proto__":{"command":"status"}}\n',

@@ -100,6 +100,12 @@ COMMIT
     assert.match(noted(rule(inverted), 'warning').join(), /loses the !/);
   });
 
+  it('a ! behind its option, as old iptables has it', () => {
+    const text = rule(`${CLUSTER} 2 --cluster-local-node 1 ${SEED}`);
+    for (const entering of ['! -i eth1', '-i ! eth1'])
+      assert.equal(one(text.replace('-i eth1', entering))['interfaces'], undefined, entering);
+  });
+
   it('a DROP as target owns the others', () => {
     const text = `ip6tables -t mangle -A PREROUTING -i eth1 ${CLUSTER} 3 ! --cluster-local-node 2 ${SEED} -j DROP`;
     assert.deepEqual([one(text)['localNode'], one(text)['action']], [2, 'drop']);

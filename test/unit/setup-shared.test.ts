@@ -337,7 +337,7 @@ test('a plan is printed as a list and as a script', () => {
   assert.match(script, /revert --name q0 --netns '\/run\/netns\/a b'$/m);
   assert.match(
     script,
-    /^nsenter '--net=\/run\/netns\/a b' nft -f - <<'END'\nadd table(.*\n)+END\n/m,
+    /^nsenter --net='\/run\/netns\/a b' nft -f - <<'END'\nadd table(.*\n)+END\n/m,
   );
   assert.doesNotMatch(script, /drop_unicast/);
   const list = asList(made);
