@@ -1,7 +1,7 @@
 /* A second interface on the cluster's wire, which sees its frames, too. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { doctor, open, type Options, type Policy } from '../../src/index.js';
+import { apply, doctor, open, revert, type Options, type Policy } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { told } from '../support/neighbours.js';
@@ -125,6 +125,27 @@ for (const [title, commands] of Object.entries(ANOTHER_NAME)) {
     assert.equal(engine.stats().received, 1);
   });
 }
+
+test('an interface that is renamed does not keep what the setup added', { skip }, async () => {
+  await using at = await wire();
+  const options = clusterOptions(at.node);
+  const leftBy = async (undo: () => Promise<void>): Promise<string> => {
+    await at.node.ip('link set eth0 down', 'link set eth0 name eth9', 'link set eth9 up');
+    await undo();
+    const left = await at.node.run('ip', ['address', 'show', 'dev', 'eth9']);
+    const macs = await at.node.run('ip', ['maddress', 'show', 'dev', 'eth9']);
+    await at.node.ip('link set eth9 down', 'link set eth9 name eth0', 'link set eth0 up');
+    return left + macs;
+  };
+  const assertGone = (left: string): void => {
+    assert.match(left, new RegExp(`inet ${NODE.ipv4}/`));
+    for (const added of [CLUSTER.ipv4, CLUSTER.mac]) assert.ok(!left.includes(added), left);
+  };
+  const engine = await open(options);
+  assertGone(await leftBy(() => engine.close()));
+  await apply(options);
+  assertGone(await leftBy(() => revert({ netns: at.node.path })));
+});
 
 /* Rules see what enters it as entering the bridge, and its frames have a VLAN's type. */
 test("a VLAN's frames that rules see on its bridge alone are dropped", { skip }, async (t) => {
