@@ -18,23 +18,18 @@ const FLAGS = [
   ...['--address', `eth0=${CLUSTER.ipv4}/24`, ...share(1, 2)],
 ];
 
+/** Runs a shell script in a mount namespace of its own, and then the program. */
+const mounted = (script: string): string[] => [
+  ...['timeout', '-s', 'KILL', '20', 'unshare', '--mount'],
+  ...['sh', '-ec', `${script}; exec "$@"`, 'sh'],
+];
+
 describe('where a part of /proc is hidden', { skip }, () => {
   for (const [what, mount] of [
     ['/proc/net/dev', 'mount -t proc -o subset=pid proc /proc'],
     ['/proc/sys/net/ipv4/conf/all', 'mount -t tmpfs none /proc/sys'],
   ] as const) {
-    const wrapper = [
-      'timeout',
-      '-s',
-      'KILL',
-      '20',
-      'unshare',
-      '--mount',
-      'sh',
-      '-ec',
-      `${mount}; exec "$@"`,
-      'sh',
-    ];
+    const wrapper = mounted(mount);
 
     test(`nothing is changed without ${what}`, async () => {
       await using at = await wire();
@@ -53,6 +48,24 @@ describe('where a part of /proc is hidden', { skip }, () => {
       await revert({ netns: at.node.path });
     });
   }
+
+});
+
+test('process 1 is left no processes of others', { skip }, async () => {
+  await using at = await wire();
+  const options = { ...clusterOptions(at.node), netns: undefined };
+  const script = `
+    import { readdirSync } from 'node:fs';
+    import { apply, revert } from ${JSON.stringify(path.join(root, 'dist/index.js'))};
+    await apply(${JSON.stringify(options)});
+    await revert();
+    const others = () => readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1');
+    for (const end = Date.now() + 5000; others().length > 0 && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log(process.pid, others());`;
+  const first = ['--pid', '--fork', '--mount-proc', '--kill-child', process.execPath];
+  const line = [...first, '--input-type=module', '--eval', script];
+  assert.equal(await at.node.run('unshare', line), '1 []\n');
 });
 
 /** Runs a shell script as root of a user namespace, which may have no further namespaces of a kind. */
