@@ -51,6 +51,23 @@ describe('where a part of /proc is hidden', { skip }, () => {
 
 });
 
+describe('where /proc/sys cannot be written', { skip }, () => {
+  test('a setup that has to write there is not reverted in part', async () => {
+    await using at = await wire();
+    await apply(clusterOptions(at.node));
+    const before = await stateOf(at.node);
+    const wrapper = mounted('mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys');
+    const { status, stderr } = await cli(['revert'], { namespace: at.node, wrapper }).outcome;
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /The kernel parameter \/proc\/sys\/net\/\S+ cannot be written\. Set net\//,
+    );
+    assert.equal(await stateOf(at.node), before);
+    await revert({ netns: at.node.path });
+  });
+});
+
 test('process 1 is left no processes of others', { skip }, async () => {
   await using at = await wire();
   const options = { ...clusterOptions(at.node), netns: undefined };
