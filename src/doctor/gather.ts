@@ -3,7 +3,14 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import {
+  arrivesOn,
+  hidden,
+  portOf,
+  readFacts,
+  readSysctls,
+  type PortJson,
+} from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
   incompatible,
@@ -118,7 +125,10 @@ async function readPrograms(netns: string | undefined): Promise<DoctorFacts['pro
 }
 
 async function readCapabilities(): Promise<bigint> {
-  const status = await readFile('/proc/self/status', 'utf8');
+  const file = '/proc/self/status';
+  const status = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw hidden(file, error as NodeJS.ErrnoException);
+  });
   return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
 }
 

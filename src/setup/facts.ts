@@ -59,7 +59,8 @@ async function requireProc(): Promise<void> {
   }
 }
 
-const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
+/** The error for a file of /proc that cannot be seen. */
+export const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
   new NfqClusterError('ERR_SYSTEM', `Cannot see ${path}: ${cause.message}`, {
     expected: 'a /proc that shows /proc/net and /proc/sys/net',
     found: 'one that hides them',

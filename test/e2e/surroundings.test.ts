@@ -49,6 +49,20 @@ describe('where a part of /proc is hidden', { skip }, () => {
     });
   }
 
+  test('all of it: the reason is told', async () => {
+    await using at = await wire();
+    const told = async (...line: string[]): Promise<string> => {
+      const wrapper = mounted('umount --lazy /proc');
+      const { stdout, stderr } = await cli(line, { namespace: at.node, wrapper }).outcome;
+      return stdout + stderr;
+    };
+    const socket = /Cannot see \/proc\/self\/ns\/net: /;
+    assert.match(await told('run', '--control', 'auto', ...FLAGS), socket);
+    assert.match(await told('status'), socket);
+    const found = await told('doctor', ...FLAGS);
+    assert.match(found, /^skipped +privileges: Not known: Cannot see \/proc\/self\/status: /m);
+    assert.match(found, /^skipped +engine: Cannot see \/proc\/self\/ns\/net: /m);
+  });
 });
 
 describe('where /proc/sys cannot be written', { skip }, () => {
