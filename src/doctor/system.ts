@@ -20,8 +20,8 @@ export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
   return missing.length > 0 ? missing : [ok('programs', `All are installed: ${names}`)];
 };
 
-/** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
-export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] =>
+/** CAP_NET_ADMIN, and that it counts here; to enter a namespace also CAP_SYS_ADMIN. */
+export const checkPrivileges = ({ capabilities, mechanism, netns }: DoctorFacts): Judged[] =>
   given('privileges', [capabilities], (all) => {
     const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
     if (!has(NET_ADMIN)) {
@@ -42,7 +42,14 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] 
         ),
       ];
     }
+    if ('unknown' in mechanism && mechanism.code === 'ERR_PRIVILEGE') return [withoutEffect()];
     return [ok('privileges', 'CAP_NET_ADMIN')];
+  });
+
+const withoutEffect = (): Judged =>
+  error('privileges', 'This process has CAP_NET_ADMIN, but is refused what that permits', {
+    remedy:
+      'In a user namespace it counts only for network namespaces made there: give a rootless container one of its own, or run outside as root. Otherwise a seccomp filter or a security module forbids it',
   });
 
 /** Whether the kernel queues packets to a process. */

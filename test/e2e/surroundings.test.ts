@@ -82,6 +82,15 @@ describe('where /proc/sys cannot be written', { skip }, () => {
   });
 });
 
+test('a user namespace without rights over the network namespace is told', { skip }, async () => {
+  await using at = await wire();
+  const wrapper = ['unshare', '--user', '--map-root-user'];
+  const line = ['doctor', ...FLAGS];
+  const { status, stdout } = await cli(line, { namespace: at.node, wrapper }).outcome;
+  assert.equal(status, 1);
+  assert.match(stdout, /^error +privileges: .* is refused what that permits$/m);
+});
+
 test('process 1 is left no processes of others', { skip }, async () => {
   await using at = await wire();
   const options = { ...clusterOptions(at.node), netns: undefined };
@@ -124,6 +133,12 @@ describe('where no further namespaces may be made', { skip }, () => {
       assert.match(limited(kind, script), /\n0\n$/);
     });
   }
+
+  test('doctor does not ask for the options that it has, and tells why it does not compare', () => {
+    const doctor = APPLY.replace('apply', 'doctor');
+    const found = limited('net', `"$@" ${APPLY} 2>&1; "$@" ${doctor} || true; "$@" revert`);
+    assert.match(found, /^skipped +setup: .*\n +That takes a network namespace /m);
+  });
 
   test("the kernel's module for connections is loaded before its parameters are read", async () => {
     await using folder = await openFolder();
