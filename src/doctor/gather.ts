@@ -151,9 +151,20 @@ interface LinkJson extends PortJson {
 
 async function readLinks(netns: string | undefined): Promise<Link[]> {
   const args = ['-json', '-details', 'link', 'show'];
-  const all = (links: LinkJson[]): Link[] => links.map(linkOf);
+  const all = (links: LinkJson[]): Link[] => links.flatMap(linksOf);
   return runForJson('list the interfaces', 'ip', args, netns, all);
 }
+
+/** An interface, and its other names, on which nothing arrives. */
+const linksOf = (link: LinkJson): Link[] => [
+  linkOf(link),
+  ...(link.altnames ?? []).map((name) => ({
+    name,
+    up: true,
+    carrier: true,
+    arrivesOn: link.ifname,
+  })),
+];
 
 const linkOf = (link: LinkJson): Link => ({
   name: link.ifname,

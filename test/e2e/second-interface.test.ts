@@ -210,6 +210,26 @@ test('an ipvlan is refused whose packets rules see on what is below it', { skip 
   await waitFor('it is decided', () => above.stats().owned === 1);
 });
 
+test(
+  'an alternative name is refused, and the name told by which rules know it',
+  { skip },
+  async (t) => {
+    await using at = await wire();
+    try {
+      await at.node.ip('link property add dev eth0 altname other0');
+    } catch {
+      return t.skip('no alternative names here');
+    }
+    const options = clusterOptions(at.node, { interfaces: ['other0'], totalNodes: 1 });
+    const refused = { code: 'ERR_INVALID_OPTION', message: /other0 .* eth0/ };
+    await assert.rejects(open(options), refused);
+    await assert.rejects(apply(options), refused);
+    const { findings } = await doctor(options);
+    const told = findings.filter(({ check, level }) => check === 'interface' && level === 'error');
+    assert.match(told.map(({ found }) => found).join(), /^What other0 .* eth0, /);
+  },
+);
+
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
 test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {
   await using at = await wire();
