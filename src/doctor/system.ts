@@ -6,7 +6,7 @@ const NET_ADMIN = 12n;
 const SYS_ADMIN = 21n;
 
 /** The programs that are called. */
-export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
+export const checkPrograms = ({ programs, links }: DoctorFacts): Judged[] => {
   const missing = programs.flatMap(({ name, missing: from }) =>
     from === undefined
       ? []
@@ -16,8 +16,10 @@ export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
           }),
         ],
   );
-  const names = programs.map(({ name }) => name).join(', ');
-  return missing.length > 0 ? missing : [ok('programs', `All are installed: ${names}`)];
+  if (missing.length > 0) return missing;
+  // There is an ip, but none that serves.
+  if ('unknown' in links && links.code === 'ERR_NO_TOOL') return [error('programs', links.unknown)];
+  return [ok('programs', `All are installed: ${programs.map(({ name }) => name).join(', ')}`)];
 };
 
 /** CAP_NET_ADMIN, and that it counts here; to enter a namespace also CAP_SYS_ADMIN. */

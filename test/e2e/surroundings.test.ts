@@ -91,6 +91,24 @@ test('a user namespace without rights over the network namespace is told', { ski
   assert.match(stdout, /^error +privileges: .* is refused what that permits$/m);
 });
 
+test("BusyBox's ip is told as what is missing", { skip }, async () => {
+  await using at = await wire();
+  await using folder = await openFolder();
+  const ip = path.join(folder.path, 'ip');
+  await writeFile(ip, "#!/bin/sh\necho 'BusyBox v1.36.1 multi-call binary.' >&2; exit 1\n");
+  await chmod(ip, 0o755);
+  const env = { PATH: `${folder.path}:${process.env['PATH']!}` };
+  const told = async (command: string): Promise<string> => {
+    const line = [command, ...FLAGS];
+    const { status, stdout, stderr } = await cli(line, { namespace: at.node, env }).outcome;
+    assert.equal(status, 1);
+    return stdout + stderr;
+  };
+  const missing = /the ip of BusyBox cannot do that\. Install the package iproute2 /;
+  assert.match(await told('apply'), missing);
+  assert.match(await told('doctor'), new RegExp(`^error +programs: .*${missing.source}`, 'm'));
+});
+
 test('process 1 is left no processes of others', { skip }, async () => {
   await using at = await wire();
   const options = { ...clusterOptions(at.node), netns: undefined };
