@@ -25,7 +25,7 @@ import { BRIDGE_SYSCTLS } from './links.js';
 import { readListeners } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
 import { standingSubjects, subjectOf } from './subjects.js';
-import { CONNTRACK } from './system.js';
+import { CONNTRACK, IPVS } from './system.js';
 import type { SavedRules } from './xtables-rule.js';
 
 const PROGRAMS = ['nft', 'ip', 'sysctl', 'grep', 'cat', 'unshare'];
@@ -53,7 +53,10 @@ export async function gather(
     jhash: await attempt(() => hasJhash(netns)),
     system: await attempt(async () => ({
       interfaces: known(setup).interfaces,
-      sysctls: await readSysctls([CONNTRACK, ...BRIDGE_SYSCTLS, ...sysctlsOfAll(subjects)], netns),
+      sysctls: await readSysctls(
+        [CONNTRACK, IPVS, ...BRIDGE_SYSCTLS, ...sysctlsOfAll(subjects)],
+        netns,
+      ),
     })),
     subjects,
     links: await attempt(() => readLinks(netns)),

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
-import type { DoctorFacts } from './facts.js';
+import type { SystemFacts } from '../setup/changes.js';
+import type { DoctorFacts, Subject } from './facts.js';
 
 const NET_ADMIN = 12n;
 const SYS_ADMIN = 21n;
@@ -125,7 +126,7 @@ export const checkJhash = ({ jhash }: DoctorFacts): Judged[] =>
 export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
   given('conntrack', [subjects, system], (all, { sysctls }) => {
     if (sysctls[CONNTRACK] !== undefined) {
-      return [ok('conntrack', 'The kernel tracks connections')];
+      return [ok('conntrack', 'The kernel tracks connections'), ...untracked(all, sysctls)];
     }
     if (all.every(({ stateless, rules }) => stateless || !rules)) {
       return [
@@ -141,6 +142,25 @@ export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
       }),
     ];
   });
+
+/** IPVS takes the connection from packets that it passes on, unless it is asked to keep it. */
+const untracked = (all: readonly Subject[], sysctls: SystemFacts['sysctls']): Judged[] =>
+  sysctls[IPVS] !== '0' || all.every(({ stateless }) => stateless)
+    ? []
+    : [
+        warning(
+          'conntrack',
+          'IPVS keeps the connections that it balances from being tracked: by TCP, all packets but the first are INVALID, and every node drops them',
+          {
+            remedy:
+              'If IPVS balances what is for the cluster, have it keep them, or set conntrack to off',
+            command: { program: 'sysctl', args: ['-w', 'net.ipv4.vs.conntrack=1'] },
+          },
+        ),
+      ];
+
+/** Below /proc/sys/net, and there only where the kernel has IPVS. */
+export const IPVS = 'ipv4/vs/conntrack';
 
 /** Below /proc/sys/net, and there only where connections are tracked. */
 export const CONNTRACK = 'netfilter/nf_conntrack_max';

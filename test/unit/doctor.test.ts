@@ -70,6 +70,18 @@ describe('doctor', () => {
     assert.deepEqual(wrong({ ...stateless, nft }), []);
   });
 
+  it('warns of IPVS, which leaves connections untracked, where they are followed', () => {
+    const ipvs = (kept: string, stateless = false): string[] => {
+      const interfaces = { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } };
+      const sysctls = { 'netfilter/nf_conntrack_max': '1', 'ipv4/vs/conntrack': kept };
+      const subjects = { known: [{ ...SUBJECT, stateless }] };
+      return named(wrong({ subjects, system: { known: { interfaces, sysctls } } }));
+    };
+    assert.deepEqual(ipvs('0'), ['warning conntrack']);
+    assert.deepEqual(ipvs('0', true), []);
+    assert.deepEqual(ipvs('1'), []);
+  });
+
   it('asks for the capability that is missing', () => {
     assert.deepEqual(named(wrong({ capabilities: { known: 0n } })), ['error privileges']);
     assert.deepEqual(named(wrong({ netns: '/run/netns/a' })), ['error privileges']);
