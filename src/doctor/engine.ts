@@ -71,7 +71,7 @@ export async function readEngine({ name, netns, control }: Named): Promise<Answe
     return { unknown: `What answers on ${file} is not an engine of this version` };
   } catch (cause) {
     if (!(cause instanceof NfqClusterError)) throw cause;
-    return cause.code === 'ERR_NO_NETNS' ? { unknown: cause.message } : noAnswer(file, cause);
+    return file.startsWith('/') ? noAnswer(file, cause) : { unknown: cause.message };
   }
 }
 

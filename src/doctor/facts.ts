@@ -45,10 +45,10 @@ export interface Subject {
   /** Whether rules of its name stand. */
   rules: boolean;
   /**
-   * How the rules compare with those of the options; `own`: they are the user's, with `rules: 'none'`. Undefined
-   * without options, or if that is not known.
+   * How the rules compare with those of the options; `own`: they are the user's, with `rules: 'none'`; `unknown`: the
+   * latter cannot be made here. Undefined without options.
    */
-  compared: 'same' | 'changed' | 'other options' | 'own' | undefined;
+  compared: 'same' | 'changed' | 'other options' | 'own' | 'unknown' | undefined;
   /** What the setup changes besides the rules. */
   changes: readonly Change[];
   /** The cluster addresses with their MAC. */

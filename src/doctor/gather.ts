@@ -3,7 +3,14 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import {
+  arrivesOn,
+  hidden,
+  portOf,
+  readFacts,
+  readSysctls,
+  type PortJson,
+} from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
   incompatible,
@@ -18,7 +25,7 @@ import { BRIDGE_SYSCTLS } from './links.js';
 import { readListeners } from './listeners.js';
 import type { Netfilter } from './netfilter.js';
 import { standingSubjects, subjectOf } from './subjects.js';
-import { CONNTRACK } from './system.js';
+import { CONNTRACK, IPVS } from './system.js';
 import type { SavedRules } from './xtables-rule.js';
 
 const PROGRAMS = ['nft', 'ip', 'sysctl', 'grep', 'cat', 'unshare'];
@@ -46,7 +53,10 @@ export async function gather(
     jhash: await attempt(() => hasJhash(netns)),
     system: await attempt(async () => ({
       interfaces: known(setup).interfaces,
-      sysctls: await readSysctls([CONNTRACK, ...BRIDGE_SYSCTLS, ...sysctlsOfAll(subjects)], netns),
+      sysctls: await readSysctls(
+        [CONNTRACK, IPVS, ...BRIDGE_SYSCTLS, ...sysctlsOfAll(subjects)],
+        netns,
+      ),
     })),
     subjects,
     links: await attempt(() => readLinks(netns)),
@@ -118,7 +128,10 @@ async function readPrograms(netns: string | undefined): Promise<DoctorFacts['pro
 }
 
 async function readCapabilities(): Promise<bigint> {
-  const status = await readFile('/proc/self/status', 'utf8');
+  const file = '/proc/self/status';
+  const status = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw hidden(file, error as NodeJS.ErrnoException);
+  });
   return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
 }
 
@@ -141,9 +154,20 @@ interface LinkJson extends PortJson {
 
 async function readLinks(netns: string | undefined): Promise<Link[]> {
   const args = ['-json', '-details', 'link', 'show'];
-  const all = (links: LinkJson[]): Link[] => links.map(linkOf);
+  const all = (links: LinkJson[]): Link[] => links.flatMap(linksOf);
   return runForJson('list the interfaces', 'ip', args, netns, all);
 }
+
+/** An interface, and its other names, on which nothing arrives. */
+const linksOf = (link: LinkJson): Link[] => [
+  linkOf(link),
+  ...(link.altnames ?? []).map((name) => ({
+    name,
+    up: true,
+    carrier: true,
+    arrivesOn: link.ifname,
+  })),
+];
 
 const linkOf = (link: LinkJson): Link => ({
   name: link.ifname,

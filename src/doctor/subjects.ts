@@ -37,8 +37,7 @@ export async function subjectOf(
       destinations === 'addresses' ? [on] : [],
     ),
     rules,
-    compared:
-      rules && mechanism !== undefined ? await compared(options, mechanism, facts) : undefined,
+    compared: rules ? await compared(options, mechanism, facts) : undefined,
     changes: wantedChanges(options, facts).map(({ change }) => change),
     shared: interfaces.flatMap(({ name: on, mac, addresses }) =>
       mac === undefined ? [] : addresses.map(({ address }) => ({ address, mac, on })),
@@ -53,14 +52,14 @@ export async function subjectOf(
 
 async function compared(
   options: ResolvedOptions,
-  mechanism: Mechanism,
+  mechanism: Mechanism | undefined,
   facts: Facts,
 ): Promise<Subject['compared']> {
   if (options.rules === 'none') return 'own';
   const { standing } = parseMarkers(facts.traces.nftChains);
   if (standing !== undefined && standing !== digest(options)) return 'other options';
-  const same = await rulesAreWanted(options, mechanism, facts);
-  return same === undefined ? undefined : same ? 'same' : 'changed';
+  const same = mechanism && (await rulesAreWanted(options, mechanism, facts));
+  return same === undefined ? 'unknown' : same ? 'same' : 'changed';
 }
 
 /** The setups that stand in a namespace, as far as they themselves tell. */

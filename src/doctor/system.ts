@@ -1,12 +1,13 @@
 import { constants } from 'node:os';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
-import type { DoctorFacts } from './facts.js';
+import type { SystemFacts } from '../setup/changes.js';
+import type { DoctorFacts, Subject } from './facts.js';
 
 const NET_ADMIN = 12n;
 const SYS_ADMIN = 21n;
 
 /** The programs that are called. */
-export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
+export const checkPrograms = ({ programs, links }: DoctorFacts): Judged[] => {
   const missing = programs.flatMap(({ name, missing: from }) =>
     from === undefined
       ? []
@@ -16,12 +17,14 @@ export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
           }),
         ],
   );
-  const names = programs.map(({ name }) => name).join(', ');
-  return missing.length > 0 ? missing : [ok('programs', `All are installed: ${names}`)];
+  if (missing.length > 0) return missing;
+  // There is an ip, but none that serves.
+  if ('unknown' in links && links.code === 'ERR_NO_TOOL') return [error('programs', links.unknown)];
+  return [ok('programs', `All are installed: ${programs.map(({ name }) => name).join(', ')}`)];
 };
 
-/** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
-export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] =>
+/** CAP_NET_ADMIN, and that it counts here; to enter a namespace also CAP_SYS_ADMIN. */
+export const checkPrivileges = ({ capabilities, mechanism, netns }: DoctorFacts): Judged[] =>
   given('privileges', [capabilities], (all) => {
     const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
     if (!has(NET_ADMIN)) {
@@ -42,7 +45,14 @@ export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] 
         ),
       ];
     }
+    if ('unknown' in mechanism && mechanism.code === 'ERR_PRIVILEGE') return [withoutEffect()];
     return [ok('privileges', 'CAP_NET_ADMIN')];
+  });
+
+const withoutEffect = (): Judged =>
+  error('privileges', 'This process has CAP_NET_ADMIN, but is refused what that permits', {
+    remedy:
+      'In a user namespace it counts only for network namespaces made there: give a rootless container one of its own, or run outside as root. Otherwise a seccomp filter or a security module forbids it',
   });
 
 /** Whether the kernel queues packets to a process. */
@@ -116,7 +126,7 @@ export const checkJhash = ({ jhash }: DoctorFacts): Judged[] =>
 export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
   given('conntrack', [subjects, system], (all, { sysctls }) => {
     if (sysctls[CONNTRACK] !== undefined) {
-      return [ok('conntrack', 'The kernel tracks connections')];
+      return [ok('conntrack', 'The kernel tracks connections'), ...untracked(all, sysctls)];
     }
     if (all.every(({ stateless, rules }) => stateless || !rules)) {
       return [
@@ -132,6 +142,25 @@ export const checkConntrack = ({ system, subjects }: DoctorFacts): Judged[] =>
       }),
     ];
   });
+
+/** IPVS takes the connection from packets that it passes on, unless it is asked to keep it. */
+const untracked = (all: readonly Subject[], sysctls: SystemFacts['sysctls']): Judged[] =>
+  sysctls[IPVS] !== '0' || all.every(({ stateless }) => stateless)
+    ? []
+    : [
+        warning(
+          'conntrack',
+          'IPVS keeps the connections that it balances from being tracked: by TCP, all packets but the first are INVALID, and every node drops them',
+          {
+            remedy:
+              'If IPVS balances what is for the cluster, have it keep them, or set conntrack to off',
+            command: { program: 'sysctl', args: ['-w', 'net.ipv4.vs.conntrack=1'] },
+          },
+        ),
+      ];
+
+/** Below /proc/sys/net, and there only where the kernel has IPVS. */
+export const IPVS = 'ipv4/vs/conntrack';
 
 /** Below /proc/sys/net, and there only where connections are tracked. */
 export const CONNTRACK = 'netfilter/nf_conntrack_max';

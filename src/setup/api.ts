@@ -83,8 +83,8 @@ export async function apply(options: Options, how: ApplyOptions = {}): Promise<P
  * earlier value, unless somebody else has changed it since, or another setup needs it as well. Does nothing
  * if there is no such setup. A running engine whose rules are removed decides nothing any more: the packets
  * that it would decide are accepted.
- * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`,
- *   `ERR_SYSTEM`
+ * @throws NfqClusterError `ERR_INVALID_OPTION`, `ERR_HELD`, `ERR_RULES`, `ERR_READ_ONLY`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`,
+ *   `ERR_NO_NETNS`, `ERR_SYSTEM`
  */
 export async function revert(which: SetupName = {}): Promise<void> {
   const { name = DEFAULT_NAME, netns } = parse(nameSchema, which, 'the setup');

@@ -138,16 +138,25 @@ export async function nftListing(
 }
 
 /** @param purpose as of `runOrThrow` */
-export const failure = (purpose: string, program: string, outcome: Outcome): NfqClusterError =>
-  isRefused(outcome)
-    ? new NfqClusterError(
-        'ERR_PRIVILEGE',
-        `Not permitted to ${purpose}: ${said(program, outcome)}`,
-        {
-          remedy: 'Run as root or with CAP_NET_ADMIN',
-        },
-      )
-    : new NfqClusterError('ERR_RULES', `Failed to ${purpose}: ${said(program, outcome)}`);
+export function failure(purpose: string, program: string, outcome: Outcome): NfqClusterError {
+  if (isRefused(outcome))
+    return new NfqClusterError(
+      'ERR_PRIVILEGE',
+      `Not permitted to ${purpose}: ${said(program, outcome)}`,
+      { remedy: 'Run as root or with CAP_NET_ADMIN' },
+    );
+  // Of a program that it has, but without the options of ours, BusyBox prints the usage.
+  if (outcome.stderr.includes('BusyBox v'))
+    return new NfqClusterError(
+      'ERR_NO_TOOL',
+      `Failed to ${purpose}: the ${program} of BusyBox cannot do that`,
+      { remedy: installing(program) },
+    );
+  return new NfqClusterError('ERR_RULES', `Failed to ${purpose}: ${said(program, outcome)}`);
+}
+
+const installing = (program: string): string =>
+  `Install the package ${packageOf(program)} (Debian, Fedora, Alpine)`;
 
 /** Whether a program failed for want of privilege; nft 1.0.2 then says nothing at all. */
 export const isRefused = ({ status, stderr }: Outcome): boolean =>
@@ -176,7 +185,7 @@ export async function programOrThrow(name: string): Promise<string> {
   const path = name.startsWith('/') ? name : await findProgram(name);
   if (path !== undefined) return path;
   throw new NfqClusterError('ERR_NO_TOOL', `The program ${name} is not installed`, {
-    remedy: `Install the package ${packageOf(name)} (Debian, Fedora, Alpine)`,
+    remedy: installing(name),
   });
 }
 

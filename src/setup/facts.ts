@@ -59,7 +59,8 @@ async function requireProc(): Promise<void> {
   }
 }
 
-const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
+/** The error for a file of /proc that cannot be seen. */
+export const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
   new NfqClusterError('ERR_SYSTEM', `Cannot see ${path}: ${cause.message}`, {
     expected: 'a /proc that shows /proc/net and /proc/sys/net',
     found: 'one that hides them',
@@ -100,6 +101,8 @@ async function readOthers(
 /** Of an interface in JSON, as `ip -details` prints it. */
 export interface PortJson {
   master?: string;
+  /** Names that the kernel takes beside `ifname`, but that no packet enters by. */
+  altnames?: string[];
   /** The interface below; one in another network namespace has no name here. */
   link?: string;
   linkinfo?: { info_slave_kind?: string; info_kind?: string; info_data?: { mode?: string } };
@@ -154,6 +157,8 @@ async function readInterfaces(
         .map(({ local, prefixlen }) => `${local}/${prefixlen}`),
       macs: macs.get(ifname) ?? [],
     };
+    for (const name of link.altnames ?? [])
+      interfaces[name] = { index: ifindex, arrivesOn: ifname, mac: '', addresses: [], macs: [] };
   }
   return interfaces;
 }

@@ -17,7 +17,31 @@ export function undoing(journal: readonly Change[], facts: Omit<Facts, 'traces'>
 }
 
 export const toUndo = (journal: readonly Change[], facts: Omit<Facts, 'traces'>): Change[] =>
-  journal.filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
+  journal
+    .filter((change) => !isHeld(change, facts))
+    .map((change) => onRenamed(change, journal, facts))
+    .filter((change) => isInPlace(change, facts) && !isHeld(change, facts));
+
+/**
+ * A change to an interface that has another name by now: it is known by the cluster's MAC, or its group. Left there,
+ * the addresses would be answered for without any rules.
+ */
+function onRenamed(
+  change: Change,
+  journal: readonly Change[],
+  facts: Omit<Facts, 'traces'>,
+): Change {
+  if (change.kind === 'sysctl') return change;
+  const mark = journal.find(
+    ({ kind, on }) => on === change.on && (kind === 'mac' || kind === 'group'),
+  );
+  if (mark === undefined || isInPlace(mark, facts)) return change;
+  const others = Object.keys(facts.interfaces).filter((name) =>
+    journal.every(({ on }) => on !== name),
+  );
+  const on = others.find((name) => isInPlace({ ...mark, on: name }, facts));
+  return on === undefined ? change : { ...change, on };
+}
 
 /** Whether another setup needs a change, and undoes it when it goes. */
 const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>

@@ -31,16 +31,17 @@ async function lock(path: string): Promise<() => void> {
   holder.stdin?.on('error', () => undefined).write('?');
   const waiting = new AbortController();
   const { signal } = waiting;
-  const failed = once(holder, 'exit', { signal });
-  const echoed = holder.stdout ? once(holder.stdout, 'data', { signal }) : failed;
-  const late = delay(PATIENCE_MS, undefined, { signal });
+  const failed = once(holder, 'exit', { signal }).then(() => false);
+  const echoed = holder.stdout ? once(holder.stdout, 'data', { signal }).then(() => true) : failed;
+  const late = delay(PATIENCE_MS, false, { signal });
   // Nor is a failure to start it a reason not to go on.
-  await Promise.race([echoed, failed, late]).catch(() => undefined);
+  const locked = await Promise.race([echoed, failed, late]).catch(() => false);
   for (const other of [echoed, failed, late]) other.catch(() => undefined);
   waiting.abort();
   return () => {
     holder.stdin?.end();
-    holder.kill();
+    // Killed while it has the lock, it would leave its cat to process 1, which in a container may be this one.
+    if (!locked) holder.kill();
   };
 }
 

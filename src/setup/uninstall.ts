@@ -12,12 +12,13 @@ import { nameOf, rulesName } from './ruleset.js';
 import { nft, take } from './step.js';
 import { isClean, type Family, type Traces } from './traces.js';
 import { inTurn } from './turn.js';
+import { checkWritable } from './writable.js';
 
 /**
  * Takes back what a setup of this name changed, whoever made it and however that ended, the rules last.
  * Does nothing where there is none.
  * @param name as in the options, without the prefix of the tables
- * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
+ * @throws NfqClusterError `ERR_HELD`, `ERR_RULES`, `ERR_READ_ONLY`, `ERR_PRIVILEGE`, `ERR_NO_TOOL`, `ERR_NO_NETNS`
  */
 export async function revert(name: string, netns: string | undefined): Promise<void> {
   const setup = { name, netns };
@@ -43,7 +44,9 @@ export async function uninstall(
 ): Promise<boolean> {
   const { traces } = facts;
   const table = rulesName({ name });
-  await take(undoing(facts.journal, facts), netns);
+  const steps = undoing(facts.journal, facts);
+  await checkWritable(steps, netns);
+  await take(steps, netns);
   if (isClean(traces)) return true;
   await take(xtablesRevert(table, traces), netns);
   const gone = await untilNothingIsHeld(netns);

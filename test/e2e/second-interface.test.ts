@@ -1,7 +1,7 @@
 /* A second interface on the cluster's wire, which sees its frames, too. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { doctor, open, type Options, type Policy } from '../../src/index.js';
+import { apply, doctor, open, revert, type Options, type Policy } from '../../src/index.js';
 import { capture } from '../support/capture.js';
 import { inject } from '../support/inject.js';
 import { told } from '../support/neighbours.js';
@@ -126,6 +126,27 @@ for (const [title, commands] of Object.entries(ANOTHER_NAME)) {
   });
 }
 
+test('an interface that is renamed does not keep what the setup added', { skip }, async () => {
+  await using at = await wire();
+  const options = clusterOptions(at.node);
+  const leftBy = async (undo: () => Promise<void>): Promise<string> => {
+    await at.node.ip('link set eth0 down', 'link set eth0 name eth9', 'link set eth9 up');
+    await undo();
+    const left = await at.node.run('ip', ['address', 'show', 'dev', 'eth9']);
+    const macs = await at.node.run('ip', ['maddress', 'show', 'dev', 'eth9']);
+    await at.node.ip('link set eth9 down', 'link set eth9 name eth0', 'link set eth0 up');
+    return left + macs;
+  };
+  const assertGone = (left: string): void => {
+    assert.match(left, new RegExp(`inet ${NODE.ipv4}/`));
+    for (const added of [CLUSTER.ipv4, CLUSTER.mac]) assert.ok(!left.includes(added), left);
+  };
+  const engine = await open(options);
+  assertGone(await leftBy(() => engine.close()));
+  await apply(options);
+  assertGone(await leftBy(() => revert({ netns: at.node.path })));
+});
+
 /* Rules see what enters it as entering the bridge, and its frames have a VLAN's type. */
 test("a VLAN's frames that rules see on its bridge alone are dropped", { skip }, async (t) => {
   await using at = await wire();
@@ -188,6 +209,26 @@ test('an ipvlan is refused whose packets rules see on what is below it', { skip 
   await inject(at.sender, 'eth0', [toUpper]);
   await waitFor('it is decided', () => above.stats().owned === 1);
 });
+
+test(
+  'an alternative name is refused, and the name told by which rules know it',
+  { skip },
+  async (t) => {
+    await using at = await wire();
+    try {
+      await at.node.ip('link property add dev eth0 altname other0');
+    } catch {
+      return t.skip('no alternative names here');
+    }
+    const options = clusterOptions(at.node, { interfaces: ['other0'], totalNodes: 1 });
+    const refused = { code: 'ERR_INVALID_OPTION', message: /other0 .* eth0/ };
+    await assert.rejects(open(options), refused);
+    await assert.rejects(apply(options), refused);
+    const { findings } = await doctor(options);
+    const told = findings.filter(({ check, level }) => check === 'interface' && level === 'error');
+    assert.match(told.map(({ found }) => found).join(), /^What other0 .* eth0, /);
+  },
+);
 
 /* Its packets pass the rules a second time, by the interface of the VRF, where the kernel has any. */
 test('what enters by an interface in a VRF is decided once', { skip }, async (t) => {

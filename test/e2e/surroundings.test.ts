@@ -18,23 +18,18 @@ const FLAGS = [
   ...['--address', `eth0=${CLUSTER.ipv4}/24`, ...share(1, 2)],
 ];
 
+/** Runs a shell script in a mount namespace of its own, and then the program. */
+const mounted = (script: string): string[] => [
+  ...['timeout', '-s', 'KILL', '20', 'unshare', '--mount'],
+  ...['sh', '-ec', `${script}; exec "$@"`, 'sh'],
+];
+
 describe('where a part of /proc is hidden', { skip }, () => {
   for (const [what, mount] of [
     ['/proc/net/dev', 'mount -t proc -o subset=pid proc /proc'],
     ['/proc/sys/net/ipv4/conf/all', 'mount -t tmpfs none /proc/sys'],
   ] as const) {
-    const wrapper = [
-      'timeout',
-      '-s',
-      'KILL',
-      '20',
-      'unshare',
-      '--mount',
-      'sh',
-      '-ec',
-      `${mount}; exec "$@"`,
-      'sh',
-    ];
+    const wrapper = mounted(mount);
 
     test(`nothing is changed without ${what}`, async () => {
       await using at = await wire();
@@ -53,6 +48,82 @@ describe('where a part of /proc is hidden', { skip }, () => {
       await revert({ netns: at.node.path });
     });
   }
+
+  test('all of it: the reason is told', async () => {
+    await using at = await wire();
+    const told = async (...line: string[]): Promise<string> => {
+      const wrapper = mounted('umount --lazy /proc');
+      const { stdout, stderr } = await cli(line, { namespace: at.node, wrapper }).outcome;
+      return stdout + stderr;
+    };
+    const socket = /Cannot see \/proc\/self\/ns\/net: /;
+    assert.match(await told('run', '--control', 'auto', ...FLAGS), socket);
+    assert.match(await told('status'), socket);
+    const found = await told('doctor', ...FLAGS);
+    assert.match(found, /^skipped +privileges: Not known: Cannot see \/proc\/self\/status: /m);
+    assert.match(found, /^skipped +engine: Cannot see \/proc\/self\/ns\/net: /m);
+  });
+});
+
+describe('where /proc/sys cannot be written', { skip }, () => {
+  test('a setup that has to write there is not reverted in part', async () => {
+    await using at = await wire();
+    await apply(clusterOptions(at.node));
+    const before = await stateOf(at.node);
+    const wrapper = mounted('mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys');
+    const { status, stderr } = await cli(['revert'], { namespace: at.node, wrapper }).outcome;
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /The kernel parameter \/proc\/sys\/net\/\S+ cannot be written\. Set net\//,
+    );
+    assert.equal(await stateOf(at.node), before);
+    await revert({ netns: at.node.path });
+  });
+});
+
+test('a user namespace without rights over the network namespace is told', { skip }, async () => {
+  await using at = await wire();
+  const wrapper = ['unshare', '--user', '--map-root-user'];
+  const line = ['doctor', ...FLAGS];
+  const { status, stdout } = await cli(line, { namespace: at.node, wrapper }).outcome;
+  assert.equal(status, 1);
+  assert.match(stdout, /^error +privileges: .* is refused what that permits$/m);
+});
+
+test("BusyBox's ip is told as what is missing", { skip }, async () => {
+  await using at = await wire();
+  await using folder = await openFolder();
+  const ip = path.join(folder.path, 'ip');
+  await writeFile(ip, "#!/bin/sh\necho 'BusyBox v1.36.1 multi-call binary.' >&2; exit 1\n");
+  await chmod(ip, 0o755);
+  const env = { PATH: `${folder.path}:${process.env['PATH']!}` };
+  const told = async (command: string): Promise<string> => {
+    const line = [command, ...FLAGS];
+    const { status, stdout, stderr } = await cli(line, { namespace: at.node, env }).outcome;
+    assert.equal(status, 1);
+    return stdout + stderr;
+  };
+  const missing = /the ip of BusyBox cannot do that\. Install the package iproute2 /;
+  assert.match(await told('apply'), missing);
+  assert.match(await told('doctor'), new RegExp(`^error +programs: .*${missing.source}`, 'm'));
+});
+
+test('process 1 is left no processes of others', { skip }, async () => {
+  await using at = await wire();
+  const options = { ...clusterOptions(at.node), netns: undefined };
+  const script = `
+    import { readdirSync } from 'node:fs';
+    import { apply, revert } from ${JSON.stringify(path.join(root, 'dist/index.js'))};
+    await apply(${JSON.stringify(options)});
+    await revert();
+    const others = () => readdirSync('/proc').filter((name) => /^\\d+$/.test(name) && name !== '1');
+    for (const end = Date.now() + 5000; others().length > 0 && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log(process.pid, others());`;
+  const first = ['--pid', '--fork', '--mount-proc', '--kill-child', process.execPath];
+  const line = [...first, '--input-type=module', '--eval', script];
+  assert.equal(await at.node.run('unshare', line), '1 []\n');
 });
 
 /** Runs a shell script as root of a user namespace, which may have no further namespaces of a kind. */
@@ -80,6 +151,12 @@ describe('where no further namespaces may be made', { skip }, () => {
       assert.match(limited(kind, script), /\n0\n$/);
     });
   }
+
+  test('doctor does not ask for the options that it has, and tells why it does not compare', () => {
+    const doctor = APPLY.replace('apply', 'doctor');
+    const found = limited('net', `"$@" ${APPLY} 2>&1; "$@" ${doctor} || true; "$@" revert`);
+    assert.match(found, /^skipped +setup: .*\n +That takes a network namespace /m);
+  });
 
   test("the kernel's module for connections is loaded before its parameters are read", async () => {
     await using folder = await openFolder();

@@ -5,6 +5,7 @@ import type { DoctorFacts, Link, Subject } from '../../src/doctor/facts.js';
 import { diagnose } from '../../src/doctor/index.js';
 import { parseSockets } from '../../src/doctor/listeners.js';
 import type { Expr } from '../../src/doctor/netfilter.js';
+import type { ErrorCode } from '../../src/errors.js';
 import { filledChains } from '../../src/setup/compare.js';
 import { parseQueues } from '../../src/setup/held.js';
 import {
@@ -69,11 +70,39 @@ describe('doctor', () => {
     assert.deepEqual(wrong({ ...stateless, nft }), []);
   });
 
+  it('warns of IPVS, which leaves connections untracked, where they are followed', () => {
+    const ipvs = (kept: string, stateless = false): string[] => {
+      const interfaces = { eth0: { index: 2, mac: '', addresses: [], macs: [MAC] } };
+      const sysctls = { 'netfilter/nf_conntrack_max': '1', 'ipv4/vs/conntrack': kept };
+      const subjects = { known: [{ ...SUBJECT, stateless }] };
+      return named(wrong({ subjects, system: { known: { interfaces, sysctls } } }));
+    };
+    assert.deepEqual(ipvs('0'), ['warning conntrack']);
+    assert.deepEqual(ipvs('0', true), []);
+    assert.deepEqual(ipvs('1'), []);
+  });
+
   it('asks for the capability that is missing', () => {
     assert.deepEqual(named(wrong({ capabilities: { known: 0n } })), ['error privileges']);
     assert.deepEqual(named(wrong({ netns: '/run/netns/a' })), ['error privileges']);
     const both = { known: (1n << 12n) | (1n << 21n) };
     assert.deepEqual(wrong({ netns: '/run/netns/a', capabilities: both }), []);
+  });
+
+  it('tells a capability that does not count here', () => {
+    const refused = (code: ErrorCode): string[] =>
+      named(wrong({ mechanism: { unknown: 'refused', code } }));
+    assert.deepEqual(refused('ERR_PRIVILEGE'), ['error privileges', 'skipped queue rule']);
+    assert.deepEqual(refused('ERR_RULES'), ['error queue rule']);
+  });
+
+  it('asks for options only if there are none', () => {
+    const told = (compared: Subject['compared']): (string | undefined)[] =>
+      wrong({ subjects: { known: [{ ...SUBJECT, compared }] } }).map(
+        ({ level, remedy }) => `${level} ${remedy}`,
+      );
+    assert.deepEqual(told(undefined), ['warning Give the options of the setup']);
+    assert.match(told('unknown').join(), /^skipped That takes a network namespace/);
   });
 
   it('prints a command for the network namespace that it looked at', () => {

@@ -226,6 +226,39 @@ describe('the steps', () => {
   });
 });
 
+describe('changes to an interface that was renamed', () => {
+  const made: Change[] = [
+    { kind: 'sysctl', on: 'ipv4/conf/eth0/promote_secondaries', value: '1', earlier: '0' },
+    { kind: 'mac', on: 'eth0', value: MAC },
+    { kind: 'address', on: 'eth0', value: '192.0.2.10/24' },
+  ];
+  const renamed = { index: 2, mac: '', addresses: ['192.0.2.10'], macs: [MAC] };
+  const undone = (facts: Partial<Facts>, journal = made): string[] =>
+    lines(undoing(journal, { ...FACTS, ...facts }));
+  const ON_ETH9 = ['ip address del 192.0.2.10/24 dev eth9', `ip maddress del ${MAC} dev eth9`];
+
+  it('are undone where they are now', () => {
+    assert.deepEqual(undone({ interfaces: { eth9: renamed } }), ON_ETH9);
+    const eth0 = { index: 3, mac: '', addresses: [], macs: [] };
+    assert.deepEqual(undone({ interfaces: { eth0, eth9: renamed } }), ON_ETH9);
+  });
+
+  it('are known by the group', () => {
+    const group: Change = { kind: 'group', on: 'eth0', value: '239.192.2.10' };
+    const eth9 = { ...renamed, macs: [], addresses: [...renamed.addresses, group.value] };
+    const found = undone({ interfaces: { eth9 } }, [group, made[2]!]);
+    assert.deepEqual(found, [ON_ETH9[0], 'ip address del 239.192.2.10/32 dev eth9']);
+  });
+
+  it('are not taken from an interface without the MAC, nor from one of the same setup or of another', () => {
+    assert.deepEqual(undone({ interfaces: { eth9: { ...renamed, macs: [] } } }), []);
+    const second: Change = { kind: 'mac', on: 'eth9', value: MAC };
+    const interfaces = { eth9: renamed };
+    assert.deepEqual(undone({ interfaces }, [...made, second]), [ON_ETH9[1]]);
+    assert.deepEqual(undone({ interfaces, others: [second, { ...made[2]!, on: 'eth9' }] }), []);
+  });
+});
+
 describe('what another setup holds', () => {
   const theirs: Change[] = [
     { kind: 'sysctl', on: 'netfilter/nf_conntrack_tcp_loose', value: '0', earlier: '1' },
