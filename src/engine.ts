@@ -65,11 +65,13 @@ const OVER_MS = 1e-6;
  *   system refuses a rule or a step of the setup; the steps before it are then undone
  */
 export async function open(options: Options): Promise<Engine> {
+  const called = native.now();
   const resolved = resolveOptions(options);
   const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(resolved);
   const engine = new QueueEngine(
     mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
     mechanism,
+    called,
   );
   await engine.start();
   return engine;
@@ -146,7 +148,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** What ended a queue thread before anybody could listen for it. */
   #early: NfqClusterError | undefined;
 
-  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined) {
+  /** @param called when, on the clock of deadlines: what is owned at the start ends `validFor` later */
+  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined, called: number) {
     super();
     // Whoever has the engine reads them, and so does the engine while it runs.
     this.options = frozen(structuredClone(options));
@@ -164,7 +167,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       // Nothing before the setup is complete: connmarks may still hold buckets of other options, and conntrack may
       // still take a reply in mid-stream for a new connection.
       options.rules === 'none' ? options.owned : [],
-      options.validFor,
+      remainingOf(options, called),
       (error) => this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
@@ -276,21 +279,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** @param kept whether the wanted `validFor` counts from the turn of this change, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = native.now();
-    const installing = this.mechanism !== undefined && this.#rules === undefined;
-    if (!keepsBucket(this.options) && !this.#offloads && !installing) {
-      this.#requireOpen();
-      const { owned, validFor } = wanted();
-      await this.#adopt(owned, validFor);
-      return;
-    }
-    await this.#inOrder(async () => {
+    const change = async (): Promise<void> => {
       this.#requireOpen();
       const since = kept ? native.now() : called;
       const { owned, validFor } = wanted();
-      const remaining = (): number => Math.max(0, since + validFor - native.now());
+      const remaining = (): number => remainingOf({ validFor }, since);
       if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, this.#owning());
       await this.#adopt(owned, remaining());
-    });
+    };
+    const installing = this.mechanism !== undefined && this.#rules === undefined;
+    const takesTurns = keepsBucket(this.options) || this.#offloads || installing;
+    await (takesTurns ? this.#inOrder(change) : change());
   }
 
   #owning(): Owning {
@@ -389,6 +388,10 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     });
   }
 }
+
+/** What is left of `validFor`, which counts from `since`. */
+const remainingOf = ({ validFor }: Pick<Owned, 'validFor'>, since: number): number =>
+  Math.max(0, since + validFor - native.now());
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>
   besides(
