@@ -70,7 +70,7 @@ function stopRequest(): Promise<void> {
         if (signal === first.signal && at - first.at < ECHO_MS) return;
         if (asked) {
           complain(
-            `${signal} again: ending at once. Rules that are still in place drop packets until the next run of the same name replaces them`,
+            `${signal} again: ending at once. Rules that are still in place drop what they would queue, until the next run of the same name replaces them`,
           );
           process.exit(128 + number);
         }
@@ -99,7 +99,7 @@ function leave(engine: Engine, message: string): void {
   complain(
     engine.mechanism === undefined
       ? message
-      : `${message}. The rules stay, and drop packets, until the next run replaces them`,
+      : `${message}. The rules stay, and drop what they would queue, until the next run replaces them`,
   );
   process.exit(1);
 }
