@@ -65,11 +65,13 @@ const OVER_MS = 1e-6;
  *   system refuses a rule or a step of the setup; the steps before it are then undone
  */
 export async function open(options: Options): Promise<Engine> {
+  const called = native.now();
   const resolved = resolveOptions(options);
   const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(resolved);
   const engine = new QueueEngine(
     mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
     mechanism,
+    called,
   );
   await engine.start();
   return engine;
@@ -145,13 +147,14 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** What ended a queue thread before anybody could listen for it. */
   #early: NfqClusterError | undefined;
 
-  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined) {
+  /** @param called when, on the clock of deadlines: what is owned at the start ends `validFor` later */
+  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined, called: number) {
     super();
     // Whoever has the engine reads them, and so does the engine while it runs.
     this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
     this.#owned = options.owned;
-    this.#native = nativeEngine(options, (error) =>
+    this.#native = nativeEngine(options, called, (error) =>
       this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
@@ -263,21 +266,17 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   /** @param kept whether the wanted `validFor` counts from the turn of this change, not from the call */
   async #change(wanted: () => Owned, kept = false): Promise<void> {
     const called = native.now();
-    const installing = this.mechanism !== undefined && this.#rules === undefined;
-    if (!keepsBucket(this.options) && !this.#offloads && !installing) {
-      this.#requireOpen();
-      const { owned, validFor } = wanted();
-      await this.#adopt(owned, validFor);
-      return;
-    }
-    await this.#inOrder(async () => {
+    const change = async (): Promise<void> => {
       this.#requireOpen();
       const since = kept ? native.now() : called;
       const { owned, validFor } = wanted();
-      const remaining = (): number => Math.max(0, since + validFor - native.now());
+      const remaining = (): number => remainingOf({ validFor }, since);
       if (this.#offloads) await this.#rules?.setOwned({ owned, remaining }, this.#owning());
       await this.#adopt(owned, remaining());
-    });
+    };
+    const installing = this.mechanism !== undefined && this.#rules === undefined;
+    const takesTurns = keepsBucket(this.options) || this.#offloads || installing;
+    await (takesTurns ? this.#inOrder(change) : change());
   }
 
   #owning(): Owning {
@@ -378,7 +377,11 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 }
 
 /** @throws NfqClusterError `ERR_SYSTEM` where there is not enough memory */
-function nativeEngine(options: ResolvedOptions, onFault: (error: unknown) => void): NativeEngine {
+function nativeEngine(
+  options: ResolvedOptions,
+  called: number,
+  onFault: (error: unknown) => void,
+): NativeEngine {
   const config = {
     ...options,
     netns: netnsPath(options.netns),
@@ -391,11 +394,15 @@ function nativeEngine(options: ResolvedOptions, onFault: (error: unknown) => voi
   // still take a reply in mid-stream for a new connection.
   const owned = options.rules === 'none' ? options.owned : [];
   try {
-    return new native.NativeEngine(config, owned, options.validFor, onFault);
+    return new native.NativeEngine(config, owned, remainingOf(options, called), onFault);
   } catch (error) {
     throw fromNative(error);
   }
 }
+
+/** What is left of `validFor`, which counts from `since`. */
+const remainingOf = ({ validFor }: Pick<Owned, 'validFor'>, since: number): number =>
+  Math.max(0, since + validFor - native.now());
 
 const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions): unknown =>
   besides(

@@ -48,12 +48,13 @@ export function defaultControl(): 'auto' | 'none' {
     accessSync(CONTROL_DIRECTORY, constants.W_OK | constants.X_OK);
     return 'auto';
   } catch (error) {
-    complain(
-      `no control socket: ${(error as Error).message}. Give another path by --control, or --control none`,
-    );
+    complainOfNone(error as Error);
     return 'none';
   }
 }
+
+export const complainOfNone = ({ message }: Error): void =>
+  complain(`no control socket: ${message}. Give another path by --control, or --control none`);
 
 export function controlOf({ name, netns, control }: ControlFlags): Control {
   return checkOptions({}, () => new Control(onlyGiven({ name, netns, path: control })));

@@ -1,6 +1,7 @@
 import { open, type Engine } from '../engine.js';
-import type { NfqClusterError } from '../errors.js';
-import { defaultControl } from './control.js';
+import { NfqClusterError } from '../errors.js';
+import type { Options } from '../option-types.js';
+import { complainOfNone, defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
 import type { Flags } from './flags.js';
 import { optionsOf } from './options.js';
@@ -26,10 +27,9 @@ const ECHO_MS = 500;
  * more. Then it removes its rules and returns.
  */
 export async function run(flags: RunFlags): Promise<void> {
-  const given = optionsOf(flags);
-  const options = { ...given, control: given.control ?? defaultControl() };
+  const options = optionsOf(flags);
   const stop = stopRequest();
-  const engine = await open(options);
+  const engine = await opened(options);
   const undecided = rulesGone(engine);
   complain(readyMessage(engine));
   const closed = Promise.race([stop, undecided]).then(async (error) => {
@@ -39,6 +39,21 @@ export async function run(flags: RunFlags): Promise<void> {
   void closed.catch(() => undefined).then(endThoughUnread);
   await Promise.all([closed, reportSeconds(engine, flags.json === true ? json : text)]);
 }
+
+/** Where nobody asked for a control socket, and none can be made, as on a full file system, it goes without. */
+async function opened(options: Options): Promise<Engine> {
+  if (options.control !== undefined) return open(options);
+  try {
+    return await open({ ...options, control: defaultControl() });
+  } catch (error) {
+    if (!isOfSocketFile(error)) throw error;
+    complainOfNone(error.cause as Error);
+    return open({ ...options, control: 'none' });
+  }
+}
+
+const isOfSocketFile = (error: unknown): error is NfqClusterError =>
+  error instanceof NfqClusterError && ['listen', 'link'].includes(error.syscall ?? '');
 
 async function reportSeconds(engine: Engine, format: Format): Promise<void> {
   await print(format.ready(engine));
@@ -70,7 +85,7 @@ function stopRequest(): Promise<void> {
         if (signal === first.signal && at - first.at < ECHO_MS) return;
         if (asked) {
           complain(
-            `${signal} again: ending at once. Rules that are still in place drop packets until the next run of the same name replaces them`,
+            `${signal} again: ending at once. Rules that are still in place drop what they would queue, until the next run of the same name replaces them`,
           );
           process.exit(128 + number);
         }
@@ -99,7 +114,7 @@ function leave(engine: Engine, message: string): void {
   complain(
     engine.mechanism === undefined
       ? message
-      : `${message}. The rules stay, and drop packets, until the next run replaces them`,
+      : `${message}. The rules stay, and drop what they would queue, until the next run replaces them`,
   );
   process.exit(1);
 }

@@ -14,7 +14,8 @@ export const QUEUE_TABLE = 'netfilter/nfnetlink_queue';
  * @returns whether it came
  */
 export async function untilNothingIsHeld(netns: string | undefined): Promise<boolean> {
-  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await delay(LOOK_EVERY_MS)) {
+  const end = performance.now() + PATIENCE_MS;
+  for (; performance.now() < end; await delay(LOOK_EVERY_MS)) {
     if (heldPackets((await procNet(QUEUE_TABLE, netns)) ?? '') === 0) return true;
   }
   return false;

@@ -2,7 +2,7 @@
 import { commandOf, isInPlace, isOfSame, purposeOf, type Change } from './changes.js';
 import type { Facts } from './facts.js';
 import { isMarker, OPTIONS, UNDO } from './markers.js';
-import { xtablesRemoval } from './ruleset.js';
+import { FIX_UP_CHAINS, xtablesRemoval } from './ruleset.js';
 import { nft, restore, step, type Step } from './step.js';
 import { madeMangle, type Family, type Traces } from './traces.js';
 
@@ -47,11 +47,27 @@ function onRenamed(
 const isHeld = (change: Change, { others }: Pick<Facts, 'others'>): boolean =>
   others.some((entry) => isOfSame(entry, change));
 
-/** The transactions that remove what xtables has of ours. */
+/**
+ * The transactions that remove what xtables has of ours. The nft rules go later, and must not have the kernel take what
+ * nobody has decided for its own.
+ */
 export function xtablesRevert(name: string, traces: Traces): Step[] {
-  return traces.xtables
-    .filter(({ chain }) => chain)
-    .map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps)));
+  const there = traces.xtables.filter(({ chain }) => chain);
+  if (there.length === 0) return [];
+  return [
+    ...withoutFixUp(name, traces),
+    ...there.map((variant) => restore('remove', variant, xtablesRemoval(name, variant.jumps))),
+  ];
+}
+
+function withoutFixUp(name: string, { nftChains = [] }: Traces): Step[] {
+  const chains = nftChains.filter((chain) => FIX_UP_CHAINS.includes(chain));
+  if (chains.length === 0) return [];
+  // Each is made first, as somebody may have removed it since.
+  const lines = chains.flatMap((chain) =>
+    ['add', 'flush'].map((what) => `${what} chain inet ${name} ${chain}\n`),
+  );
+  return [nft('leave multicast frames as they come', `add table inet ${name}\n${lines.join('')}`)];
 }
 
 /**

@@ -69,6 +69,9 @@ const CHAINS = {
   },
 } as const;
 
+/** Of the chains of which xtables' queue is a part, those that give packets in multicast frames the pkt_type HOST. */
+export const FIX_UP_CHAINS: readonly string[] = [FOR_HOST, CHAINS.xtables.after.name];
+
 /** Just before source NAT, and behind mangle. */
 const LEAVING = { name: 'leaving', hook: 'postrouting', priority: 99 } as const;
 

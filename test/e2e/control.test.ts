@@ -10,7 +10,7 @@ import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Control, Hasher, open, type Status } from '../../src/index.js';
-import { controlPath } from '../../src/control/path.js';
+import { CONTROL_DIRECTORY, controlPath } from '../../src/control/path.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
@@ -25,10 +25,11 @@ const frames = sources.map((src) => udp({ src, dst: NODE.ipv4 }));
 const of = (...nodes: number[]): number =>
   sources.filter((source) => nodes.includes(hasher.node(source))).length;
 
+const SHARE = ['--cluster-total-nodes', '4', '--cluster-local-node', '1'];
+const RUN = ['run', '--interface', 'eth0', ...SHARE, '--cluster-hash-seed', `${SEED}`, '--json'];
+
 async function start(node: Namespace, ...more: string[]): Promise<Cli> {
-  const share = ['--cluster-total-nodes', '4', '--cluster-local-node', '1'];
-  const args = ['run', '--interface', 'eth0', ...share, '--cluster-hash-seed', `${SEED}`, '--json'];
-  const run = cli([...args, ...more], { namespace: node });
+  const run = cli([...RUN, ...more], { namespace: node });
   await run.event('ready');
   return run;
 }
@@ -37,7 +38,27 @@ const command = (node: Namespace, ...args: string[]): Promise<Outcome> =>
   cli(args, { namespace: node }).outcome;
 const ok = (stdout: string): Outcome => ({ status: 0, stdout, stderr: '' });
 
+/** Starts a program with so few files left where control sockets are by default. */
+const withRoomFor = (files: number): string[] => {
+  const script = `mkdir -p ${CONTROL_DIRECTORY}
+    mount -t tmpfs -o nr_inodes=${files + 1} tmpfs ${CONTROL_DIRECTORY} && exec "$@"`;
+  return ['unshare', '--mount', 'sh', '-c', script, 'sh'];
+};
+
 describe('nfq-cluster status and own', { skip }, () => {
+  // The file is made under another name first, so that one is not enough.
+  for (const files of [0, 1]) {
+    test(`cannot be had, and run goes on, with room for ${files} files`, async () => {
+      await using lab = await wire();
+      const run = cli(RUN, { namespace: lab.node, wrapper: withRoomFor(files) });
+      await run.event('ready');
+      run.child.kill('SIGTERM');
+      const { status, stderr } = await run.outcome;
+      assert.equal(status, 0);
+      assert.match(stderr, /^nfq-cluster: no control socket: .*ENOSPC.* Give another path/);
+    });
+  }
+
   test('change what a run owns, done when the command returns', async () => {
     await using lab = await wire();
     const run = await start(lab.node);

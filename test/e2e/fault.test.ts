@@ -137,7 +137,7 @@ describe('a fault', { skip }, () => {
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^nfq-cluster: Cannot .*\. The rules stay, and drop packets, until the next run replaces them$/m,
+      /^nfq-cluster: Cannot .*\. The rules stay, and drop what they would queue, until the next run replaces them$/m,
     );
     assert.equal(await stateOf(at.node), standing);
     const passed = await counted(at, 'passed'); // what was sent before the signal came

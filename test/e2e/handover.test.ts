@@ -7,6 +7,7 @@ import { buildTopology, closeTopology, SHARED } from '../../src/lab/topology.js'
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
+import { owningAll, wire } from '../support/wire.js';
 
 const BUCKETS = 64;
 const PACKETS = 60_000;
@@ -90,6 +91,20 @@ test('no packet is owned by two nodes while buckets move', { skip }, async () =>
     await closeTopology(topology);
   }
 });
+
+test(
+  'the time of what is owned at the start counts from the call of open()',
+  { skip },
+  async () => {
+    await using at = await wire();
+    const called = performance.now();
+    const { localNode: _, ...options } = owningAll(at.node);
+    const ownership = { nodes: [1], validFor: 60_000 };
+    await using engine = await open({ ...options, ownership });
+    const taken = performance.now() - called;
+    assert.ok(engine.ownership.validFor <= 60_000 - taken + 50, `of ${taken} ms`);
+  },
+);
 
 test('after the deadline nothing gets in, until the ownership is renewed', { skip }, async () => {
   const topology = await buildTopology(1);

@@ -250,7 +250,10 @@ describe('run', { skip }, () => {
     run.child.kill('SIGINT');
     const { status, stderr } = await run.outcome;
     assert.ok(status === 130 || status === 143, `ended with ${status}`);
-    assert.match(stderr, /again: ending at once\. Rules that are still in place drop packets/);
+    assert.match(
+      stderr,
+      /again: ending at once\. Rules that are still in place drop what they would queue/,
+    );
   });
 
   test('says what is wrong before it changes anything', async () => {
