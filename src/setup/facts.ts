@@ -143,7 +143,8 @@ async function readInterfaces(
       added.flatMap(({ link }) => link ?? []),
     );
   }
-  const interfaces: Partial<Record<string, InterfaceFacts>> = {};
+  // Without a prototype: an interface may be called "constructor".
+  const interfaces = Object.create(null) as Partial<Record<string, InterfaceFacts>>;
   for (const link of await list('address')) {
     const { ifindex = 0, ifname = '', address = '', addr_info = [] } = link;
     interfaces[ifname] = {

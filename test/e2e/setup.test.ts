@@ -302,7 +302,13 @@ describe('a setup is refused before anything changes:', { skip }, () => {
     'ERR_INVALID_OPTION',
     /interfaces\.0\.mac/,
   );
-  refused('an unknown interface', { interfaces: ['eth7'] }, 'ERR_NO_INTERFACE', /eth7/);
+  for (const name of ['eth7', 'constructor'])
+    refused(
+      `an unknown interface ${name}`,
+      { interfaces: [name] },
+      'ERR_NO_INTERFACE',
+      new RegExp(name),
+    );
   refused(
     'an address without a MAC',
     on({ addresses: ['192.0.2.1/24'] }),
