@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
+import { readCapabilities } from '../setup/capabilities.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
 import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
@@ -115,11 +115,6 @@ async function readPrograms(netns: string | undefined): Promise<DoctorFacts['pro
       missing: (await findProgram(name)) === undefined ? packageOf(name) : undefined,
     })),
   );
-}
-
-async function readCapabilities(): Promise<bigint> {
-  const status = await readFile('/proc/self/status', 'utf8');
-  return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
 }
 
 interface LinkJson extends PortJson {

@@ -1,9 +1,7 @@
 import { constants } from 'node:os';
+import { CAP_NET_ADMIN, CAP_SYS_ADMIN, hasCapability } from '../setup/capabilities.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts } from './facts.js';
-
-const NET_ADMIN = 12n;
-const SYS_ADMIN = 21n;
 
 /** The programs that are called. */
 export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
@@ -23,15 +21,14 @@ export const checkPrograms = ({ programs }: DoctorFacts): Judged[] => {
 /** CAP_NET_ADMIN; to enter a namespace also CAP_SYS_ADMIN. */
 export const checkPrivileges = ({ capabilities, netns }: DoctorFacts): Judged[] =>
   given('privileges', [capabilities], (all) => {
-    const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
-    if (!has(NET_ADMIN)) {
+    if (!hasCapability(all, CAP_NET_ADMIN)) {
       return [
         error('privileges', 'This process does not have CAP_NET_ADMIN', {
           remedy: 'Run as root or with CAP_NET_ADMIN',
         }),
       ];
     }
-    if (netns !== undefined && !has(SYS_ADMIN)) {
+    if (netns !== undefined && !hasCapability(all, CAP_SYS_ADMIN)) {
       return [
         error(
           'privileges',
