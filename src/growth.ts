@@ -25,13 +25,13 @@ export class Growth {
     const ending = new AbortController();
     const items = this.#items(interval, ending);
     const finish = items.return.bind(items);
-    return Object.assign(items, {
-      return() {
-        // By itself a generator's return() waits for the next() that is under way: for a whole interval.
-        ending.abort();
-        return finish();
-      },
-    });
+    // By itself a generator's return() waits for the next() that is under way: for a whole interval.
+    const value: typeof finish = () => {
+      ending.abort();
+      return finish();
+    };
+    // Defined, as it cannot be assigned where Node.js has --frozen-intrinsics.
+    return Object.defineProperty(items, 'return', { value });
   }
 
   end(): void {

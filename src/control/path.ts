@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { NfqClusterError } from '../errors.js';
 import { netnsPath } from '../setup/exec.js';
-import { hidden } from '../setup/facts.js';
+import { hidden } from '../setup/proc.js';
 
 /** Where the control sockets of engines are, unless a path is given. */
 export const CONTROL_DIRECTORY = '/run/nfq-cluster';

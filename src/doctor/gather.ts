@@ -1,16 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import {
-  arrivesOn,
-  hidden,
-  portOf,
-  readFacts,
-  readSysctls,
-  type PortJson,
-} from '../setup/facts.js';
+import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import { readCapabilities } from '../setup/proc.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
   incompatible,
@@ -125,14 +118,6 @@ async function readPrograms(netns: string | undefined): Promise<DoctorFacts['pro
       missing: (await findProgram(name)) === undefined ? packageOf(name) : undefined,
     })),
   );
-}
-
-async function readCapabilities(): Promise<bigint> {
-  const file = '/proc/self/status';
-  const status = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw hidden(file, error as NodeJS.ErrnoException);
-  });
-  return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)![1]!}`);
 }
 
 interface LinkJson extends PortJson {

@@ -1,10 +1,8 @@
 import { constants } from 'node:os';
+import { CAP_NET_ADMIN, CAP_SYS_ADMIN, hasCapability } from '../setup/proc.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { SystemFacts } from '../setup/changes.js';
 import type { DoctorFacts, Subject } from './facts.js';
-
-const NET_ADMIN = 12n;
-const SYS_ADMIN = 21n;
 
 /** The programs that are called. */
 export const checkPrograms = ({ programs, links }: DoctorFacts): Judged[] => {
@@ -26,15 +24,14 @@ export const checkPrograms = ({ programs, links }: DoctorFacts): Judged[] => {
 /** CAP_NET_ADMIN, and that it counts here; to enter a namespace also CAP_SYS_ADMIN. */
 export const checkPrivileges = ({ capabilities, mechanism, netns }: DoctorFacts): Judged[] =>
   given('privileges', [capabilities], (all) => {
-    const has = (bit: bigint): boolean => ((all >> bit) & 1n) === 1n;
-    if (!has(NET_ADMIN)) {
+    if (!hasCapability(all, CAP_NET_ADMIN)) {
       return [
         error('privileges', 'This process does not have CAP_NET_ADMIN', {
           remedy: 'Run as root or with CAP_NET_ADMIN',
         }),
       ];
     }
-    if (netns !== undefined && !has(SYS_ADMIN)) {
+    if (netns !== undefined && !hasCapability(all, CAP_SYS_ADMIN)) {
       return [
         error(
           'privileges',

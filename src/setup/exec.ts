@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { NfqClusterError, remedyForLimit } from '../errors.js';
+import { CAP_NET_ADMIN, hasCapability, readCapabilities } from './proc.js';
 
 /** How a program ended, and what it wrote. */
 export interface Outcome {
@@ -158,11 +159,11 @@ export function failure(purpose: string, program: string, outcome: Outcome): Nfq
 const installing = (program: string): string =>
   `Install the package ${packageOf(program)} (Debian, Fedora, Alpine)`;
 
-/** Whether a program failed for want of privilege; nft 1.0.2 then says nothing at all. */
+/** Whether a program failed for want of privilege; nft 1.0.2 then says nothing at all, as root of a container, too. */
 export const isRefused = ({ status, stderr }: Outcome): boolean =>
   status !== 0 &&
   (stderr === ''
-    ? process.geteuid!() !== 0
+    ? process.geteuid!() !== 0 || !hasCapability(readCapabilities(), CAP_NET_ADMIN)
     : /operation not permitted|permission denied|must be root/i.test(stderr));
 
 /** A failed program's own words, on one line. */

@@ -1,5 +1,4 @@
 import { access } from 'node:fs/promises';
-import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import {
   fromText,
@@ -10,6 +9,7 @@ import {
 } from './changes.js';
 import { nftListing, run, runForJson, runOrThrow } from './exec.js';
 import { UNDO } from './markers.js';
+import { hidden } from './proc.js';
 import { rulesName } from './ruleset.js';
 import { readTraces, type Traces } from './traces.js';
 
@@ -58,18 +58,6 @@ async function requireProc(): Promise<void> {
     });
   }
 }
-
-/** The error for a file of /proc that cannot be seen. */
-export const hidden = (path: string, cause: NodeJS.ErrnoException): NfqClusterError =>
-  new NfqClusterError('ERR_SYSTEM', `Cannot see ${path}: ${cause.message}`, {
-    expected: 'a /proc that shows /proc/net and /proc/sys/net',
-    found: 'one that hides them',
-    remedy:
-      'Let this process see all of /proc: no ProcSubset=pid in a systemd unit, and nothing mounted over parts of it',
-    errno: cause.errno,
-    syscall: 'access',
-    cause,
-  });
 
 /** The entries in what `nft list chain` printed. */
 export const parseJournal = (text: string): Change[] =>

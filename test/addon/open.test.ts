@@ -6,6 +6,7 @@ import { constants } from 'node:os';
 import { describe, test } from 'node:test';
 import { NfqClusterError, open, type Engine } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
+import { hiddenFromOthers, NOBODY } from '../support/capabilities.js';
 import { boundQueues, child, quiet, skip } from './lab.js';
 
 /** Another process that listens on queue 0 of its namespace. */
@@ -117,10 +118,9 @@ describe('an engine that cannot be opened', { skip }, () => {
     );
   });
 
-  test('since no thread can be started', async () => {
+  test('since no thread can be started', { skip: hiddenFromOthers() }, async () => {
     // For root there is no limit.
-    const wrapper = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
-    const { stdout, stderr } = await child('threadless-child.ts', [], { wrapper });
+    const { stdout, stderr } = await child('threadless-child.ts', [], { wrapper: NOBODY });
     const told = `true ERR_SYSTEM ${constants.errno.EAGAIN} clone\nNot known: Cannot start a thread. Let it `;
     assert.deepEqual([stdout.slice(0, told.length), stderr], [told, '']);
   });

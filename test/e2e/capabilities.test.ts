@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { NET_ADMIN_ALONE, openFolder } from '../support/capabilities.js';
+import { hiddenFromOthers, NET_ADMIN_ALONE, openFolder } from '../support/capabilities.js';
 import { cli, type Outcome } from '../support/processes.js';
 import { stateOf } from '../support/state.js';
 import { echoServer, tcpExchange } from '../support/tcp.js';
 import { CLUSTER, CLUSTER_MAC, wire, type Wire } from '../support/wire.js';
 
-const skip = process.getuid?.() === 0 ? false : 'needs root';
+const skip = process.getuid?.() === 0 ? hiddenFromOthers() : 'needs root';
 
 const SHARED = [
   ...['-i', 'eth0', '--address', `eth0=${CLUSTER.ipv4}/24`, '--mac', `eth0=${CLUSTER_MAC}`],

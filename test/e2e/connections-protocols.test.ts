@@ -296,7 +296,7 @@ describe('the engine agrees with the kernel on frames of', { skip }, () => {
     test(`connections older than the engine: conntrack ${conntrack}`, async () => {
       await using lab = await gateway();
       await lab.gateway.run('nft', [
-        'add table inet t; add chain inet t c { type filter hook prerouting priority 0; ct state new; }',
+        'table inet t { chain c { type filter hook prerouting priority 0; ct state new; }; }',
       ]);
       const { there, back } = await framesFor(lab);
       await lab.judge();

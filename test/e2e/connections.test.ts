@@ -191,7 +191,7 @@ describe('an engine', { skip }, () => {
   test('finds the original direction of a reply, before NAT', async () => {
     await using lab = await gateway();
     const nat =
-      'add table ip t; add chain ip t c { type nat hook postrouting priority srcnat; oifname inside masquerade; }';
+      'table ip t { chain c { type nat hook postrouting priority srcnat; oifname inside masquerade; }; }';
     await lab.gateway.run('nft', [nat]);
     await using engine = await engineOn(lab, {});
     await listen(lab.server, SERVER[4]);

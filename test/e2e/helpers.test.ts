@@ -336,7 +336,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
     await using lab = await gateway();
     await assignHelpers(lab.gateway);
     await lab.gateway.run('nft', [
-      'add table ip t; add chain ip t c { type filter hook forward priority 0; ct state new counter; }',
+      'table ip t { chain c { type filter hook forward priority 0; ct state new counter; }; }',
     ]);
     const listener = `const s = require('dgram').createSocket('udp4');
       s.bind(69, '${SERVER[4]}', () => console.log('listening'));

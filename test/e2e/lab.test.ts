@@ -11,13 +11,13 @@ import { pathToFileURL } from 'node:url';
 import { ended } from '../../src/lab/namespaces.js';
 import type * as laboratory from '../../src/lab/laboratory.js';
 import type * as reporting from '../../src/lab/report.js';
+import { hiddenFromOthers, NOBODY } from '../support/capabilities.js';
 import { root, waitFor, type Outcome } from '../support/processes.js';
 
 type Report = reporting.Report;
 
 const isRoot = process.geteuid!() === 0;
 const skip = isRoot ? false : 'needs root';
-const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
 
 /** A laboratory whose processes can be told from all others, because they inherit a mark. */
 class Run {
@@ -110,13 +110,11 @@ test('eight nodes, and a table', { skip }, async () => {
 /** Whether someone who is not root may make network namespaces here, and read this checkout. */
 function ordinaryUserCannot(): string | false {
   if (!isRoot) return false;
-  const [command, ...args] = NOBODY as [string, ...string[]];
-  const may = (...line: string[]): boolean => spawnSync(command, [...args, ...line]).status === 0;
-  if (!may('unshare', '--user', '--map-root-user', '--net', 'true'))
+  const [command, ...args] = NOBODY;
+  const namespace = ['unshare', '--user', '--map-root-user', '--net', 'true'];
+  if (spawnSync(command, [...args, ...namespace]).status !== 0)
     return 'the system forbids user namespaces';
-  return may('test', '-r', path.join(root, 'dist/lab/main.js'))
-    ? false
-    : 'others cannot read this checkout';
+  return hiddenFromOthers();
 }
 
 test('as an ordinary user', { skip: ordinaryUserCannot() }, async () => {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { chooseMechanism, reinjectOf } from '../../src/setup/probe.js';
 import { install } from '../../src/setup/setup.js';
+import { openFolder } from '../support/capabilities.js';
 import { root } from '../support/processes.js';
 import { mechanismsHere, options, xtables } from '../support/rules-lab.js';
 import { rulesOf } from '../support/state.js';
@@ -67,6 +69,15 @@ describe('the choice of a mechanism', { skip }, () => {
         'ERR_PRIVILEGE',
       );
     }
+  });
+
+  it('fails by name without privilege where nft says nothing, as 1.0.2', async () => {
+    await using folder = await openFolder();
+    await writeFile(path.join(folder.path, 'nft'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    const PATH = `PATH=${folder.path}:${process.env['PATH']}`;
+    const wrapper = ['setpriv', '--bounding-set', '-net_admin', 'env', PATH];
+    assert.equal(inChild(wrapper, { rules: 'auto' }), 'ERR_PRIVILEGE');
+    assert.equal(inChild(wrapper.slice(3), { rules: 'auto' }), 'ERR_RULES');
   });
 
   it('and installing work for root inside a user namespace', () => {

@@ -182,23 +182,31 @@ export async function ask(host: Namespace, flows: readonly Flow[]): Promise<Flow
 const EVIDENCE = `table inet evidence {
   set packets4 { type inet_proto . ipv4_addr . inet_service . ipv4_addr . inet_service; size 65535; flags dynamic; }
   set packets6 { type inet_proto . ipv6_addr . inet_service . ipv6_addr . inet_service; size 65535; flags dynamic; }
-  set first4 { typeof ip saddr . ip id; size 65535; flags dynamic; }
-  set later4 { typeof ip saddr . ip id; size 65535; flags dynamic; }
-  set first6 { typeof ip6 saddr . frag id; size 65535; flags dynamic; }
-  set later6 { typeof ip6 saddr . frag id; size 65535; flags dynamic; }
   chain forward {
     type filter hook forward priority 0
-    ip frag-off & 0x1fff != 0 add @later4 { ip saddr . ip id } return
-    frag frag-off != 0 add @later6 { ip6 saddr . frag id } return
-    ip frag-off & 0x2000 != 0 add @first4 { ip saddr . ip id }
-    frag more-fragments 1 add @first6 { ip6 saddr . frag id }
+    ip frag-off & 0x1fff != 0 return
+    frag frag-off != 0 return
     meta l4proto { tcp, udp } meta nfproto ipv4 add @packets4 { meta l4proto . ip saddr . th sport . ip daddr . th dport }
     meta l4proto { tcp, udp } meta nfproto ipv6 add @packets6 { meta l4proto . ip6 saddr . th sport . ip6 daddr . th dport }
   }
 }`;
 
+const FRAGMENTS = `table inet evidence {
+  set first4 { typeof ip saddr . ip id; size 65535; flags dynamic; }
+  set later4 { typeof ip saddr . ip id; size 65535; flags dynamic; }
+  set first6 { typeof ip6 saddr . frag id; size 65535; flags dynamic; }
+  set later6 { typeof ip6 saddr . frag id; size 65535; flags dynamic; }
+  chain fragments {
+    type filter hook forward priority 0
+    ip frag-off & 0x1fff != 0 add @later4 { ip saddr . ip id } return
+    frag frag-off != 0 add @later6 { ip6 saddr . frag id } return
+    ip frag-off & 0x2000 != 0 add @first4 { ip saddr . ip id }
+    frag more-fragments 1 add @first6 { ip6 saddr . frag id }
+  }
+}`;
+
 /** What a node forwarded. */
-interface Forwarded {
+export interface Forwarded {
   /** `tcp SRC SPORT DST DPORT`. */
   packets: Set<string>;
   /** Packets of which the first, or a later, fragment was forwarded: source and identification. */
@@ -209,6 +217,17 @@ interface Forwarded {
 /** Has the node's kernel note what it forwards, behind every decision. */
 export async function collectForwarded(node: Namespace): Promise<void> {
   await node.run('nft', ['-f', '-'], EVIDENCE);
+}
+
+/** The same of fragments. False where nft is too old to: 1.0.2 concatenates no integers. */
+export async function collectFragments(node: Namespace): Promise<boolean> {
+  try {
+    await node.run('nft', ['-f', '-'], FRAGMENTS);
+    return true;
+  } catch (error) {
+    if (!/variable sized data types/.test((error as Error).message)) throw error;
+    return false;
+  }
 }
 
 interface Listing {

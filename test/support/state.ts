@@ -19,13 +19,13 @@ export async function rulesOf(namespace: Namespace): Promise<string> {
 /**
  * All of a namespace that a setup may change, as text: its rules, addresses with their flags, MACs, joined
  * groups, routes and kernel parameters. Without timers, what the kernel numbers anew, and the state of the wire, which
- * it learns a moment later. An IPv6 address comes a moment before its route, which is waited for. Conntrack's parameters
- * come with its module, so that is loaded first.
+ * it learns a moment later. An IPv6 address comes a moment before its group, and that before its route, which is waited
+ * for: so groups are read last. Conntrack's parameters come with its module, so that is loaded first.
  */
 export async function stateOf(namespace: Namespace): Promise<string> {
   const script = `
     modprobe -q nf_conntrack
-    ip address show; ip maddress show; ip route show table all; ip -6 route show table all
+    ip address show; ip route show table all; ip -6 route show table all; ip maddress show
     grep -sr '' /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/neigh
     grep -s '' /proc/sys/net/netfilter/nf_conntrack_[!c]*
     true`;

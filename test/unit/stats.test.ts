@@ -1,8 +1,11 @@
 /* Statistics read from memory that nobody but the test writes. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { native, type CounterName } from '../../src/native.js';
 import { StatsReader, type Stats } from '../../src/stats.js';
+import { root } from '../support/processes.js';
 import { random } from '../support/random.js';
 
 const { layout } = native;
@@ -163,4 +166,13 @@ describe('latency', () => {
       max: 9,
     });
   });
+});
+
+test('the growth of counts is iterated where intrinsics are frozen', () => {
+  const script = `import(${JSON.stringify(path.join(root, 'dist/growth.js'))})
+    .then(({ Growth }) => new Growth({}, () => undefined).every(1).return())
+    .then(({ done }) => console.log(done))`;
+  const flags = ['--frozen-intrinsics', '--no-warnings', '-e', script];
+  const { stdout, stderr } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
+  assert.deepEqual([stdout, stderr], ['true\n', '']);
 });
