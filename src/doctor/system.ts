@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { CAP_NET_ADMIN, CAP_SYS_ADMIN, hasCapability } from '../setup/proc.js';
-import { error, given, ok, skipped, warning, type Judged } from './finding.js';
+import { error, given, ok, skipped, warning, type Fact, type Judged } from './finding.js';
 import type { SystemFacts } from '../setup/changes.js';
 import type { DoctorFacts, Subject } from './facts.js';
 
@@ -22,7 +22,7 @@ export const checkPrograms = ({ programs, links }: DoctorFacts): Judged[] => {
 };
 
 /** CAP_NET_ADMIN, and that it counts here; to enter a namespace also CAP_SYS_ADMIN. */
-export const checkPrivileges = ({ capabilities, mechanism, netns }: DoctorFacts): Judged[] =>
+export const checkPrivileges = ({ capabilities, mechanism, nft, netns }: DoctorFacts): Judged[] =>
   given('privileges', [capabilities], (all) => {
     if (!hasCapability(all, CAP_NET_ADMIN)) {
       return [
@@ -42,9 +42,13 @@ export const checkPrivileges = ({ capabilities, mechanism, netns }: DoctorFacts)
         ),
       ];
     }
-    if ('unknown' in mechanism && mechanism.code === 'ERR_PRIVILEGE') return [withoutEffect()];
+    // nft 1.0.2 tells why it lists no rules, but not why it takes none.
+    if ([mechanism, nft].some(isRefused)) return [withoutEffect()];
     return [ok('privileges', 'CAP_NET_ADMIN')];
   });
+
+const isRefused = (fact: Fact<unknown>): boolean =>
+  'unknown' in fact && fact.code === 'ERR_PRIVILEGE';
 
 const withoutEffect = (): Judged =>
   error('privileges', 'This process has CAP_NET_ADMIN, but is refused what that permits', {

@@ -94,6 +94,8 @@ describe('doctor', () => {
       named(wrong({ mechanism: { unknown: 'refused', code } }));
     assert.deepEqual(refused('ERR_PRIVILEGE'), ['error privileges', 'skipped queue rule']);
     assert.deepEqual(refused('ERR_RULES'), ['error queue rule']);
+    const unlisted = named(wrong({ nft: { unknown: 'refused', code: 'ERR_PRIVILEGE' } }));
+    assert.equal(unlisted[0], 'error privileges');
   });
 
   it('asks for options only if there are none', () => {
