@@ -90,12 +90,11 @@ describe('doctor', () => {
   });
 
   it('tells a capability that does not count here', () => {
-    const refused = (code: ErrorCode): string[] =>
-      named(wrong({ mechanism: { unknown: 'refused', code } }));
-    assert.deepEqual(refused('ERR_PRIVILEGE'), ['error privileges', 'skipped queue rule']);
-    assert.deepEqual(refused('ERR_RULES'), ['error queue rule']);
-    const unlisted = named(wrong({ nft: { unknown: 'refused', code: 'ERR_PRIVILEGE' } }));
-    assert.equal(unlisted[0], 'error privileges');
+    const refused = (facts: Partial<DoctorFacts>): string | undefined => named(wrong(facts))[0];
+    const by = (code: ErrorCode): { unknown: string; code: ErrorCode } => ({ unknown: '', code });
+    assert.equal(refused({ mechanism: by('ERR_PRIVILEGE') }), 'error privileges');
+    assert.equal(refused({ nft: by('ERR_PRIVILEGE') }), 'error privileges');
+    assert.equal(refused({ mechanism: by('ERR_RULES') }), 'error queue rule');
   });
 
   it('asks for options only if there are none', () => {
