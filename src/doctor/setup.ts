@@ -41,26 +41,26 @@ function standing({ name, rules, compared }: Subject): Judged {
     case 'own':
       return skipped('setup', `The rules of ${name} are your own, with --rules none`);
     case 'unknown':
+      return notComparable(name);
     case undefined:
-      return uncompared(name, compared);
+      return uncompared(name);
   }
 }
 
-const uncompared = (name: string, compared: 'unknown' | undefined): Judged =>
-  compared === undefined
-    ? warning(
-        'setup',
-        `The rules of ${name} are in place, but not compared with what they should be`,
-        { remedy: 'Give the options of the setup' },
-      )
-    : skipped(
-        'setup',
-        `The rules of ${name} are in place, but cannot be compared here with what these options make`,
-        {
-          remedy:
-            'That takes a network namespace to make them in, as "unshare --net" does: run the doctor where this is permitted, such as on the host, with --netns',
-        },
-      );
+const uncompared = (name: string): Judged =>
+  warning('setup', `The rules of ${name} are in place, but not compared with what they should be`, {
+    remedy: 'Give the options of the setup',
+  });
+
+const notComparable = (name: string): Judged =>
+  skipped(
+    'setup',
+    `The rules of ${name} are in place, but cannot be compared here with what these options make`,
+    {
+      remedy:
+        'That takes a network namespace to make them in, as "unshare --net" does: run the doctor where this is permitted, such as on the host, with --netns',
+    },
+  );
 
 const CHECKS = { sysctl: 'sysctl', mac: 'MAC', group: 'group', address: 'address' } as const;
 
