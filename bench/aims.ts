@@ -2,17 +2,21 @@
 import { CALLED, OPENED, OPENED_WITH_RULES } from './calls.js';
 import { COUNTED, COUNTERS, GROWING, HASHED, HASHED_BY, INSTRUCTIONS } from './hash.js';
 import { FORWARDED } from './latency.js';
-import { BELOW_THE_MATCH, BY_BUCKETS, CONDITION, GATHERING } from './packets.js';
+import { BELOW_THE_MATCH, BY_BUCKETS, GATHERING } from './packets.js';
+import { allOwned, BY_SOURCES, CONDITION } from './support/conditions.js';
 import {
   engine,
   exampleLoop,
+  fannedOut,
   kernelMatch,
   noRule,
   offloaded,
   peer,
   stateless,
+  statelessFannedOut,
   statelessLoop,
   statelessOffloaded,
+  twoQueues,
   withoutHelpers,
   type Contender,
 } from './support/contenders.js';
@@ -50,7 +54,8 @@ const known = [sources, statelessOffloaded];
 const knowing = [flows, ...known];
 
 /** The same work in C, with connections tracked for it or without. */
-const loop = (contender: Named): Named => (contender === stateless ? statelessLoop : exampleLoop);
+const loop = (contender: Named): Named =>
+  contender === stateless || contender === statelessFannedOut ? statelessLoop : exampleLoop;
 const npm = (): Named => peer('nfqueue');
 const match = (): Named => kernelMatch;
 const untouched = (): Named => noRule;
@@ -71,10 +76,11 @@ const instructions = measured('hash', INSTRUCTIONS, 'instructions per packet');
 const called = measured('calls', CALLED, 'time');
 const opened = (condition: string): Measured => measured('calls', condition, 'time');
 
-const growth = (contender: Named, limit: Limit): Aim => ({
-  what: 'time per packet of a million sources',
-  ours: time(CONDITION.millionSources)(contender),
-  theirs: time(CONDITION.oneSource)(contender),
+const [one, few, million] = BY_SOURCES.map((load) => time(allOwned(load)));
+const growth = (what: string, many: Measured, contender: Named, limit: Limit): Aim => ({
+  what,
+  ours: many(contender),
+  theirs: one!(contender),
   ...limit,
 });
 
@@ -92,6 +98,27 @@ export const AIMS: readonly Aim[] = [
     loop,
   ),
   ...each('the same, in batches of 64', queued, time(CONDITION.batches), { most: 0.5 }, loop),
+  ...each(
+    'the same, decided where they are received',
+    queued,
+    time(CONDITION.whereReceived),
+    { most: 0.5 },
+    loop,
+  ),
+  ...each(
+    'in batches of 64, by both processors',
+    [fannedOut, statelessFannedOut],
+    time(CONDITION.byBoth),
+    { most: 0.5 },
+    loop,
+  ),
+  ...each(
+    'handled of a flood by both processors',
+    [defaults, twoQueues, fannedOut, kernelMatch],
+    handled(CONDITION.floodByBoth),
+    {},
+    loop,
+  ),
 
   ...each(
     'known connections and sources',
@@ -146,8 +173,15 @@ export const AIMS: readonly Aim[] = [
     { most: 1 },
     () => GROWING[0]!,
   ),
-  ...[defaults, stateless].map((it) => growth(it, { most: 1 })),
-  ...[exampleLoop, statelessLoop].map((it) => growth(it, {})),
+  ...[stateless, defaults].map((it) =>
+    growth('time per packet of 4,096 sources', few!, it, { most: 1 }),
+  ),
+  ...[stateless, defaults].map((it) =>
+    growth('time per packet of a million sources', million!, it, { most: 1 }),
+  ),
+  ...[statelessLoop, exampleLoop].map((it) =>
+    growth('time per packet of a million sources', million!, it, {}),
+  ),
   ...each('memory after ten million packets', [defaults], memory, { most: 80, always: true }),
   ...each('of it behind the first million', [defaults], memoryGrowth, { most: 1, always: true }),
 ];

@@ -4,21 +4,39 @@ import { Hasher } from '../src/index.js';
 import type { Namespace } from '../src/lab/namespaces.js';
 import type { Wire } from '../test/support/wire.js';
 import {
+  allOwned,
+  BACKLOG,
+  BASE,
+  BATCHES,
+  BY_BOTH,
+  BY_SOURCES,
+  CONDITION,
+  CONDITIONS,
+  FIXED_RATE,
+  FLOOD,
+  FLOOD_BY_BOTH,
+  title,
+  type Condition,
+} from './support/conditions.js';
+import {
   contenders,
   engine,
   exampleLoop,
+  fannedOut,
   kernelMatch,
   noRule,
   offloaded,
   stateless,
+  statelessFannedOut,
   statelessOffloaded,
   statelessLoop,
+  twoQueues,
   withoutHelpers,
   type Contender,
   type Running,
   type Task,
 } from './support/contenders.js';
-import { processorTime, residentMemory } from './support/process.js';
+import { PROCESSOR, processorTime, residentMemory } from './support/process.js';
 import {
   alternate,
   find,
@@ -43,50 +61,6 @@ import {
 } from './support/traffic.js';
 
 const TASK: Task = { totalNodes: 2, localNodes: [1] };
-const FIXED_RATE = 120_000;
-const BACKLOG = 40_000;
-
-type Condition = Omit<Load, 'seconds'>;
-
-const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
-const FIXED: Condition = { ...BASE, rate: FIXED_RATE };
-const BATCHES: Condition = { ...FIXED, xdp: true };
-const FLOOD: Condition = { ...BASE, xdp: true };
-const ONE_SOURCE: Condition = { ...BASE, sources: 1 };
-const MILLION_SOURCES: Condition = { ...BASE, sources: 1_000_000 };
-const CONDITIONS: readonly Condition[] = [
-  BASE,
-  FIXED,
-  FLOOD,
-  ONE_SOURCE,
-  MILLION_SOURCES,
-  { ...BASE, size: 1400 },
-  { ...BASE, family: 6 },
-];
-
-const title = ({ family, size, sources, ...pace }: Condition): string =>
-  `${size} B, IPv${family}, ${sources} sources, ${paceOf(pace)}`;
-
-function paceOf({ rate, xdp }: Pick<Condition, 'rate' | 'xdp'>): string {
-  if (rate !== 0) return `${rate}/s${xdp === true ? ', in batches of 64' : ''}`;
-  return xdp === true ? 'flood' : 'as fast as possible';
-}
-
-/** The conditions' names. */
-export const CONDITION = {
-  base: title(BASE),
-  fixed: title(FIXED),
-  batches: title(BATCHES),
-  flood: title(FLOOD),
-  oneSource: title(ONE_SOURCE),
-  millionSources: title(MILLION_SOURCES),
-  belowTheMatch: "0.9 of the kernel's rate",
-  established: 'all owned, all established',
-  establishedFlood: 'all owned, all established, flood',
-  byBuckets: `${FIXED_RATE}/s, all owned, by buckets`,
-  tenMillion: 'ten million packets',
-  backlog: `a held backlog of ${BACKLOG}`,
-};
 
 /** What is to be offered in that condition. */
 export const BELOW_THE_MATCH = { name: `0.9 of ${kernelMatch.name}` };
@@ -113,6 +87,7 @@ export async function run(report: Report, settings: Settings): Promise<void> {
     });
   }
   await inBatches(report, settings);
+  await byBoth(report, settings);
   await belowTheKernel(report, settings);
   await established(report, settings);
   if (!settings.quick) await scale(report, settings);
@@ -173,29 +148,34 @@ async function throughput(
   task = TASK,
 ): Promise<void> {
   const what = `${contender.name}, ${condition}`;
-  await within(report, what, async (wire, round) => {
-    const { node } = wire;
-    const running = await contender.start(node, task);
-    await establish(wire, load);
-    if (task.localNodes.length === task.totalNodes)
-      noteUnestablished(round, node, contender, condition);
-    const passedBefore = await passed(node);
-    const { sent, offered, decided, lost, seconds, spent } = await offer(wire, running, load);
-    const add = adder(round, condition, contender);
-    add('offered', '/s', 'higher', offered);
-    add('handled', '/s', 'higher', decided / seconds);
-    add('lost', '%', 'lower', (100 * lost) / sent);
-    if (running.child !== undefined) {
-      add('time per packet', 'µs', 'lower', spent / decided / 1000);
-      add('memory', 'MB', 'lower', memoryOf(running));
-    }
-    if (contender.name !== noRule.name && load.family === 4) {
-      const found = ((await passed(node)) - passedBefore) / decided;
-      verify(round, what, task, load, found);
-    }
-    noteEvicted(round, node, condition);
-    await running.stop();
-  });
+  await within(
+    report,
+    what,
+    async (wire, round) => {
+      const { node } = wire;
+      const running = await contender.start(node, task);
+      await establish(wire, load);
+      if (task.localNodes.length === task.totalNodes && load.sources === BASE.sources)
+        noteUnestablished(round, node, contender, condition);
+      const passedBefore = await passed(node);
+      const { sent, offered, decided, lost, seconds, spent } = await offer(wire, running, load);
+      const add = adder(round, condition, contender);
+      add('offered', '/s', 'higher', offered);
+      add('handled', '/s', 'higher', decided / seconds);
+      add('lost', '%', 'lower', (100 * lost) / sent);
+      if (running.child !== undefined) {
+        add('time per packet', 'µs', 'lower', spent / decided / 1000);
+        add('memory', 'MB', 'lower', memoryOf(running));
+      }
+      if (contender.name !== noRule.name && load.family === 4) {
+        const found = ((await passed(node)) - passedBefore) / decided;
+        verify(round, what, task, load, found);
+      }
+      noteEvicted(round, node, condition);
+      await running.stop();
+    },
+    load.everywhere === true ? 2 : 1,
+  );
 }
 
 /** Notes it where connections are tracked, and not all of them have seen an answer. */
@@ -256,14 +236,46 @@ const processorTimeOf = ({ child }: Running): number =>
 
 const memoryOf = ({ child }: Running): number => residentMemory(child!) / 1e6;
 
-/** What comes from a network card comes in batches; then a thread wakes less often. */
+/**
+ * What comes from a network card comes in batches; then a thread wakes less often. Least often where it runs on the
+ * processor that receives, as it has a whole batch at a time there.
+ */
 async function inBatches(report: Report, { rounds, seconds }: Settings): Promise<void> {
   if (!(await canFlood(report))) return;
   const all = [exampleLoop, statelessLoop, engine(''), withoutHelpers, stateless];
-  await alternate(all, rounds, (contender, round) => {
-    report.progress(`${CONDITION.batches}: round ${round + 1}, ${contender.name}`);
-    return throughput(report, contender, { ...BATCHES, seconds });
-  });
+  const places: [condition: string, processors: string][] = [
+    [CONDITION.batches, PROCESSOR.contender],
+    [CONDITION.whereReceived, PROCESSOR.generator],
+  ];
+  for (const [condition, processors] of places) {
+    await alternate(all, rounds, (contender, round) => {
+      report.progress(`${condition}: round ${round + 1}, ${contender.name}`);
+      const task = { ...TASK, processors };
+      return throughput(report, contender, { ...BATCHES, seconds }, condition, task);
+    });
+  }
+}
+
+/** As from a network card that spreads packets over both processors, which contenders may use both. */
+async function byBoth(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  if (!(await canFlood(report))) return;
+  const task = { ...TASK, processors: `${PROCESSOR.generator},${PROCESSOR.contender}` };
+  const all = [
+    noRule,
+    kernelMatch,
+    exampleLoop,
+    statelessLoop,
+    engine(''),
+    twoQueues,
+    fannedOut,
+    statelessFannedOut,
+  ];
+  for (const load of [BY_BOTH, FLOOD_BY_BOTH]) {
+    await alternate(all, rounds, (contender, round) => {
+      report.progress(`${title(load)}: round ${round + 1}, ${contender.name}`);
+      return throughput(report, contender, { ...load, seconds }, title(load), task);
+    });
+  }
 }
 
 /**
@@ -309,17 +321,31 @@ async function established(report: Report, { rounds, seconds }: Settings): Promi
   }
 }
 
-/** Whether the cost grows with the buckets, and the memory with the packets. */
-async function scale(report: Report, { rounds, seconds }: Settings): Promise<void> {
+/** Whether the cost grows with the buckets or the sources, and the memory with the packets. */
+async function scale(report: Report, settings: Settings): Promise<void> {
+  const { rounds, seconds } = settings;
   const task = { totalNodes: 1, localNodes: [1] };
   await alternate(BY_BUCKETS, rounds, (contender, round) => {
     report.progress(`buckets: round ${round + 1}, ${contender.name}`);
     const load = { ...BASE, rate: FIXED_RATE, seconds };
     return throughput(report, contender, load, CONDITION.byBuckets, task);
   });
+  await bySources(report, settings);
   await alternate([engine('')], Math.min(rounds, 3), (contender, round) => {
     report.progress(`${CONDITION.tenMillion}: round ${round + 1}`);
     return tenMillion(report, contender);
+  });
+}
+
+async function bySources(report: Report, { rounds, seconds }: Settings): Promise<void> {
+  if (!(await canFlood(report))) return;
+  const task = { totalNodes: 1, localNodes: [1], processors: PROCESSOR.generator };
+  const all = [exampleLoop, statelessLoop, engine(''), stateless].flatMap((contender) =>
+    BY_SOURCES.map((load) => ({ contender, load })),
+  );
+  await alternate(all, rounds, ({ contender, load }, round) => {
+    report.progress(`${allOwned(load)}: round ${round + 1}, ${contender.name}`);
+    return throughput(report, contender, { ...load, seconds }, allOwned(load), task);
   });
 }
 

@@ -107,8 +107,9 @@ export interface Options {
   queues?: readonly number[];
   /**
    * Spreads packets over the queues by the processor that handles them (its number modulo the number of
-   * queues), not by a hash of their addresses: `--queue-cpu-fanout`. Needs several queues, and `rules`
-   * other than `none`. docs/setup.md says when it helps, and what keeps a flow's packets in order.
+   * queues), not by a hash of their addresses: `--queue-cpu-fanout`. A queue's thread then runs on these
+   * processors, if the process may use any of them. Needs several queues, and `rules` other than `none`.
+   * docs/setup.md says when it helps, and what keeps a flow's packets in order.
    * @default false
    */
   queueCpuFanout?: boolean;

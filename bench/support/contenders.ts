@@ -190,6 +190,14 @@ export const statelessOffloaded = engine('stateless, offload sources', [
   'sources',
 ]);
 
+export const twoQueues = engine('2 queues', [], 2);
+
+const FAN_OUT = '--queue-cpu-fanout';
+
+/** With a queue for each processor; where that is left to them, their threads run there, too. */
+export const fannedOut = engine('2 queues, CPU fan-out', [FAN_OUT], 2);
+export const statelessFannedOut = engine('stateless, CPU fan-out', [...STATELESS, FAN_OUT], 2);
+
 const PEERS = ['nfqueue', '@corellium/nfqueue'];
 
 /** Whether a package is there and Node.js can load it: npm may have installed it without building it. */
@@ -221,8 +229,8 @@ export function contenders(report: Report): Contender[] {
     engine(''),
     offloaded('flows'),
     offloaded('sources'),
-    engine('2 queues', [], 2),
-    engine('2 queues, CPU fan-out', ['--queue-cpu-fanout'], 2),
+    twoQueues,
+    fannedOut,
     withoutHelpers,
     stateless,
     statelessOffloaded,

@@ -16,6 +16,8 @@ export interface Load {
   rate: number;
   /** Made by an XDP program, which can more than a packet socket. */
   xdp?: boolean;
+  /** Half of the packets, and of 4,096 sources, come by each processor, as from a network card with RSS. */
+  everywhere?: boolean;
   seconds: number;
   /** Each of so many packets is a probe; none: no probes. */
   probe?: number;
@@ -39,11 +41,13 @@ export interface Counts {
 }
 
 /** The first of a load's sources. */
-export const SOURCES = { 4: '10.64.0.0', 6: 'fd02::1000:0' } as const;
+export const SOURCES = { 4: '10.64.0.0', 6: 'fd02::1000:0' };
+/** The first of the second half of 4,096. */
+const SECOND_HALF = { 4: '10.64.8.0', 6: 'fd02::1000:800' };
 
 /** A wire whose node takes the generator's packets at a socket that discards them. */
-async function loadedWire(): Promise<Wire> {
-  const made = await wire();
+async function loadedWire(queues: number): Promise<Wire> {
+  const made = await wire({ queues });
   await made.node.run(
     'nft',
     ['-f', '-'],
@@ -56,16 +60,32 @@ add rule inet passed passed udp dport 9 counter
   return made;
 }
 
-/** Sends a load from the generator's processor, and waits until it has been sent. */
+/** Sends a load from the generator's processor, or from both, and waits until it has been sent. */
 export async function send(
   sender: Namespace,
+  { everywhere = false, ...load }: Load,
+  to = NODE,
+): Promise<Sent> {
+  if (!everywhere) return sendFrom(PROCESSOR.generator, SOURCES, sender, load, to);
+  const half = { ...load, sources: load.sources / 2, rate: load.rate / 2 };
+  const [one, other] = await Promise.all([
+    sendFrom(PROCESSOR.generator, SOURCES, sender, half, to),
+    sendFrom(PROCESSOR.contender, SECOND_HALF, sender, half, to),
+  ]);
+  return { sent: one.sent + other.sent, seconds: Math.max(one.seconds, other.seconds) };
+}
+
+async function sendFrom(
+  processor: string,
+  first: typeof SOURCES,
+  sender: Namespace,
   { family, size, sources, rate, xdp = false, seconds, probe }: Load,
-  to: { mac: string; ipv4: string; ipv6: string } = NODE,
+  to: typeof NODE,
 ): Promise<Sent> {
   const numbers = [sources, size, rate, seconds, ...(probe === undefined ? [] : [probe])];
-  const [command, args] = pinned(PROCESSOR.generator, [
+  const [command, args] = pinned(processor, [
     program(xdp ? 'flood' : 'generator'),
-    ...['eth0', to.mac, family === 4 ? to.ipv4 : to.ipv6, SOURCES[family]],
+    ...['eth0', to.mac, family === 4 ? to.ipv4 : to.ipv6, first[family]],
     ...numbers.map(String),
   ]);
   return JSON.parse(await sender.run(command, args)) as Sent;
@@ -181,15 +201,17 @@ export const drained = (node: Namespace): Promise<void> =>
  * A round on a wire of its own, which is closed even where a program in it has failed. Where that was the
  * contender's, the report notes that the round is missing.
  * @param what the contender and the condition
+ * @param queues of the wire's interfaces: two, for a load that comes by both processors
  */
 export async function within(
   report: Report,
   what: string,
   measure: (wire: Wire, round: Report) => Promise<void>,
+  queues = 1,
 ): Promise<void> {
   try {
     await near(report, async (round) => {
-      await using made = await loadedWire();
+      await using made = await loadedWire(queues);
       await measure(made, round);
     });
   } catch (error) {

@@ -183,6 +183,7 @@ EngineConfig to_engine_config(const Napi::Object& object) {
   for (std::uint32_t i = 0; i < queues.Length(); ++i) {
     config.queues.push_back(static_cast<std::uint16_t>(to_u32(queues.Get(i))));
   }
+  config.queue_cpu_fanout = boolean(object, "queueCpuFanout");
   return config;
 }
 

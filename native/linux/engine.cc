@@ -21,6 +21,7 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
   try {
     for (std::size_t i = 0; i < config_.queues.size(); ++i) {
       WorkerConfig worker = config_.worker;
+      if (config_.queue_cpu_fanout) worker.fanout = {.index = i, .queues = config_.queues.size()};
       if (i != 0) worker.table.clear(); /* what concerns all queues is the first one's to do */
       workers_.push_back(std::make_unique<QueueWorker>(
           worker, config_.queues[i], table_, table_.reader(i), counters_->thread(i), on_fault));

@@ -14,6 +14,7 @@ namespace nfqc {
 struct EngineConfig {
   WorkerConfig worker;
   std::vector<std::uint16_t> queues;
+  bool queue_cpu_fanout = false;  ///< packets come to a queue by their processor
   Ownership ownership;
 };
 

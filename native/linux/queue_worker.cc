@@ -129,6 +129,7 @@ void QueueWorker::fail(const Fault& fault) {
 void QueueWorker::set_up() {
   /* Otherwise the kernel lets us sleep 50 microseconds longer than asked. */
   if (config_.gather_us != 0) ::prctl(PR_SET_TIMERSLACK, 1UL);
+  run_where_queued(config_.fanout);
   real_time_.emplace(config_.realtime);
   enter_netns(config_.netns);
   DecisionConfig& decision = config_.decision;

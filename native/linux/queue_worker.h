@@ -15,6 +15,7 @@
 #include "../core/decide.h"
 #include "../core/decided_batch.h"
 #include "connection_lookup.h"
+#include "fanout.h"
 #include "fault.h"
 #include "ownership_table.h"
 #include "queue_socket.h"
@@ -44,6 +45,7 @@ struct WorkerConfig {
   std::uint32_t receive_buffer = 0;
   std::uint32_t gather_us = 0;     ///< to sleep after each batch that emptied the socket
   std::uint32_t busy_poll_us = 0;  ///< to stay awake when no packet waits
+  FanoutPlace fanout;
   RealTime::Choice realtime;
 };
 

@@ -91,8 +91,11 @@ export class Namespace implements AsyncDisposable {
   }
 
   /** Joins two namespaces by a pair of virtual Ethernet interfaces, still down. */
-  async veth(name: string, peer: Namespace, peerName: string): Promise<void> {
-    await this.ip(`link add ${name} type veth peer name ${peerName} netns ${peer.pid}`);
+  async veth(name: string, peer: Namespace, peerName: string, queues = 1): Promise<void> {
+    const each = `numrxqueues ${queues} numtxqueues ${queues}`;
+    await this.ip(
+      `link add ${name} ${each} type veth peer name ${peerName} ${each} netns ${peer.pid}`,
+    );
   }
 
   /** Sets kernel parameters of the namespace: `{ 'ipv6/ip_nonlocal_bind': 1 }` under /proc/sys/net. */

@@ -1,11 +1,13 @@
 /* Which of several queues a packet comes to: by its addresses, or by the processor that handles it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { NfqClusterError, open, type Engine } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';
-import { waitFor } from '../support/processes.js';
+import { cli, share, waitFor } from '../support/processes.js';
 import { NODE, owningAll, wire, type Wire } from '../support/wire.js';
 
 const QUEUES = [6, 7];
@@ -38,6 +40,18 @@ async function perQueue({ node }: Wire): Promise<number[]> {
   return QUEUES.map((queue) => given.get(queue) ?? NaN);
 }
 
+/** Where the queues' threads may run, as the kernel lists processors. */
+function processors(pid = process.pid): string[] {
+  const threads = `/proc/${pid}/task`;
+  const of = (thread: string, file: string): string =>
+    readFileSync(path.join(threads, thread, file), 'utf8').trim();
+  const all = readdirSync(threads);
+  return QUEUES.map((queue) => {
+    const thread = all.find((candidate) => of(candidate, 'comm') === `nfq-${queue}`);
+    return /^Cpus_allowed_list:\s*(.*)$/m.exec(of(thread!, 'status'))![1]!;
+  });
+}
+
 /** Sends the frames on one processor, waits until they are decided, and says how many came to each queue. */
 async function spread(at: Wire, engine: Engine, processor: number): Promise<number[]> {
   const [before, received] = [await perQueue(at), engine.stats().received];
@@ -55,6 +69,7 @@ describe('two queues', { skip }, () => {
         await using engine = await open(owningAll(at.node, { queues: QUEUES, rules }));
         const [first, second] = await spread(at, engine, 0);
         assert.ok(first! > 0 && second! > 0, 'the flows of one processor come to both');
+        assert.deepEqual(new Set(processors()).size, 1, 'both threads run anywhere');
       } catch (error) {
         if (!(error instanceof NfqClusterError) || error.code !== 'ERR_NO_NFQUEUE') throw error;
         return t.skip('the kernel has no such rule');
@@ -62,9 +77,25 @@ describe('two queues', { skip }, () => {
       await using engine = await open(
         owningAll(at.node, { queues: QUEUES, rules, queueCpuFanout: true }),
       );
+      const [even, odd] = processors();
+      assert.match(even!, /^0\b/);
+      assert.match(odd!, /^1\b/);
+      assert.notEqual(even, odd);
       assert.deepEqual(await spread(at, engine, 0), [all, 0]);
       assert.deepEqual(await spread(at, engine, 1), [0, all]);
       assert.deepEqual(await spread(at, engine, 0), [all, 0]);
     });
   }
+
+  test('a thread stays where it is if its process may use none of its processors', async () => {
+    await using at = await wire();
+    const args = ['run', '--json', '--interface', 'eth0', ...share(1, 1)];
+    const queues = ['--queue', QUEUES.join('-'), '--queue-cpu-fanout'];
+    const wrapper = ['taskset', '--cpu-list', '1'];
+    const run = cli([...args, ...queues], { namespace: at.node, wrapper });
+    await run.event('ready');
+    assert.deepEqual(processors(run.child.pid), ['1', '1']);
+    run.child.kill('SIGTERM');
+    assert.equal((await run.outcome).status, 0);
+  });
 });

@@ -20,16 +20,21 @@ interface WireOptions {
    * @default NODE.mac
    */
   nodeMac?: string;
+  /**
+   * The queues of each interface. As many processors may hand packets over at the same time.
+   * @default 1
+   */
+  queues?: number;
 }
 
 /**
  * Two namespaces on one wire. The node sends what is for any other address to the sender, so that
  * frames may come from everywhere. For a whole cluster there is `buildTopology` of the laboratory.
  */
-export async function wire({ nodeMac = NODE.mac }: WireOptions = {}): Promise<Wire> {
+export async function wire({ nodeMac = NODE.mac, queues }: WireOptions = {}): Promise<Wire> {
   const [sender, node] = await Promise.all([Namespace.create(), Namespace.create()]);
   await Promise.all([sender.sysctl(QUIET), node.sysctl(QUIET)]);
-  await sender.veth('eth0', node, 'eth0');
+  await sender.veth('eth0', node, 'eth0', queues);
   await Promise.all([setUp(sender, SENDER, { ...NODE, mac: nodeMac }), setUp(node, NODE, SENDER)]);
   await node.ip(`route add default via ${SENDER.ipv4}`, `route add default via ${SENDER.ipv6}`);
   // What the node answers to a made-up address gets no answer in turn.
