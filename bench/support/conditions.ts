@@ -26,10 +26,12 @@ export const CONDITIONS: readonly Condition[] = [
 ];
 
 /** In full batches, where a thread wakes as often however much a packet costs. */
-export const BY_SOURCES = [1, BASE.sources, MILLION_SOURCES.sources].map((sources) => ({
-  ...BATCHES,
-  sources,
-}));
+export const BY_SOURCES: readonly Condition[] = [
+  { ...BATCHES, sources: 1 },
+  BATCHES,
+  { ...BATCHES, sources: MILLION_SOURCES.sources, known: true },
+  { ...BATCHES, sources: MILLION_SOURCES.sources },
+];
 
 /** A condition's name. */
 export const title = ({ family, size, sources, ...pace }: Condition): string =>
@@ -42,8 +44,8 @@ function paceOf({ rate, xdp, everywhere }: Pick<Condition, 'rate' | 'xdp' | 'eve
 }
 
 /** The name of a condition of BY_SOURCES. */
-export const allOwned = ({ sources }: Condition): string =>
-  `${sources} sources, all owned, decided where they are received`;
+export const allOwned = ({ sources, known }: Condition): string =>
+  `${sources} ${sources <= BASE.sources || known === true ? 'known' : 'new'} sources, all owned, decided where they are received`;
 
 /** The conditions' names. */
 export const CONDITION = {

@@ -18,6 +18,8 @@ export interface Load {
   xdp?: boolean;
   /** Half of the packets, and of 4,096 sources, come by each processor, as from a network card with RSS. */
   everywhere?: boolean;
+  /** Each source has sent before; without, only the first 8,192 have. */
+  known?: boolean;
   seconds: number;
   /** Each of so many packets is a probe; none: no probes. */
   probe?: number;
@@ -110,6 +112,9 @@ export async function establish({ sender, node }: Wire, load: Load): Promise<voi
   }
   answer.stdin!.end();
   await ended(answer);
+  if (load.known !== true) return;
+  await send(sender, { ...load, seconds: (1.05 * load.sources) / load.rate });
+  await drained(node);
 }
 
 /** Waits until all that was sent has come in, or a tenth of a second, and then for all verdicts. */
