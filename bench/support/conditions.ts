@@ -44,8 +44,10 @@ function paceOf({ rate, xdp, everywhere }: Pick<Condition, 'rate' | 'xdp' | 'eve
 }
 
 /** The name of a condition of BY_SOURCES. */
-export const allOwned = ({ sources, known }: Condition): string =>
-  `${sources} ${sources <= BASE.sources || known === true ? 'known' : 'new'} sources, all owned, decided where they are received`;
+export function allOwned({ sources, known }: Condition): string {
+  const kind = sources <= BASE.sources || known === true ? 'known' : 'new';
+  return `${sources} ${kind} ${sources === 1 ? 'source' : 'sources'}, all owned, decided where they are received`;
+}
 
 /** The conditions' names. */
 export const CONDITION = {
