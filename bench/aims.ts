@@ -105,6 +105,7 @@ export const AIMS: readonly Aim[] = [
     { most: 0.5 },
     loop,
   ),
+  ...each('the same, received there by RPS', queued, time(CONDITION.steered), { most: 0.5 }, loop),
   ...each(
     'in batches of 64, by both processors',
     [fannedOut, statelessFannedOut],

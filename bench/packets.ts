@@ -15,6 +15,7 @@ import {
   FIXED_RATE,
   FLOOD,
   FLOOD_BY_BOTH,
+  STEERED,
   title,
   type Condition,
 } from './support/conditions.js';
@@ -174,7 +175,7 @@ async function throughput(
       noteEvicted(round, node, condition);
       await running.stop();
     },
-    load.everywhere === true ? 2 : 1,
+    load,
   );
 }
 
@@ -243,15 +244,18 @@ const memoryOf = ({ child }: Running): number => residentMemory(child!) / 1e6;
 async function inBatches(report: Report, { rounds, seconds }: Settings): Promise<void> {
   if (!(await canFlood(report))) return;
   const all = [exampleLoop, statelessLoop, engine(''), withoutHelpers, stateless];
-  const places: [condition: string, processors: string][] = [
-    [CONDITION.batches, PROCESSOR.contender],
-    [CONDITION.whereReceived, PROCESSOR.generator],
+  const places: [condition: string, load: Condition, processors: string][] = [
+    [CONDITION.batches, BATCHES, PROCESSOR.contender],
+    [CONDITION.whereReceived, BATCHES, PROCESSOR.generator],
+    [CONDITION.steered, STEERED, PROCESSOR.contender],
   ];
-  for (const [condition, processors] of places) {
+  for (const [condition, load, processors] of places) {
     await alternate(all, rounds, (contender, round) => {
       report.progress(`${condition}: round ${round + 1}, ${contender.name}`);
-      const task = { ...TASK, processors };
-      return throughput(report, contender, { ...BATCHES, seconds }, condition, task);
+      return throughput(report, contender, { ...load, seconds }, condition, {
+        ...TASK,
+        processors,
+      });
     });
   }
 }

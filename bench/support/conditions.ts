@@ -11,6 +11,7 @@ export const BASE: Condition = { family: 4, size: 64, sources: 4096, rate: 0 };
 const FIXED: Condition = { ...BASE, rate: FIXED_RATE };
 export const BATCHES: Condition = { ...FIXED, xdp: true };
 export const FLOOD: Condition = { ...BASE, xdp: true };
+export const STEERED: Condition = { ...BATCHES, steered: true };
 export const BY_BOTH: Condition = { ...BATCHES, everywhere: true };
 export const FLOOD_BY_BOTH: Condition = { ...FLOOD, everywhere: true };
 const ONE_SOURCE: Condition = { ...BASE, sources: 1 };
@@ -37,8 +38,10 @@ export const BY_SOURCES: readonly Condition[] = [
 export const title = ({ family, size, sources, ...pace }: Condition): string =>
   `${size} B, IPv${family}, ${sources} sources, ${paceOf(pace)}`;
 
-function paceOf({ rate, xdp, everywhere }: Pick<Condition, 'rate' | 'xdp' | 'everywhere'>): string {
-  const by = everywhere === true ? ', by both processors' : '';
+type Pace = Pick<Condition, 'rate' | 'xdp' | 'everywhere' | 'steered'>;
+
+function paceOf({ rate, xdp, everywhere, steered }: Pace): string {
+  const by = everywhere === true ? ', by both processors' : steered === true ? ', by RPS' : '';
   if (rate !== 0) return `${rate}/s${xdp === true ? ', in batches of 64' : ''}${by}`;
   return xdp === true ? `flood${by}` : 'as fast as possible';
 }
@@ -55,6 +58,7 @@ export const CONDITION = {
   fixed: title(FIXED),
   batches: title(BATCHES),
   whereReceived: `${title(BATCHES)}, decided where they are received`,
+  steered: title(STEERED),
   byBoth: title(BY_BOTH),
   floodByBoth: title(FLOOD_BY_BOTH),
   flood: title(FLOOD),

@@ -18,6 +18,8 @@ export interface Load {
   xdp?: boolean;
   /** Half of the packets, and of 4,096 sources, come by each processor, as from a network card with RSS. */
   everywhere?: boolean;
+  /** The node receives it on the contender's processor (RPS), and the generator has its own to itself. */
+  steered?: boolean;
   /** Each source has sent before; without, only the first 8,192 have. */
   known?: boolean;
   seconds: number;
@@ -47,9 +49,13 @@ export const SOURCES = { 4: '10.64.0.0', 6: 'fd02::1000:0' };
 /** The first of the second half of 4,096. */
 const SECOND_HALF = { 4: '10.64.8.0', 6: 'fd02::1000:800' };
 
+/** What a load asks of its wire. */
+type Way = Pick<Load, 'everywhere' | 'steered'>;
+
 /** A wire whose node takes the generator's packets at a socket that discards them. */
-async function loadedWire(queues: number): Promise<Wire> {
-  const made = await wire({ queues });
+async function loadedWire({ everywhere, steered }: Way): Promise<Wire> {
+  const made = await wire({ queues: everywhere === true ? 2 : 1 });
+  if (steered === true) await steer(made.node);
   await made.node.run(
     'nft',
     ['-f', '-'],
@@ -60,6 +66,17 @@ add rule inet passed passed udp dport 9 counter
   );
   await startPinned(made.node, PROCESSOR.contender, [program('discard'), '9']);
   return made;
+}
+
+async function steer(node: Namespace): Promise<void> {
+  const mask = (1 << Number(PROCESSOR.contender)).toString(16);
+  await node.run(
+    'unshare', // for a /sys that shows the namespace's interfaces
+    ['--mount', 'sh', '-e'],
+    `mount -t sysfs sysfs /sys
+echo ${mask} >/sys/class/net/eth0/queues/rx-0/rps_cpus
+`,
+  );
 }
 
 /** Sends a load from the generator's processor, or from both, and waits until it has been sent. */
@@ -206,17 +223,17 @@ export const drained = (node: Namespace): Promise<void> =>
  * A round on a wire of its own, which is closed even where a program in it has failed. Where that was the
  * contender's, the report notes that the round is missing.
  * @param what the contender and the condition
- * @param queues of the wire's interfaces: two, for a load that comes by both processors
+ * @param way the load that the wire is for
  */
 export async function within(
   report: Report,
   what: string,
   measure: (wire: Wire, round: Report) => Promise<void>,
-  queues = 1,
+  way: Way = {},
 ): Promise<void> {
   try {
     await near(report, async (round) => {
-      await using made = await loadedWire(queues);
+      await using made = await loadedWire(way);
       await measure(made, round);
     });
   } catch (error) {
