@@ -90,7 +90,7 @@ export class Namespace implements AsyncDisposable {
     await this.run('ip', ['-batch', '-'], commands.join('\n'));
   }
 
-  /** Joins two namespaces by a pair of virtual Ethernet interfaces, still down. */
+  /** Joins two namespaces by a pair of virtual Ethernet interfaces of so many queues, still down. */
   async veth(name: string, peer: Namespace, peerName: string, queues = 1): Promise<void> {
     const each = `numrxqueues ${queues} numtxqueues ${queues}`;
     await this.ip(
