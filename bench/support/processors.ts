@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 import { program, PROCESSOR } from './process.js';
 import { nameOf, Report } from './results.js';
 
-const PATIENCE_MS = 20_000;
-const TRIES = 3;
+/** The longest that one round waits for near processors, what it measured in vain included. */
+const PATIENCE_MS = 40_000;
 /** Measurements before the first round, of which the shortest tells what near is. */
 const FIRST = 20;
 
@@ -17,20 +17,23 @@ async function handover(): Promise<number> {
 
 /**
  * What a round finds on processors that are as near to each other before and behind it as they have been in this run,
- * so that contenders are measured on equal terms. Waits for that, no longer than 20 seconds, and measures the
- * round anew where they were moved apart, no more than three times in all. The report keeps how near they were, and
- * notes a round that is kept although they were not.
+ * so that contenders are measured on equal terms. Waits for that, and measures the round anew where they were moved
+ * apart, as long as the report's patience lasts. A round that is kept although they were apart is noted, and leaves a
+ * quarter of the patience to the next, so that a run ends where they stay apart; each that was near doubles it.
  */
 export async function near(
   report: Report,
   measure: (round: Report) => Promise<void>,
 ): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
-    const before = await whenNear(report);
+  const deadline = performance.now() + report.patience * PATIENCE_MS;
+  for (;;) {
+    const before = await whenNear(report, deadline);
     const round = new Report();
     await measure(round);
     const after = await handover();
-    if (after <= limit(report) || tries === TRIES) {
+    const isNear = Math.max(before, after) <= limit(report);
+    if (isNear || performance.now() >= deadline) {
+      report.patience = isNear ? Math.min(1, report.patience * 2) : report.patience / 4;
       noteFar(report, round, Math.max(before, after));
       report.take(round);
       report.handovers.push(before, after);
@@ -47,11 +50,10 @@ function noteFar(report: Report, { results: [result] }: Report, found: number): 
   );
 }
 
-async function whenNear(report: Report): Promise<number> {
-  const started = performance.now();
+async function whenNear(report: Report, deadline: number): Promise<number> {
   if (report.handovers.length === 0) report.handovers.push(await nearest());
   let now = await handover();
-  while (now > limit(report) && performance.now() - started < PATIENCE_MS) now = await handover();
+  while (now > limit(report) && performance.now() < deadline) now = await handover();
   return now;
 }
 
