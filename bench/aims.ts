@@ -86,7 +86,7 @@ const growth = (what: string, many: Measured, contender: Named, limit: Limit): A
 
 export const AIMS: readonly Aim[] = [
   ...each("lost at 0.9 of the match's rate", queued, lost, { most: 0, always: true }),
-  ...each('offered for that', queued, offered, {}, () => BELOW_THE_MATCH),
+  ...each('offered for that', queued, offered, { least: 1 }, () => BELOW_THE_MATCH),
   ...each('handled of a flood', queued, handled(CONDITION.flood), { least: 1.5 }, loop),
   ...each('handled of a flood', queued, handled(CONDITION.flood), { least: 3.5 }, npm),
   ...each('drained of a backlog', queued, drained, { least: 1.7 }, loop),

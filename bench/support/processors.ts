@@ -5,6 +5,8 @@ import { nameOf, Report } from './results.js';
 
 /** The longest that one round waits for near processors, what it measured in vain included. */
 const PATIENCE_MS = 40_000;
+/** A share of that: enough for a few looks. */
+const LEAST_PATIENCE = 1 / 64;
 /** Measurements before the first round, of which the shortest tells what near is. */
 const FIRST = 20;
 
@@ -33,7 +35,9 @@ export async function near(
     const after = await handover();
     const isNear = Math.max(before, after) <= limit(report);
     if (isNear || performance.now() >= deadline) {
-      report.patience = isNear ? Math.min(1, report.patience * 2) : report.patience / 4;
+      report.patience = isNear
+        ? Math.min(1, report.patience * 2)
+        : Math.max(LEAST_PATIENCE, report.patience / 4);
       noteFar(report, round, Math.max(before, after));
       report.take(round);
       report.handovers.push(before, after);
