@@ -10,6 +10,7 @@ import { AIMS } from './aims.js';
 import { comparison } from './support/compare.js';
 import { readRun } from './support/earlier.js';
 import { bars } from './support/plots.js';
+import { farRounds } from './support/processors.js';
 import { machine, Report, type Machine, type Run, type Settings } from './support/results.js';
 import { standing } from './support/standing.js';
 import { tables } from './support/table.js';
@@ -103,7 +104,9 @@ async function main(names: readonly Bench[], flags: Flags): Promise<void> {
   if (report.failed) process.exitCode = 1;
 }
 
-function measured({ handovers, results, notes }: Report, on: Machine, settings: Settings): Run {
+function measured(report: Report, on: Machine, settings: Settings): Run {
+  const { handovers, results } = report;
+  const notes = [...report.notes, ...farRounds(report)];
   on.load[1] = os.loadavg()[0]!;
   if (handovers.length > 0) on.handover = [Math.min(...handovers), Math.max(...handovers)];
   return { date: new Date().toISOString(), machine: on, settings, results, notes };

@@ -9,6 +9,8 @@ const PATIENCE_MS = 40_000;
 const LEAST_PATIENCE = 1 / 64;
 /** Measurements before the first round, of which the shortest tells what near is. */
 const FIRST = 20;
+/** More rounds than these are told by their number alone. */
+const NAMED = 20;
 
 /** Nanoseconds that a cache line takes from the generator's processor to the contender's. */
 async function handover(): Promise<number> {
@@ -20,7 +22,7 @@ async function handover(): Promise<number> {
 /**
  * What a round finds on processors that are as near to each other before and behind it as they have been in this run,
  * so that contenders are measured on equal terms. Waits for that, and measures the round anew where they were moved
- * apart, as long as the report's patience lasts. A round that is kept although they were apart is noted, and leaves a
+ * apart, as long as the report's patience lasts. A round that is kept although they were apart leaves a
  * quarter of the patience to the next, so that a run ends where they stay apart; each that was near doubles it.
  */
 export async function near(
@@ -38,7 +40,9 @@ export async function near(
       report.patience = isNear
         ? Math.min(1, report.patience * 2)
         : Math.max(LEAST_PATIENCE, report.patience / 4);
-      noteFar(report, round, Math.max(before, after));
+      const [result] = round.results;
+      if (result !== undefined)
+        report.kept.push({ name: nameOf(result), ns: Math.max(before, after) });
       report.take(round);
       report.handovers.push(before, after);
       return;
@@ -47,11 +51,15 @@ export async function near(
   }
 }
 
-function noteFar(report: Report, { results: [result] }: Report, found: number): void {
-  if (found <= limit(report) || result === undefined) return;
-  report.note(
-    `${nameOf(result)}: a round in which the processors were far from each other is among these, ${found.toFixed(0)} ns.`,
-  );
+/** What is to be noted of the rounds that were kept although the processors were apart. */
+export function farRounds(report: Report): string[] {
+  const far = report.kept.filter(({ ns }) => ns > limit(report));
+  if (far.length === 0) return [];
+  const named = far.map(({ name, ns }) => `\n  - ${name}: ${ns.toFixed(0)} ns`);
+  return [
+    `${far.length} of ${report.kept.length} rounds were measured while the processors were far from each other` +
+      (far.length <= NAMED ? `:${named.join('')}` : '.'),
+  ];
 }
 
 async function whenNear(report: Report, deadline: number): Promise<number> {

@@ -58,6 +58,8 @@ export class Report {
   readonly notes: string[] = [];
   /** Nanoseconds that a cache line took between the processors, before and behind each round on a wire. */
   readonly handovers: number[] = [];
+  /** The rounds on a wire that count, and the longest that a cache line took there. */
+  readonly kept: { name: string; ns: number }[] = [];
   /** How much of the longest wait for near processors the next round may take, from 0 to 1. */
   patience = 1;
   /** Whether something is missing. */
