@@ -8,7 +8,8 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { COUNTED } from '../../bench/hash.js';
 import { canBeLoaded } from '../../bench/support/contenders.js';
-import type { Run } from '../../bench/support/results.js';
+import { farRounds } from '../../bench/support/processors.js';
+import { Report, type Run } from '../../bench/support/results.js';
 import { root } from '../support/processes.js';
 
 /** The bench that needs no privilege. */
@@ -83,5 +84,17 @@ describe('a benchmark that fails', () => {
     assert.equal(canBeLoaded(await installed('good', '')), true);
     assert.equal(canBeLoaded(await installed('bad', "require('./build/x.node')")), false);
     assert.equal(canBeLoaded(path.join(directory, 'absent')), false);
+  });
+
+  test('names the rounds on processors that were apart, or counts them where they are many', () => {
+    const report = new Report();
+    report.handovers.push(30, 31, 30, 200);
+    report.kept.push({ name: 'near', ns: 31 });
+    assert.deepEqual(farRounds(report), []);
+    report.kept.push({ name: 'far', ns: 200 });
+    const apart = 'rounds were measured while the processors were far from each other';
+    assert.deepEqual(farRounds(report), [`1 of 2 ${apart}:\n  - far: 200 ns`]);
+    report.kept.push(...Array.from({ length: 20 }, () => ({ name: 'far', ns: 46 })));
+    assert.deepEqual(farRounds(report), [`21 of 22 ${apart}.`]);
   });
 });
