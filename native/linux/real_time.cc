@@ -38,7 +38,7 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
   if (!choice.required && (ordinary_policy_ != SCHED_OTHER || must_sleep())) return;
   const int error = enter();
   if (error == 0) {
-    begin_window(now_ns(), thread_time());
+    next_ = 0;
   } else if (choice.required) {
     throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sched_setscheduler",
                 error,
@@ -48,6 +48,8 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
 
 void RealTime::consider(std::uint64_t now) noexcept {
   const std::uint64_t used = thread_time();
+  /* The first call only begins a window: what setting up takes does not count. */
+  if (since_ == 0) return begin_window(now, used);
   if (entered_ && used - processor_time_ > (now - since_) / 10 * 9) {
     leave();
   } else if (!entered_ && enter() != 0) {
