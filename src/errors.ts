@@ -96,7 +96,7 @@ const { EAGAIN, EMFILE } = constants.errno;
 export function remedyForLimit(errno = 0, syscall = ''): string | undefined {
   const error = Math.abs(errno);
   // Of other calls, EAGAIN is no limit.
-  if (error === EAGAIN && /^(clone|spawn)/.test(syscall)) return MORE_THREADS;
+  if (error === EAGAIN && /^(clone|posix_spawn)/.test(syscall)) return MORE_THREADS;
   return error === EMFILE ? MORE_FILES : undefined;
 }
 

@@ -132,6 +132,21 @@ interface Binding {
    */
   probeQueue(): { bind: number; conntrack: number; target: number };
   /**
+   * Runs a program to its end, in a session of its own, without a fork of this process.
+   * @param netns a path, or ''
+   * @param args the first is what it is called
+   * @param environment of NAME=VALUE
+   * @param input what it can read from its standard input, a pipe
+   * @returns `signal`: what ended it, or 0
+   */
+  runProgram(
+    netns: string,
+    path: string,
+    args: readonly string[],
+    environment: readonly string[],
+    input: string,
+  ): Promise<{ status: number; signal: number; stdout: string; stderr: string }>;
+  /**
    * Makes xtables' NFQUEUE the only rule of a chain without a hook, in a table of family inet.
    * @param netns a path, or ''
    */

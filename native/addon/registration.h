@@ -20,6 +20,9 @@ void register_layout(Napi::Env env, Napi::Object exports);
 /** `probeQueue()`: what the kernel supports of queues, as errnos. */
 void register_probe(Napi::Env env, Napi::Object exports);
 
+/** `runProgram()`: a program, to its end. */
+void register_program(Napi::Env env, Napi::Object exports);
+
 /** `setQueueRule()`: NFQUEUE in a chain of nft. */
 void register_queue_rule(Napi::Env env, Napi::Object exports);
 

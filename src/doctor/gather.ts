@@ -39,7 +39,7 @@ export async function gather(
   );
   return {
     netns: netnsPath(netns) || undefined,
-    programs: await readPrograms(netns),
+    programs: readPrograms(),
     capabilities: await attempt(readCapabilities),
     probe: await attempt(probeQueue),
     mechanism,
@@ -110,15 +110,11 @@ async function readEngines(
   return Promise.all(standing);
 }
 
-async function readPrograms(netns: string | undefined): Promise<DoctorFacts['programs']> {
-  const names = [...PROGRAMS, ...(netns === undefined ? [] : ['nsenter'])];
-  return Promise.all(
-    names.map(async (name) => ({
-      name,
-      missing: (await findProgram(name)) === undefined ? packageOf(name) : undefined,
-    })),
-  );
-}
+const readPrograms = (): DoctorFacts['programs'] =>
+  PROGRAMS.map((name) => ({
+    name,
+    missing: findProgram(name) === undefined ? packageOf(name) : undefined,
+  }));
 
 interface LinkJson extends PortJson {
   ifname: string;

@@ -19,7 +19,7 @@ export interface Privilege {
  * @throws NfqClusterError `ERR_NO_TOOL`, `ERR_PRIVILEGE`
  */
 export async function findPrivilege(): Promise<Privilege> {
-  await requireTools();
+  requireTools();
   const root = process.geteuid!() === 0;
   const prefix = root ? [] : ['unshare', '--user', '--map-root-user'];
   /* The usual lock, in /run, may be another user's. This one is the network namespace itself. */
@@ -30,9 +30,8 @@ export async function findPrivilege(): Promise<Privilege> {
   return { prefix, env };
 }
 
-async function requireTools(): Promise<void> {
-  const paths = await Promise.all(TOOLS.map(findProgram));
-  const missing = TOOLS.filter((_, index) => paths[index] === undefined);
+function requireTools(): void {
+  const missing = TOOLS.filter((tool) => findProgram(tool) === undefined);
   if (missing.length === 0) return;
   throw new NfqClusterError('ERR_NO_TOOL', `The laboratory needs ${missing.join(', ')}`, {
     remedy: 'Install the packages util-linux, iproute2 and nftables (on Alpine also setpriv)',

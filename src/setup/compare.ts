@@ -19,8 +19,8 @@ export async function rulesAreWanted(
 ): Promise<boolean | undefined> {
   if (mechanism.kind === 'nft-compat' && !(await holdsTarget(options))) return false;
   for (const { load, list, only } of listings(options, mechanism, facts)) {
-    const path = await findProgram(load.program);
-    const lister = await findProgram(list.program);
+    const path = findProgram(load.program);
+    const lister = findProgram(list.program);
     if (path === undefined || lister === undefined) return undefined;
     const script = '"$@" >&2 && exec $LIST';
     const made = await inTrial(

@@ -1,7 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
+import { accessSync, constants as modes } from 'node:fs';
+import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { NfqClusterError, remedyForLimit } from '../errors.js';
+import { NfqClusterError } from '../errors.js';
+import { fromNative, native } from '../native.js';
 import { CAP_NET_ADMIN, hasCapability, readCapabilities } from './proc.js';
 
 /** How a program ended, and what it wrote. */
@@ -43,7 +44,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   sysctl: 'procps',
   cat: 'coreutils',
   grep: 'grep',
-  nsenter: 'util-linux',
   unshare: 'util-linux',
 };
 
@@ -51,17 +51,18 @@ const PACKAGES: Readonly<Record<string, string>> = {
 export const packageOf = (program: string): string => PACKAGES[program] ?? 'iptables';
 
 /** The path of a program, or undefined where it is not installed. */
-export async function findProgram(name: string): Promise<string | undefined> {
-  for (const folder of FOLDERS) {
-    if (folder === '') continue;
-    const path = join(folder, name);
-    const executable = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (executable) return path;
+export const findProgram = (name: string): string | undefined =>
+  FOLDERS.filter((folder) => folder !== '')
+    .map((folder) => join(folder, name))
+    .find(isExecutable);
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, modes.X_OK);
+    return true;
+  } catch {
+    return false;
   }
-  return undefined;
 }
 
 /**
@@ -75,14 +76,33 @@ export async function run(
   args: readonly string[],
   { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
-  const path = await programOrThrow(program);
-  if (netns === undefined) return withInput(path, args, input);
-  const nsenter = await programOrThrow('nsenter');
-  const outcome = await withInput(nsenter, [`--net=${netnsPath(netns)}`, path, ...args], input);
-  if (outcome.status !== 0 && outcome.stderr.startsWith('nsenter:'))
-    throw cannotEnter(netns, outcome.stderr);
-  return outcome;
+  const path = programOrThrow(program);
+  if (process.permission?.has('child') === false)
+    throw new NfqClusterError('ERR_SYSTEM', `Not permitted to run ${path}`, {
+      remedy: 'Start Node.js with --allow-child-process',
+    });
+  // Messages are read for their meaning, so they must not be translated.
+  const env = Object.entries({ ...process.env, LC_ALL: 'C' });
+  const environment = env.map(([name, value]) => `${name}=${value}`);
+  try {
+    const { signal, ...outcome } = await native.runProgram(
+      netnsPath(netns),
+      path,
+      [path, ...args],
+      environment,
+      input,
+    );
+    if (signal === 0) return outcome;
+    // What was cut off is no answer.
+    throw new NfqClusterError('ERR_SYSTEM', `${path} was killed by ${nameOf(signal)}`);
+  } catch (error) {
+    throw fromNative(error);
+  }
 }
+
+const nameOf = (signal: number): string =>
+  Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ??
+  `signal ${signal}`;
 
 /**
  * As `run`, but a failure is an error.
@@ -182,82 +202,10 @@ export function netnsPath(netns: string | undefined): string {
 }
 
 /** The path of a program. @throws NfqClusterError `ERR_NO_TOOL` */
-export async function programOrThrow(name: string): Promise<string> {
-  const path = name.startsWith('/') ? name : await findProgram(name);
+export function programOrThrow(name: string): string {
+  const path = name.startsWith('/') ? name : findProgram(name);
   if (path !== undefined) return path;
   throw new NfqClusterError('ERR_NO_TOOL', `The program ${name} is not installed`, {
     remedy: installing(name),
-  });
-}
-
-function cannotEnter(netns: string, stderr: string): NfqClusterError {
-  const reason = stderr.trim().split('\n')[0]!;
-  return /not permitted|permission denied/i.test(reason)
-    ? new NfqClusterError(
-        'ERR_PRIVILEGE',
-        `Not permitted to enter the network namespace ${netns}: ${reason}`,
-        {
-          remedy: 'Run as root or with CAP_SYS_ADMIN and CAP_NET_ADMIN',
-        },
-      )
-    : new NfqClusterError(
-        'ERR_NO_NETNS',
-        `Cannot enter the network namespace ${netns}: ${reason}`,
-        {
-          remedy: 'The command "ip netns" lists those that have a name',
-        },
-      );
-}
-
-/* Node.js makes a program's input a socket. nft 0.9 cannot open it, nft 1.0.9 wants a file or a pipe. */
-const NO_SOCKET = /Could not open file "\/dev\/stdin"|Not a regular file: "\/dev\/stdin"/;
-
-/** The paths of programs that have refused it. */
-const needPipe = new Set<string>();
-
-/** Runs a program, with its input from a pipe if need be. */
-async function withInput(path: string, args: readonly string[], input: string): Promise<Outcome> {
-  if (input === '' || !needPipe.has(path)) {
-    const outcome = await spawned(path, args, input);
-    if (outcome.status === 0 || !NO_SOCKET.test(outcome.stderr)) return outcome;
-    needPipe.add(path);
-  }
-  return spawned(await programOrThrow('sh'), ['-c', 'cat | "$@"', 'sh', path, ...args], input);
-}
-
-async function spawned(path: string, args: readonly string[], input: string): Promise<Outcome> {
-  try {
-    return await outcomeOf(path, args, input);
-  } catch (error) {
-    const cause = error as NodeJS.ErrnoException;
-    throw new NfqClusterError('ERR_SYSTEM', `Cannot run ${path}: ${cause.message}`, {
-      errno: cause.errno,
-      syscall: cause.syscall,
-      remedy: remedyForLimit(cause.errno, cause.syscall),
-      cause,
-    });
-  }
-}
-
-function outcomeOf(path: string, args: readonly string[], input: string): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    // Messages are read for their meaning, so they must not be translated.
-    const env = { ...process.env, LC_ALL: 'C' };
-    // In a session of its own: Ctrl-C is for this process to act on, and not to cut a step short.
-    const options = { stdio: 'pipe', env, detached: true } as const;
-    const child: ChildProcess = spawn(path, args, options);
-    child.on('error', reject);
-    let stdout = '';
-    let stderr = '';
-    // If the process can open no more files, there are no streams, and the error comes after this.
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    child.on('close', (status, signal) => {
-      // What was cut off is no answer.
-      if (status === null) reject(new Error(`it was killed by ${signal}`));
-      else resolve({ status, stdout, stderr });
-    });
-    // A program that ends without reading its input tells why by its status.
-    child.stdin?.on('error', () => {}).end(input);
   });
 }

@@ -88,7 +88,7 @@ async function checkNft(netns: string | undefined): Promise<void> {
  * load the kernel's module: without it, its parameters are not there to be set.
  */
 async function requireCt(netns: string | undefined): Promise<void> {
-  const nft = (await findProgram('nft')) ?? 'nft';
+  const nft = findProgram('nft') ?? 'nft';
   const input = nftChain('ct state invalid drop');
   const tried =
     (await inTrial(nft, CHECK, input)) ??
@@ -167,8 +167,7 @@ async function candidates(netns: string | undefined): Promise<string[]> {
   const all = legacyUsed
     ? ['tables-legacy', 'tables-nft', 'tables']
     : ['tables-nft', 'tables-legacy', 'tables'];
-  const there = await Promise.all(all.map((variant) => findProgram(`ip${variant}-restore`)));
-  return all.filter((_, at) => there[at] !== undefined);
+  return all.filter((variant) => findProgram(`ip${variant}-restore`) !== undefined);
 }
 
 /**
@@ -181,7 +180,7 @@ async function tryXtables(
 ): Promise<string | undefined> {
   for (const program of programs) {
     const restore = restoring(program, xtablesChain(options, 'queue', true));
-    const path = await findProgram(restore.program);
+    const path = findProgram(restore.program);
     if (path === undefined) return `${program} is not installed`;
     const tried = await inTrial(path, restore.args, restore.input);
     if (tried !== undefined && tried.status !== 0) return said(program, tried);

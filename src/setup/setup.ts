@@ -216,7 +216,7 @@ async function installed(
   const made = await prepared(options, mechanism, installing, run);
   const { steps, journal, goesWith } = made;
   const { traces } = made.facts;
-  await checkPrograms(steps);
+  checkPrograms(steps);
   await checkWritable(steps, options.netns);
   const former = await rememberedOptions(options, traces);
   try {
@@ -318,6 +318,6 @@ function isOf(run: string, { nftChains }: Traces): boolean {
 }
 
 /** @throws NfqClusterError `ERR_NO_TOOL` */
-async function checkPrograms(steps: readonly Step[]): Promise<void> {
-  for (const { program, inPlace } of steps) if (!inPlace) await programOrThrow(program);
+function checkPrograms(steps: readonly Step[]): void {
+  for (const { program, inPlace } of steps) if (!inPlace) programOrThrow(program);
 }

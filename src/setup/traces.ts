@@ -80,13 +80,8 @@ export const isClean = (traces: Traces): boolean =>
 
 /** iptables variants on this machine. Plain `iptables` is one of both; it counts where it is all there is. */
 export async function installedVariants(): Promise<XtablesVariant[]> {
-  const named = await installed([
-    'iptables-nft',
-    'ip6tables-nft',
-    'iptables-legacy',
-    'ip6tables-legacy',
-  ]);
-  const programs = named.length > 0 ? named : await installed(['iptables', 'ip6tables']);
+  const named = installed(['iptables-nft', 'ip6tables-nft', 'iptables-legacy', 'ip6tables-legacy']);
+  const programs = named.length > 0 ? named : installed(['iptables', 'ip6tables']);
   return Promise.all(
     programs.map(async (program) => ({
       program,
@@ -165,10 +160,8 @@ async function isLegacy(program: string): Promise<boolean> {
   return !(await run(program, ['--version'])).stdout.includes('nf_tables');
 }
 
-async function installed(programs: readonly string[]): Promise<string[]> {
-  const there = await Promise.all(programs.map((program) => findProgram(`${program}-restore`)));
-  return programs.filter((_, at) => there[at] !== undefined);
-}
+const installed = (programs: readonly string[]): string[] =>
+  programs.filter((program) => findProgram(`${program}-restore`) !== undefined);
 
 /** A file of /proc/net as it stands in a namespace, or undefined where it is not there. */
 export async function procNet(

@@ -22,7 +22,7 @@ export async function inTurn<T>(netns: string | undefined, work: () => Promise<T
 }
 
 async function lock(path: string): Promise<() => void> {
-  const flock = await findProgram('flock');
+  const flock = findProgram('flock');
   // Where there is nothing, flock would make a file.
   if (flock === undefined || !existsSync(path)) return () => undefined;
   const holder = start(flock, [path, 'cat']);

@@ -35,7 +35,7 @@ async function failing(
   meanwhile: (running: Cli) => Promise<void> = async () => {},
 ): Promise<Outcome> {
   await using folder = await openFolder();
-  const real = (await findProgram(program))!;
+  const real = findProgram(program)!;
   const script = `#!/bin/sh
     input=; case "$*" in *-f\\ -) input=$(cat; echo .); input=\${input%.};; esac
     case "$* $input" in ${pattern}) echo injected >&2; ${how};; esac
@@ -152,7 +152,7 @@ describe('revert takes nothing for gone', { skip }, () => {
   }
 
   test('in a table that iptables-nft does not print', async (t) => {
-    if ((await findProgram('iptables-nft-restore')) === undefined) {
+    if (findProgram('iptables-nft-restore') === undefined) {
       t.skip('needs iptables-nft');
       return;
     }
@@ -265,7 +265,7 @@ test('a program that is missing is told before anything is changed', { skip }, a
       ],
       ...['--cluster-hash-seed', '1'],
     ],
-    { namespace: at.node, wrapper: await without('sysctl') },
+    { namespace: at.node, wrapper: without('sysctl') },
   ).outcome;
   assert.equal(exit, 1);
   assert.match(stderr, /The program sysctl is not installed/);
@@ -273,8 +273,8 @@ test('a program that is missing is told before anything is changed', { skip }, a
 });
 
 /** Starts a program where another one cannot be executed. */
-async function without(program: string): Promise<string[]> {
-  const hide = `mount --bind /dev/null "$(readlink -f ${(await findProgram(program))!})"; exec "$@"`;
+function without(program: string): string[] {
+  const hide = `mount --bind /dev/null "$(readlink -f ${findProgram(program)!})"; exec "$@"`;
   return ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
 }
 

@@ -163,7 +163,7 @@ describe('where no further namespaces may be made', { skip }, () => {
     // The module's parameters appear when nft is first asked for connections.
     const hidden = path.dirname(LOOSE);
     const nft = path.join(folder.path, 'nft');
-    const real = (await findProgram('nft'))!;
+    const real = findProgram('nft')!;
     await writeFile(
       nft,
       `#!/bin/sh

@@ -53,7 +53,7 @@ export async function mechanismsHere(): Promise<[string, Mechanism][]> {
     }
   }
   for (const variant of ['nft', 'legacy']) {
-    if ((await findProgram(`iptables-${variant}`)) !== undefined) {
+    if (findProgram(`iptables-${variant}`) !== undefined) {
       here.push([`iptables-${variant}`, xtables(variant)]);
     }
   }
