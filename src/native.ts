@@ -144,7 +144,7 @@ interface Binding {
     path: string,
     args: readonly string[],
     environment: readonly string[],
-    input: string,
+    input: string | Uint8Array,
   ): Promise<{ status: number; signal: number; stdout: string; stderr: string }>;
   /**
    * Makes xtables' NFQUEUE the only rule of a chain without a hook, in a table of family inet.

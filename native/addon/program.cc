@@ -1,7 +1,9 @@
 #include "../linux/program.h"
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "../linux/netns.h"
 #include "registration.h"
@@ -10,12 +12,31 @@
 namespace nfqc::addon {
 namespace {
 
+/** One that a system call does not take for a shorter one. */
+std::string text(const Napi::Value& value) {
+  std::string text = value.ToString().Utf8Value();
+  if (text.find('\0') != std::string::npos) {
+    throw Napi::TypeError::New(value.Env(), "no text may contain a null character");
+  }
+  return text;
+}
+
 std::vector<std::string> texts(const Napi::Array& array) {
   std::vector<std::string> all;
   for (std::uint32_t i = 0; i < array.Length(); ++i) {
-    all.push_back(array.Get(i).ToString().Utf8Value());
+    all.push_back(text(array.Get(i)));
   }
   return all;
+}
+
+/** @returns nothing if it is neither a string nor a Uint8Array */
+std::optional<std::string> to_input(const Napi::Value& value) {
+  if (value.IsString()) return value.As<Napi::String>().Utf8Value();
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    return std::nullopt;
+  }
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return std::string(reinterpret_cast<const char*>(bytes.Data()), bytes.ByteLength());
 }
 
 Napi::Value to_object(Napi::Env env, const ProgramOutcome& outcome) {
@@ -29,17 +50,18 @@ Napi::Value to_object(Napi::Env env, const ProgramOutcome& outcome) {
 
 /** (netns, path, arguments, environment, input) */
 Napi::Value run(const Napi::CallbackInfo& info) {
+  const std::optional<std::string> input = to_input(info[4]);
   if (!info[0].IsString() || !info[1].IsString() || !info[2].IsArray() || !info[3].IsArray() ||
-      !info[4].IsString()) {
+      !input) {
     throw Napi::TypeError::New(
         info.Env(), "a namespace, a path, arguments, an environment and an input are required");
   }
-  const std::string netns = info[0].As<Napi::String>();
+  const std::string netns = text(info[0]);
   const Program program{
-      .path = info[1].As<Napi::String>(),
+      .path = text(info[1]),
       .args = texts(info[2].As<Napi::Array>()),
       .environment = texts(info[3].As<Napi::Array>()),
-      .input = info[4].As<Napi::String>(),
+      .input = *input,
   };
   auto outcome = std::make_shared<ProgramOutcome>();
   return Task::run(

@@ -29,7 +29,7 @@ type Finished = Extract<FromHolder, { event: 'report' }>;
 let interrupted: NodeJS.Signals | undefined;
 
 async function run({ nodes, json, keep }: Flags): Promise<void> {
-  const privilege = await findPrivilege();
+  const privilege = findPrivilege();
   console.error(
     `${nodes} nodes share ${SHARED.ipv4}, ${SHARED.ipv6} and the multicast MAC ${SHARED.mac}.\n` +
       `${SOURCES} IPv4 and ${SOURCES} IPv6 clients each make a TCP connection and a UDP exchange.`,

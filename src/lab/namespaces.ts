@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { NfqClusterError } from '../errors.js';
+import { run } from '../setup/exec.js';
 
 /* This process may have ended before the program was to be killed for that. */
 const UNLESS_ORPHAN = ['sh', '-c', 'test "$PPID" = "$0" && exec "$@"', `${process.pid}`];
 
-/* Node.js makes a program's input a socket, which nft 0.9 and 1.0.9 do not take. */
-const PIPED = ['sh', '-c', 'cat | "$@"', 'sh'];
+/* These end at once, so nobody has to kill them. There are many of them, and each fork of this process takes long. */
+const BRIEF = /^(ip|nft|ip6?tables)(-|$)/;
 
 /**
  * A network namespace with the processes started in it. It has no name, so that no other run can
@@ -63,26 +64,36 @@ export class Namespace implements AsyncDisposable {
   /**
    * Runs a program in the namespace to its end.
    * @returns its standard output
-   * @throws NfqClusterError `ERR_SYSTEM` with its standard error, where it does not exit with 0.
+   * @throws NfqClusterError `ERR_SYSTEM` with its standard error, where it does not exit with 0; and what `run` of
+   *   the setup throws
    */
   async run(
     command: string,
     args: readonly string[],
     input: string | Uint8Array = '',
   ): Promise<string> {
-    const piped = command === 'nft' && input !== '' ? PIPED : [];
-    const [program, ...rest] = [...piped, command, ...args] as [string, ...string[]];
-    const child = this.spawn(program, rest, { stdio: 'pipe' });
+    return outputOf(
+      [command, ...args],
+      BRIEF.test(command)
+        ? await run(command, args, { input, netns: this.path })
+        : await this.#outcomeOf(command, args, input),
+    );
+  }
+
+  async #outcomeOf(
+    command: string,
+    args: readonly string[],
+    input: string | Uint8Array,
+  ): Promise<Outcome> {
+    const child = this.spawn(command, args, { stdio: 'pipe' });
     child.stdin!.on('error', () => undefined);
     child.stdin!.end(input);
-    const [output, errors, status] = await Promise.all([
+    const [stdout, stderr, status] = await Promise.all([
       text(child.stdout!),
       text(child.stderr!),
       ended(child),
     ]);
-    if (status === 0) return output;
-    const line = [command, ...args].join(' ');
-    throw new NfqClusterError('ERR_SYSTEM', `${line} ended with ${status}: ${errors.trim()}`);
+    return { stdout, stderr, status };
   }
 
   /** Runs commands of `ip`, one a line, in the namespace. */
@@ -103,7 +114,8 @@ export class Namespace implements AsyncDisposable {
     const lines = Object.entries(settings).map(
       ([name, value]) => `echo ${value} >/proc/sys/net/${name}`,
     );
-    await this.run('sh', ['-e'], lines.join('\n'));
+    const outcome = await run('sh', ['-e'], { input: lines.join('\n'), netns: this.path });
+    outputOf(lines, outcome);
   }
 
   /** Kills what still runs in the namespace and gives it up. */
@@ -117,6 +129,17 @@ export class Namespace implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** How a program ended: its exit code, or the name of a signal. */
+type Outcome = Record<'stdout' | 'stderr', string> & { status: number | string };
+
+function outputOf(line: readonly string[], { stdout, stderr, status }: Outcome): string {
+  if (status === 0) return stdout;
+  throw new NfqClusterError(
+    'ERR_SYSTEM',
+    `${line.join(' ')} ended with ${status}: ${stderr.trim()}`,
+  );
 }
 
 const hasEnded = (child: ChildProcess): boolean =>

@@ -18,7 +18,7 @@ export interface Privilege {
  * namespace. Changes nothing.
  * @throws NfqClusterError `ERR_NO_TOOL`, `ERR_PRIVILEGE`
  */
-export async function findPrivilege(): Promise<Privilege> {
+export function findPrivilege(): Privilege {
   requireTools();
   const root = process.geteuid!() === 0;
   const prefix = root ? [] : ['unshare', '--user', '--map-root-user'];

@@ -22,7 +22,7 @@ export interface Command {
 
 interface RunOptions {
   /** Its standard input; empty unless given. */
-  input?: string;
+  input?: string | Uint8Array | undefined;
   /** A name under /run/netns, or an absolute path; the process's own unless given. */
   netns?: string | undefined;
 }
@@ -77,7 +77,7 @@ export async function run(
   { input = '', netns }: RunOptions = {},
 ): Promise<Outcome> {
   const path = programOrThrow(program);
-  if (process.permission?.has('child') === false)
+  if (mayStartNone())
     throw new NfqClusterError('ERR_SYSTEM', `Not permitted to run ${path}`, {
       remedy: 'Start Node.js with --allow-child-process',
     });
@@ -98,6 +98,12 @@ export async function run(
   } catch (error) {
     throw fromNative(error);
   }
+}
+
+/** The addon would start them under Node's --permission, too. */
+function mayStartNone(): boolean {
+  const { permission } = process as Partial<Pick<NodeJS.Process, 'permission'>>;
+  return permission !== undefined && !permission.has('child');
 }
 
 const nameOf = (signal: number): string =>

@@ -17,6 +17,7 @@ describe('exports', () => {
       'now',
       'probeQueue',
       'renewConnmarks',
+      'runProgram',
       'setQueueRule',
     ]);
   });

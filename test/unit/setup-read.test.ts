@@ -1,36 +1,10 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { describe, it, mock } from 'node:test';
 import { CAP_NET_ADMIN, hasCapability, readCapabilities } from '../../src/setup/proc.js';
-import { isRefused, run, runForJson } from '../../src/setup/exec.js';
+import { isRefused, runForJson } from '../../src/setup/exec.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
 import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
-
-for (const [nft, complaint] of [
-  ['0.9', 'Error: Could not open file "/dev/stdin": No such device or address'],
-  ['1.0.9', 'internal:0:0-0: Error: Not a regular file: "/dev/stdin"'],
-] as const)
-  it(`a program that does not take a socket as its input, like nft ${nft}, is given a pipe`, async () => {
-    const folder = mkdtempSync(path.join(tmpdir(), 'nfq-cluster-'));
-    const [old, calls] = ['nft', 'calls'].map((name) => path.join(folder, name)) as [
-      string,
-      string,
-    ];
-    const script = `#!/bin/sh\necho x >> '${calls}'\ntest -p /dev/stdin || { echo '${complaint}' >&2; exit 1; }\ncat; exit 3\n`;
-    writeFileSync(old, script, { mode: 0o755 });
-    try {
-      for (const called of [2, 3]) {
-        const outcome = await run(old, [], { input: 'rules' });
-        assert.deepEqual(outcome, { status: 3, stdout: 'rules', stderr: '' });
-        assert.equal(readFileSync(calls, 'utf8'), 'x\n'.repeat(called), 'the second time at once');
-      }
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
 
 it('a program that fails without a word was refused what only root may do', () => {
   const silent = { status: 1, stdout: '', stderr: '' };
