@@ -126,6 +126,11 @@ interface Binding {
    */
   renewConnmarks(netns: string, mask: number, hashing: NativeHashing): Promise<void>;
   /**
+   * The lock (flock(2)) on a network namespace; undefined while somebody else has it. Who has it calls what it returned.
+   * @param netns a path
+   */
+  lockNetns(netns: string): (() => void) | undefined;
+  /**
    * Tries what the kernel supports, on a queue that nothing is sent to; errnos, 0 if it does. `bind`:
    * listening on a queue. `conntrack`: attaching connections to its messages. `target`: NFQUEUE in an nft chain.
    * @throws if no thread can be started

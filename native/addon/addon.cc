@@ -7,6 +7,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nfqc::addon::register_connections(env, exports);
   nfqc::addon::register_engine(env, exports);
   nfqc::addon::register_layout(env, exports);
+  nfqc::addon::register_lock(env, exports);
   nfqc::addon::register_probe(env, exports);
   nfqc::addon::register_program(env, exports);
   nfqc::addon::register_queue_rule(env, exports);

@@ -17,6 +17,9 @@ void register_hashing(Napi::Env env, Napi::Object exports);
 /** `layout`: where each statistic lies among a queue thread's slots. */
 void register_layout(Napi::Env env, Napi::Object exports);
 
+/** `lockNetns()`: the lock on a network namespace. */
+void register_lock(Napi::Env env, Napi::Object exports);
+
 /** `probeQueue()`: what the kernel supports of queues, as errnos. */
 void register_probe(Napi::Env env, Napi::Object exports);
 

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <future>
+#include <optional>
 #include <string>
+
+#include "descriptor.h"
 
 namespace nfqc {
 
@@ -24,6 +27,14 @@ template <typename Work>
                     })
       .get();
 }
+
+/**
+ * Has the lock (flock(2)) on a network namespace, given by its path, until the descriptor is
+ * closed.
+ * @returns nothing while somebody else has it
+ * @throws Fault kNoNetns, kPrivilege, kSystem
+ */
+[[nodiscard]] std::optional<Descriptor> lock_netns(const std::string& path);
 
 /**
  * The index of an interface in the calling thread's network namespace.

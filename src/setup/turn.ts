@@ -1,10 +1,9 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { findProgram, netnsPath } from './exec.js';
+import { native } from '../native.js';
+import { netnsPath } from './exec.js';
 
 const PATIENCE_MS = 10_000;
+const TRY_EVERY_MS = 5;
 
 /**
  * Does something while no other process, and nobody else in this one, makes or takes back a setup in the same
@@ -17,39 +16,25 @@ export async function inTurn<T>(netns: string | undefined, work: () => Promise<T
   try {
     return await work();
   } finally {
-    release();
+    release?.();
   }
 }
 
-async function lock(path: string): Promise<() => void> {
-  const flock = findProgram('flock');
-  // Where there is nothing, flock would make a file.
-  if (flock === undefined || !existsSync(path)) return () => undefined;
-  const holder = start(flock, [path, 'cat']);
-  if (holder === undefined) return () => undefined;
-  // If the process can open no more files, there are no streams, and the error comes after this.
-  holder.stdin?.on('error', () => undefined).write('?');
-  const waiting = new AbortController();
-  const { signal } = waiting;
-  const failed = once(holder, 'exit', { signal }).then(() => false);
-  const echoed = holder.stdout ? once(holder.stdout, 'data', { signal }).then(() => true) : failed;
-  const late = delay(PATIENCE_MS, false, { signal });
-  // Nor is a failure to start it a reason not to go on.
-  const locked = await Promise.race([echoed, failed, late]).catch(() => false);
-  for (const other of [echoed, failed, late]) other.catch(() => undefined);
-  waiting.abort();
-  return () => {
-    holder.stdin?.end();
-    // Killed while it has the lock, it would leave its cat to process 1, which in a container may be this one.
-    if (!locked) holder.kill();
-  };
+async function lock(path: string): Promise<(() => void) | undefined> {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const release = attempt(path);
+    if (release !== 'taken') return release;
+    if (performance.now() >= end) return undefined;
+    await delay(TRY_EVERY_MS);
+  }
 }
 
-/** Starts a program; undefined if none may be started, as under Node's --permission. */
-function start(program: string, args: readonly string[]): ChildProcess | undefined {
+function attempt(path: string): (() => void) | 'taken' | undefined {
   try {
-    return spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], detached: true });
+    return native.lockNetns(path) ?? 'taken';
   } catch {
+    // What comes next tells why there is no such namespace.
     return undefined;
   }
 }

@@ -14,6 +14,7 @@ describe('exports', () => {
       'NativeHasher',
       'findConnection',
       'layout',
+      'lockNetns',
       'now',
       'probeQueue',
       'renewConnmarks',

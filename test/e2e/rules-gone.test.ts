@@ -1,7 +1,6 @@
 /* Rules that somebody takes away from a running engine, as a firewall does that loads its own over everything. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import {
@@ -16,6 +15,7 @@ import {
   type SetupStatus,
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
+import { native } from '../../src/native.js';
 import { resolveOptions } from '../../src/options.js';
 import { install, type Installed } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
@@ -33,18 +33,6 @@ const flush = (node: Namespace): Promise<string> => node.run('nft', ['flush', 'r
 
 const fault = async (engine: Engine): Promise<NfqClusterError> =>
   ((await once(engine, 'fault')) as [NfqClusterError])[0];
-
-/** How many processes have their turn in a namespace, or wait for it. */
-const waitingFor = (netns: string): number =>
-  readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`flock\0${netns}\0`);
-      } catch {
-        return false;
-      }
-    }).length;
 
 const TABLE = 'nfq-cluster-q0';
 
@@ -171,8 +159,9 @@ describe('an engine whose rules are gone', { skip }, async () => {
     const intervals = t.mock.method(globalThis, 'setInterval');
     let closed: Promise<void> | undefined;
     await inTurn(at.node.path, async () => {
+      const tries = t.mock.method(native, 'lockNetns');
       await flush(at.node);
-      await waitFor('it looks', () => waitingFor(at.node.path) === 2);
+      await waitFor('it looks', () => tries.mock.callCount() > 0);
       await at.node.run('nft', [`add table inet ${TABLE}; add chain inet ${TABLE} ${run}`]);
       closed = engine.close();
     });
