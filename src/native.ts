@@ -137,6 +137,11 @@ interface Binding {
    */
   probeQueue(): { bind: number; conntrack: number; target: number };
   /**
+   * Reads files, such as /proc/thread-self/net/dev, as they are in a network namespace: their texts, or errnos.
+   * @param netns a path, or ''
+   */
+  readFiles(netns: string, paths: readonly string[]): Promise<(string | number)[]>;
+  /**
    * Runs a program to its end, in a session of its own, without a fork of this process.
    * @param netns a path, or ''
    * @param args the first is what it is called

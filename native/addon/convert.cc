@@ -208,6 +208,20 @@ std::uint64_t deadline_after(double ms) {
   return now_ns() + static_cast<std::uint64_t>(ns > 0 ? ns : 0);
 }
 
+std::string to_text(const Napi::Value& value) {
+  std::string text = value.ToString().Utf8Value();
+  if (text.find('\0') != std::string::npos) {
+    throw Napi::TypeError::New(value.Env(), "no text may contain a null character");
+  }
+  return text;
+}
+
+std::vector<std::string> to_texts(const Napi::Array& array) {
+  std::vector<std::string> texts;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) texts.push_back(to_text(array.Get(i)));
+  return texts;
+}
+
 Napi::Error to_error(Napi::Env env, const Fault& fault) {
   Napi::Error error = Napi::Error::New(env, fault.what());
   error.Set("kind", kind_name(fault.kind()));

@@ -26,6 +26,13 @@ namespace nfqc::addon {
 /** `ms` milliseconds from now, on the clock now_ns(); kNeverEnds from a hundred years on. */
 [[nodiscard]] std::uint64_t deadline_after(double ms);
 
+/**
+ * A text for a system call, which must not take it for a shorter one.
+ * @throws Napi::TypeError if it has a null character
+ */
+[[nodiscard]] std::string to_text(const Napi::Value& value);
+[[nodiscard]] std::vector<std::string> to_texts(const Napi::Array& array);
+
 /** An Error with `kind`, `syscall` and `errno`. */
 [[nodiscard]] Napi::Error to_error(Napi::Env env, const Fault& fault);
 

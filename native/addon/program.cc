@@ -3,31 +3,14 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "../linux/netns.h"
+#include "convert.h"
 #include "registration.h"
 #include "task.h"
 
 namespace nfqc::addon {
 namespace {
-
-/** One that a system call does not take for a shorter one. */
-std::string text(const Napi::Value& value) {
-  std::string text = value.ToString().Utf8Value();
-  if (text.find('\0') != std::string::npos) {
-    throw Napi::TypeError::New(value.Env(), "no text may contain a null character");
-  }
-  return text;
-}
-
-std::vector<std::string> texts(const Napi::Array& array) {
-  std::vector<std::string> all;
-  for (std::uint32_t i = 0; i < array.Length(); ++i) {
-    all.push_back(text(array.Get(i)));
-  }
-  return all;
-}
 
 /** @returns nothing if it is neither a string nor a Uint8Array */
 std::optional<std::string> to_input(const Napi::Value& value) {
@@ -56,11 +39,11 @@ Napi::Value run(const Napi::CallbackInfo& info) {
     throw Napi::TypeError::New(
         info.Env(), "a namespace, a path, arguments, an environment and an input are required");
   }
-  const std::string netns = text(info[0]);
+  const std::string netns = to_text(info[0]);
   const Program program{
-      .path = text(info[1]),
-      .args = texts(info[2].As<Napi::Array>()),
-      .environment = texts(info[3].As<Napi::Array>()),
+      .path = to_text(info[1]),
+      .args = to_texts(info[2].As<Napi::Array>()),
+      .environment = to_texts(info[3].As<Napi::Array>()),
       .input = *input,
   };
   auto outcome = std::make_shared<ProgramOutcome>();

@@ -8,27 +8,15 @@
 #include <cstring>
 #include <string>
 
+#include "read_file.h"
+
 namespace nfqc {
-namespace {
-
-std::string read_all(int fd) {
-  std::string text;
-  char block[4096];
-  for (;;) {
-    const ssize_t n = ::pread(fd, block, sizeof block, static_cast<off_t>(text.size()));
-    if (n <= 0) return text;
-    text.append(block, static_cast<std::size_t>(n));
-  }
-}
-
-}  // namespace
-
 QueueStatusFile::QueueStatusFile()
     : file_(::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)) {}
 
 std::optional<QueueStatus> QueueStatusFile::read(std::uint16_t queue) const {
   if (!file_) return std::nullopt;
-  const std::string text = read_all(file_.get());
+  const std::string text = read_file(file_.get()).text;
   const char* line = text.c_str();
   for (const char* end = nullptr; (end = std::strchr(line, '\n')) != nullptr; line = end + 1) {
     char* rest = nullptr;

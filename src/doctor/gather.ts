@@ -2,7 +2,8 @@ import { NfqClusterError } from '../errors.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
-import { arrivesOn, portOf, readFacts, readSysctls, type PortJson } from '../setup/facts.js';
+import { arrivesOn, portOf, readFacts, type PortJson } from '../setup/facts.js';
+import { readSysctls } from '../setup/kernel-files.js';
 import { readCapabilities } from '../setup/proc.js';
 import { chooseMechanism, hasJhash, probeQueue } from '../setup/probe.js';
 import {
@@ -21,7 +22,7 @@ import { standingSubjects, subjectOf } from './subjects.js';
 import { CONNTRACK, IPVS } from './system.js';
 import type { SavedRules } from './xtables-rule.js';
 
-const PROGRAMS = ['nft', 'ip', 'sysctl', 'grep', 'cat', 'unshare'];
+const PROGRAMS = ['nft', 'ip', 'sysctl', 'unshare'];
 
 /** Runs programs and reads files, none of which changes anything. What cannot be read is not known. */
 export async function gather(

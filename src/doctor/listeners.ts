@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import { parseQueues, QUEUE_TABLE } from '../setup/held.js';
-import { procNet } from '../setup/traces.js';
+import { procNet } from '../setup/kernel-files.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts, Subject } from './facts.js';
 

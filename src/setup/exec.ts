@@ -42,8 +42,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nft: 'nftables',
   ip: 'iproute2',
   sysctl: 'procps',
-  cat: 'coreutils',
-  grep: 'grep',
   unshare: 'util-linux',
 };
 

@@ -7,7 +7,8 @@ import {
   type InterfaceFacts,
   type SystemFacts,
 } from './changes.js';
-import { nftListing, run, runForJson, runOrThrow } from './exec.js';
+import { nftListing, runForJson, runOrThrow } from './exec.js';
+import { readSysctls } from './kernel-files.js';
 import { UNDO } from './markers.js';
 import { hidden } from './proc.js';
 import { rulesName } from './ruleset.js';
@@ -150,18 +151,4 @@ async function readInterfaces(
       interfaces[name] = { index: ifindex, arrivesOn: ifname, mac: '', addresses: [], macs: [] };
   }
   return interfaces;
-}
-
-/** Kernel parameters below /proc/sys/net; what is not there is left out. */
-export async function readSysctls(
-  names: readonly string[],
-  netns: string | undefined,
-): Promise<Partial<Record<string, string>>> {
-  const folder = '/proc/sys/net/';
-  const paths = names.map((name) => `${folder}${name}`);
-  const { stdout } = await run('grep', ['-sH', '', '/dev/null', ...paths], { netns });
-  const found = stdout.split('\n').map((line) => /^(.*?):(.*)$/.exec(line));
-  return Object.fromEntries(
-    found.flatMap((match) => (match === null ? [] : [[match[1]!.slice(folder.length), match[2]!]])),
-  );
 }

@@ -1,6 +1,6 @@
+import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { run } from './exec.js';
-import { procNet } from './traces.js';
+import { procNet, readProcNet } from './kernel-files.js';
 
 const PATIENCE_MS = 2000;
 const LOOK_EVERY_MS = 5;
@@ -23,9 +23,9 @@ export async function untilNothingIsHeld(netns: string | undefined): Promise<boo
 
 /** The queues that somebody listens on; undefined where that may not be read. */
 export async function listenedQueues(netns: string | undefined): Promise<number[] | undefined> {
-  const { status, stdout, stderr } = await run('cat', [`/proc/net/${QUEUE_TABLE}`], { netns });
-  if (status !== 0) return stderr.includes('No such file') ? [] : undefined;
-  return parseQueues(stdout).map(({ queue }) => queue);
+  const table = await readProcNet(QUEUE_TABLE, netns);
+  if (typeof table === 'number') return table === constants.errno.ENOENT ? [] : undefined;
+  return parseQueues(table).map(({ queue }) => queue);
 }
 
 /** The packets that all queues hold, from the kernel's table of queues. */

@@ -5,7 +5,7 @@ import { fromNative, native } from '../native.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { TCP_LOOSE } from './changes.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
-import { readSysctls } from './facts.js';
+import { readSysctls } from './kernel-files.js';
 import { xtablesChain, type Mechanism } from './ruleset.js';
 import { needsConntrack } from './connections.js';
 import { restoring } from './step.js';

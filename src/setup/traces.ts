@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { NfqClusterError } from '../errors.js';
 import { findProgram, nftListing, run, runOrThrow } from './exec.js';
+import { procNet } from './kernel-files.js';
 
 export type Family = 'ip' | 'ip6';
 
@@ -162,14 +162,3 @@ async function isLegacy(program: string): Promise<boolean> {
 
 const installed = (programs: readonly string[]): string[] =>
   programs.filter((program) => findProgram(`${program}-restore`) !== undefined);
-
-/** A file of /proc/net as it stands in a namespace, or undefined where it is not there. */
-export async function procNet(
-  file: string,
-  netns: string | undefined,
-): Promise<string | undefined> {
-  const path = `/proc/net/${file}`;
-  if (netns === undefined) return readFile(path, 'utf8').catch(() => undefined);
-  const read = await run('cat', [path], { netns });
-  return read.status === 0 ? read.stdout : undefined;
-}

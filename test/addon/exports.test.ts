@@ -17,6 +17,7 @@ describe('exports', () => {
       'lockNetns',
       'now',
       'probeQueue',
+      'readFiles',
       'renewConnmarks',
       'runProgram',
       'setQueueRule',

@@ -1,8 +1,12 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { describe, it, mock } from 'node:test';
 import { CAP_NET_ADMIN, hasCapability, readCapabilities } from '../../src/setup/proc.js';
+import { native } from '../../src/native.js';
 import { isRefused, runForJson } from '../../src/setup/exec.js';
+import { procNet, readProcNet, readSysctls } from '../../src/setup/kernel-files.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
 import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
 
@@ -68,5 +72,41 @@ describe('what is read', () => {
         message: /^Failed to count: cannot read what "printf %s [^]*" prints\. Install a later/,
       });
     }
+  });
+});
+
+describe('of the kernel’s files', () => {
+  it('all of each is read, or why it cannot be is told', async () => {
+    const long = readFileSync(import.meta.filename, 'utf8');
+    assert.ok(long.length > 4096, 'more than is read at once');
+    const [text, missing] = await native.readFiles('', [import.meta.filename, '/nowhere']);
+    assert.equal(text, long);
+    assert.equal(missing, constants.errno.ENOENT);
+    const [folder] = await native.readFiles('', ['/proc']);
+    assert.equal(folder, constants.errno.EISDIR);
+  });
+
+  it('those of /proc/net are there or not', async () => {
+    assert.match((await procNet('dev', undefined))!, /^ +lo:/m);
+    assert.equal(await procNet('nowhere', undefined), undefined);
+    assert.equal(await readProcNet('nowhere', undefined), constants.errno.ENOENT);
+  });
+
+  it('parameters are left out that the kernel does not have', async () => {
+    const [there, not] = ['ipv4/ip_forward', 'ipv4/nowhere'];
+    const value = readFileSync(`/proc/sys/net/${there}`, 'utf8').trim();
+    assert.deepEqual(await readSysctls([there, not], undefined), { [there]: value });
+  });
+
+  it('none is read of a namespace that is not there', async () => {
+    const netns = 'nfq-cluster-nowhere';
+    await assert.rejects(procNet('dev', netns), { code: 'ERR_NO_NETNS' });
+    await assert.rejects(readSysctls([], netns), { code: 'ERR_NO_NETNS' });
+  });
+
+  it('nothing else is taken for a list of them', () => {
+    const { readFiles } = native as unknown as { readFiles: (...args: unknown[]) => unknown };
+    for (const args of [[], ['', '/proc'], [5, []], ['', ['a\0b']]])
+      assert.throws(() => readFiles(...args), TypeError);
   });
 });
