@@ -13,6 +13,7 @@ import {
 } from './support/contenders.js';
 import { processorTime, program, PROCESSOR, startPinned } from './support/process.js';
 import { curve } from './support/plots.js';
+import { heldUp } from './support/processors.js';
 import { alternate, find, median, type Report, type Settings } from './support/results.js';
 import { counts, send, settled, unanswered, within } from './support/traffic.js';
 
@@ -33,6 +34,7 @@ const OTHERS = [
 ];
 
 export async function run(report: Report, settings: Settings, directory: string): Promise<void> {
+  report.note(await heldUp());
   const contenders = [noRule, kernelMatch, ...OTHERS, withoutHelpers, ...GATHER];
   await alternate(contenders, settings.rounds, (contender, round) => {
     report.progress(`latency at ${RATE}/s: round ${round + 1}, ${contender.name}`);

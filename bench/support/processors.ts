@@ -19,6 +19,16 @@ async function handover(): Promise<number> {
   return Number(stdout);
 }
 
+/** Microseconds: what is late by more than that was not late by the contender alone. */
+const STRETCH = 50;
+
+/** What is to be noted of how much of its processor's time a contender cannot have. */
+export async function heldUp(seconds = 3): Promise<string> {
+  const line = [PROCESSOR.contender, String(seconds), String(STRETCH)];
+  const { stdout } = await promisify(execFile)(program('held_up'), line);
+  return `A loop that does nothing else on the contender's processor was held up in ${Number(stdout).toFixed(2)} % of the time, for more than ${STRETCH} µs each: by interrupts and the host.`;
+}
+
 /**
  * What a round finds on processors that are as near to each other before and behind it as they have been in this run,
  * so that contenders are measured on equal terms. Waits for that, and measures the round anew where they were moved

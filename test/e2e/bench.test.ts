@@ -1,5 +1,7 @@
 /* A round of the benchmarks whose contender fails. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import {
   ContenderFailed,
@@ -7,6 +9,7 @@ import {
   processorTime,
   startPinned,
 } from '../../bench/support/process.js';
+import { heldUp } from '../../bench/support/processors.js';
 import { Report } from '../../bench/support/results.js';
 import { peer } from '../../bench/support/contenders.js';
 import { within } from '../../bench/support/traffic.js';
@@ -56,4 +59,19 @@ test('a contender that does not start loses its rounds alone', async () => {
 test('what is no contender’s failure ends the bench', async () => {
   const fails = within(new Report(), 'any', () => Promise.reject(new Error('other')));
   await assert.rejects(fails, (error) => !(error instanceof ContenderFailed));
+});
+
+test('it is noted what others take of the contender’s processor', async () => {
+  const busy = ['--cpu-list', PROCESSOR.contender, 'sh', '-c', 'echo; while :; do :; done'];
+  const other = spawn('taskset', busy, { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    await once(other.stdout, 'data');
+    const [, share] = /was held up in (\S+) % of the time, for more than 50 µs/.exec(
+      await heldUp(0.5),
+    )!;
+    // Fairly shared, half of it.
+    assert.ok(Number(share) > 10 && Number(share) < 100, share);
+  } finally {
+    other.kill('SIGKILL');
+  }
 });
