@@ -8,6 +8,7 @@
 
 #include "ownership_table.h"
 #include "queue_worker.h"
+#include "unforked.h"
 
 namespace nfqc {
 
@@ -33,7 +34,7 @@ class CounterBlock {
 
  private:
   std::size_t threads_;
-  std::vector<std::uint64_t> storage_;
+  std::vector<std::uint64_t, UnforkedAllocator<std::uint64_t>> storage_;
   std::uint64_t* slots_;
 };
 

@@ -73,6 +73,7 @@ class Beginning {
   /** As execve() takes them, which does not write to them. */
   [[nodiscard]] static std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> all;
+    all.reserve(texts.size() + 1);
     for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));
     all.push_back(nullptr);
     return all;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "netlink_socket.h"
+#include "unforked.h"
 
 namespace nfqc {
 
@@ -93,7 +94,7 @@ class QueueSocket {
 
   std::uint16_t queue_;
   MnlSocket socket_;
-  std::vector<unsigned char> buffer_;
+  std::vector<unsigned char, UnforkedAllocator<unsigned char>> buffer_;
   std::array<iovec, kMessages> vectors_{};
   std::array<mmsghdr, kMessages> headers_{};
 };

@@ -1,0 +1,43 @@
+#include "linux/unforked.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <vector>
+
+namespace nfqc {
+namespace {
+
+/** Whether the kernel finds memory in a fork of this process. */
+bool is_in_a_fork(const void* memory) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int ends[2];
+    _exit(::pipe(ends) == 0 && ::write(ends[1], memory, 1) == 1 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST(Unforked, MemoryIsLeftOutOfAFork) {
+  const std::vector<unsigned char> ordinary(65536, 1);
+  const std::vector<unsigned char, UnforkedAllocator<unsigned char>> unforked(65536, 2);
+  EXPECT_TRUE(is_in_a_fork(ordinary.data()));
+  EXPECT_FALSE(is_in_a_fork(unforked.data()));
+  EXPECT_EQ(unforked.back(), 2);
+}
+
+TEST(Unforked, MemoryIsGivenBack) {
+  UnforkedAllocator<std::size_t> allocator;
+  /* More than a process may have at a time (vm.max_map_count). */
+  for (int i = 0; i < 70'000; ++i) allocator.deallocate(allocator.allocate(1), 1);
+}
+
+TEST(Unforked, WantOfMemoryIsTold) {
+  EXPECT_THROW(static_cast<void>(allocate_unforked(SIZE_MAX / 2)), std::bad_alloc);
+}
+
+}  // namespace
+}  // namespace nfqc
