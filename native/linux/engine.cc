@@ -23,8 +23,9 @@ void Engine::open(const QueueWorker::OnFault& on_fault) {
       WorkerConfig worker = config_.worker;
       if (config_.queue_cpu_fanout) worker.fanout = {.index = i, .queues = config_.queues.size()};
       if (i != 0) worker.table.clear(); /* what concerns all queues is the first one's to do */
-      workers_.push_back(std::make_unique<QueueWorker>(
-          worker, config_.queues[i], table_, table_.reader(i), counters_->thread(i), on_fault));
+      workers_.push_back(std::allocate_shared<QueueWorker>(
+          UnforkedAllocator<QueueWorker>(), worker, config_.queues[i], table_, table_.reader(i),
+          counters_->thread(i), on_fault));
       workers_.back()->started().get();
     }
   } catch (...) {

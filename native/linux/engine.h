@@ -89,7 +89,7 @@ class Engine {
   std::shared_ptr<CounterBlock> counters_;
   std::mutex workers_mutex_;  ///< the list of workers
   std::mutex join_mutex_;     ///< their end
-  std::vector<std::unique_ptr<QueueWorker>> workers_;
+  std::vector<std::shared_ptr<QueueWorker>> workers_;
   bool closed_ = false;  ///< under workers_mutex_
 };
 

@@ -22,7 +22,6 @@
 #include "queue_status.h"
 #include "real_time.h"
 #include "rule_table.h"
-#include "unforked.h"
 
 namespace nfqc {
 
@@ -59,8 +58,6 @@ class QueueWorker {
   QueueWorker(const WorkerConfig& config, std::uint16_t queue, OwnershipTable& table,
               OwnershipTable::Reader& reader, std::uint64_t* slots, OnFault on_fault);
   ~QueueWorker();
-  static void* operator new(std::size_t size) { return allocate_unforked(size); }
-  static void operator delete(void* memory, std::size_t size) { free_unforked(memory, size); }
   QueueWorker(const QueueWorker&) = delete;
   QueueWorker& operator=(const QueueWorker&) = delete;
 

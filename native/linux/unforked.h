@@ -25,7 +25,7 @@ inline void free_unforked(void* memory, std::size_t size) noexcept { ::munmap(me
 /** For containers of a page or more. */
 template <typename T>
 struct UnforkedAllocator {
-  using value_type = T;
+  using value_type = T;  // NOLINT(readability-identifier-naming): as containers want it
 
   UnforkedAllocator() noexcept = default;
   template <typename Other>
