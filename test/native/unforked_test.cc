@@ -1,10 +1,15 @@
 #include "linux/unforked.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <thread>
 #include <vector>
+
+#include "linux/engine.h"
+#include "linux/queue_socket.h"
 
 namespace nfqc {
 namespace {
@@ -27,6 +32,23 @@ TEST(Unforked, MemoryIsLeftOutOfAFork) {
   EXPECT_TRUE(is_in_a_fork(ordinary.data()));
   EXPECT_FALSE(is_in_a_fork(unforked.data()));
   EXPECT_EQ(unforked.back(), 2);
+}
+
+TEST(Unforked, IsWhatThreadsCountIn) {
+  CounterBlock counts(2);
+  EXPECT_FALSE(is_in_a_fork(counts.thread(1)));
+}
+
+TEST(Unforked, IsWhatAQueueReceivesInto) {
+  bool permitted = false;
+  /* In a thread, which alone goes into the new network namespace. */
+  std::thread([&permitted] {
+    permitted = ::unshare(CLONE_NEWNET) == 0;
+    if (!permitted) return;
+    const QueueSocket socket(QueueSocketConfig{0, 1024, 65536});
+    EXPECT_FALSE(is_in_a_fork(socket.datagram(0).bytes));
+  }).join();
+  if (!permitted) GTEST_SKIP() << "needs root";
 }
 
 TEST(Unforked, MemoryIsGivenBack) {
