@@ -21,7 +21,7 @@ std::optional<Descriptor> try_lock(Napi::Env env, const std::string& netns) {
 /** (netns) */
 Napi::Value lock(const Napi::CallbackInfo& info) {
   if (!info[0].IsString()) throw Napi::TypeError::New(info.Env(), "a namespace is required");
-  std::optional<Descriptor> locked = try_lock(info.Env(), info[0].As<Napi::String>());
+  std::optional<Descriptor> locked = try_lock(info.Env(), to_text(info[0]));
   if (!locked) return info.Env().Undefined();
   /* Closed also with the function, as when a worker thread is terminated. */
   const auto held = std::make_shared<Descriptor>(std::move(*locked));

@@ -67,6 +67,7 @@ describe('in turn', () => {
   it('is done also where no turn can be had', async () => {
     assert.equal(await inTurn('/nowhere', () => Promise.resolve('done')), 'done');
     assert.throws(() => native.lockNetns('/nowhere'), { kind: 'noNetns', errno: 2 });
-    assert.throws(() => (native.lockNetns as (path?: unknown) => unknown)(5), TypeError);
+    for (const path of [5, 'a\0b'])
+      assert.throws(() => (native.lockNetns as (path?: unknown) => unknown)(path), TypeError);
   });
 });
