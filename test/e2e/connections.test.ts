@@ -1,10 +1,7 @@
 /* Whose is a packet of a connection? The kernel's match and the engine must agree on each. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import path from 'node:path';
 import { describe, test } from 'node:test';
 import type { Options } from '../../src/index.js';
-import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   attaches,
   engineOn,
@@ -17,10 +14,10 @@ import {
   type Class,
   type Judgement,
 } from '../support/judged-gateway.js';
-import { cli, root } from '../support/processes.js';
+import { ask, PORT, type Exchange } from '../support/exchange.js';
+import { serve } from '../support/gateways.js';
+import { cli } from '../support/processes.js';
 
-const PROGRAM = path.join(root, 'test/support/exchange.mjs');
-const PORT = 7007;
 const CLOSED = 7008;
 const FAMILIES = [4, 6] as const;
 const COUNT = 24;
@@ -35,26 +32,30 @@ const WAYS: Pick<Options, 'conntrack' | 'offload'>[] = [
   { offload: ['sources'] },
 ];
 
-async function listen(at: Namespace, address: string, port = PORT): Promise<void> {
-  const server = at.spawn(process.execPath, [PROGRAM, 'server', address, String(port)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+/** Exchanges with the server by TCP, of so many bytes, and by UDP. */
+const byBoth = (sources: typeof SOURCES, bytes = 10): Exchange[] =>
+  FAMILIES.flatMap((family) => {
+    const each = { to: SERVER[family], sources: sources[family] };
+    return [
+      { how: 'tcp', bytes, ...each },
+      { how: 'udp', ...each },
+    ];
   });
-  await once(server.stdout!, 'data');
-}
 
-interface Asked {
-  port?: number;
-  bytes?: number;
-  sources?: readonly string[];
-}
+/** Datagrams to the server that are refused. */
+const lost: Exchange[] = FAMILIES.map((family) => ({
+  how: 'lost',
+  to: SERVER[family],
+  port: CLOSED,
+  sources: SOURCES[family],
+}));
 
-const ask = (
-  from: Namespace,
-  how: 'tcp' | 'udp' | 'lost',
-  to: string,
-  { port = PORT, bytes = 10, sources = [] }: Asked = {},
-): Promise<string> =>
-  from.run(process.execPath, [PROGRAM, how, to, String(port), String(bytes), ...sources]);
+/** Twice to $1, from each of the other arguments. */
+const PINGS = `
+  to=$1; shift
+  all=
+  for from; do ping -c 2 -i 0.2 -I "$from" "$to" >/dev/null & all="$all $!"; done
+  for one in $all; do wait "$one"; done`;
 
 /** All that the classes saw was judged alike, and each class saw packets of both kinds. */
 function assertAgreed(judged: Record<Class, Judgement>, classes: readonly Class[]): void {
@@ -75,12 +76,8 @@ describe('the engine agrees with the kernel on', { skip }, () => {
         await using lab = await gateway();
         await using _engine = await engineOn(lab, way);
         await lab.judge();
-        for (const family of FAMILIES) {
-          const to = SERVER[family];
-          await listen(lab.server, to);
-          await ask(lab.client, 'tcp', to, { bytes: 20_000, sources: SOURCES[family] });
-          await ask(lab.client, 'udp', to, { sources: SOURCES[family] });
-        }
+        await serve(lab.server, Object.values(SERVER), PORT);
+        await ask(lab.client, byBoth(SOURCES, 20_000));
         assertAgreed(await lab.judged(), ['new', 'original', 'reply']);
       });
 
@@ -97,11 +94,8 @@ describe('the engine agrees with the kernel on', { skip }, () => {
           'route add local 10.94.0.0/24 dev lo',
           'route add local fd94::/64 dev lo',
         );
-        for (const family of FAMILIES) {
-          await listen(lab.server, SERVER[family]);
-          await ask(lab.gateway, 'tcp', SERVER[family], { sources: locals[family] });
-          await ask(lab.gateway, 'udp', SERVER[family], { sources: locals[family] });
-        }
+        await serve(lab.server, Object.values(SERVER), PORT);
+        await ask(lab.gateway, byBoth(locals));
         const judged = await lab.judged();
         assertAgreed(judged, ['reply']);
         assert.equal(engine.stats().unknown, 0);
@@ -111,13 +105,11 @@ describe('the engine agrees with the kernel on', { skip }, () => {
         await using lab = await gateway();
         await using _engine = await engineOn(lab, way);
         await lab.judge();
-        for (const family of FAMILIES) {
-          await ask(lab.client, 'lost', SERVER[family], {
-            port: CLOSED,
-            sources: SOURCES[family],
-          });
-        }
-        for (const address of SOURCES[4]) await ask(lab.server, 'lost', address, { port: CLOSED });
+        await ask(lab.client, lost);
+        await ask(
+          lab.server,
+          SOURCES[4].map((to) => ({ how: 'lost', to, port: CLOSED, sources: [SERVER[4]] })),
+        );
         const judged = await lab.judged();
         assertAgreed(judged, ['related-reply']);
         assert.ok(judged['related-reply'].both + judged['related-reply'].neither >= 3 * COUNT);
@@ -127,15 +119,11 @@ describe('the engine agrees with the kernel on', { skip }, () => {
         await using lab = await gateway();
         await using _engine = await engineOn(lab, way);
         await lab.judge();
+        await serve(lab.server, Object.values(SERVER), PORT);
         for (const family of FAMILIES) {
-          const to = SERVER[family];
-          await listen(lab.server, to);
-          await ask(lab.client, 'udp', to, { bytes: 4000, sources: SOURCES[family] });
-          await Promise.all(
-            SOURCES[family].map((from) =>
-              lab.client.run('ping', ['-c', '2', '-i', '0.2', '-I', from, to]),
-            ),
-          );
+          const [to, sources] = [SERVER[family], SOURCES[family]];
+          await ask(lab.client, [{ how: 'udp', to, bytes: 4000, sources }]);
+          await lab.client.run('sh', ['-ec', PINGS, 'sh', to, ...sources]);
         }
         assertAgreed(await lab.judged(), ['new', 'original', 'reply']);
       });
@@ -153,19 +141,14 @@ describe('the engine agrees with the kernel on', { skip }, () => {
         await using _engine = await engineOn(lab, way);
         await lab.judge();
         await lab.gateway.ip('address add fd92::77/128 dev inside nodad');
-        for (const family of FAMILIES) {
-          await listen(lab.server, SERVER[family]);
-          for (const how of ['tcp', 'udp'] as const) {
-            await ask(lab.client, how, SERVER[family], { sources: SOURCES[family] });
-          }
-          await ask(lab.client, 'lost', SERVER[family], {
-            port: CLOSED,
-            sources: SOURCES[family],
-          });
-        }
-        for (const how of ['tcp', 'udp'] as const) {
-          await ask(lab.client, how, '10.91.0.1', { port: 80, sources: SOURCES[4] });
-        }
+        await serve(lab.server, Object.values(SERVER), PORT);
+        const toGateway = { to: '10.91.0.1', port: 80, sources: SOURCES[4] };
+        await ask(lab.client, [
+          ...byBoth(SOURCES),
+          ...lost,
+          { how: 'tcp', ...toGateway },
+          { how: 'udp', ...toGateway },
+        ]);
         assertAgreed(await lab.judged(), ['new', 'original', 'reply', 'related-reply']);
       });
     });
@@ -194,9 +177,9 @@ describe('an engine', { skip }, () => {
       'table ip t { chain c { type nat hook postrouting priority srcnat; oifname inside masquerade; }; }';
     await lab.gateway.run('nft', [nat]);
     await using engine = await engineOn(lab, {});
-    await listen(lab.server, SERVER[4]);
+    await serve(lab.server, [SERVER[4]], PORT);
     const sport = 4321;
-    await ask(lab.client, 'udp', SERVER[4], { sources: [`${SOURCES[4][0]!},${sport}`] });
+    await ask(lab.client, [{ how: 'udp', to: SERVER[4], sources: [`${SOURCES[4][0]!},${sport}`] }]);
     const original = { src: SOURCES[4][0]!, dst: SERVER[4], protocol: 17, sport, dport: PORT };
     const reply = { src: SERVER[4], dst: GATEWAY[4], protocol: 17, sport: PORT, dport: sport };
     assert.deepEqual(await engine.conntrack.originalOf(reply), original);

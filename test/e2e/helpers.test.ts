@@ -122,8 +122,31 @@ async function sipServer(at: Namespace): Promise<void> {
 const call = (at: Namespace, from: string): Promise<string> =>
   at.run('sipp', ['-sn', 'uac', ...sipp(from), '-m', '1', '-d', '8000', `${SERVER[4]}:5060`]);
 
-const curl = (at: Namespace, url: string, ...options: string[]): Promise<string> =>
-  at.run('curl', ['--silent', '--show-error', '--max-time', '20', '--globoff', ...options, url]);
+/** Each a script that fetches the file from $1, as often as `FETCHES` says. */
+const CURL = 'curl --silent --show-error --max-time 20 --globoff';
+const FETCH = {
+  ftp: `
+    ftp="${CURL} --interface $1 ftp://${SERVER[4]}/file"
+    $ftp
+    $ftp --disable-epsv
+    $ftp --ftp-port $1
+    $ftp --ftp-port $1 --disable-eprt`,
+  ftp6: `
+    ftp="${CURL} --interface $1 ftp://[${SERVER[6]}]/file"
+    $ftp
+    $ftp --ftp-port [$1]`,
+  tftp: `
+    ip route replace ${SERVER[4]} via 10.91.0.1 src $1
+    ${CURL} tftp://${SERVER[4]}/file`,
+};
+const FETCHES: Readonly<Record<keyof typeof FETCH, number>> = { ftp: 4, ftp6: 2, tftp: 1 };
+
+/** Fetches the file from all of these sources, one after the other. */
+async function fetchBy(how: keyof typeof FETCH, at: Namespace, sources: string[]): Promise<void> {
+  const program = `while test $# -gt 0; do ${FETCH[how]}\nshift; done`;
+  const fetched = await at.run('sh', ['-efc', program, 'sh', ...sources]);
+  assert.equal(fetched, 'contents'.repeat(FETCHES[how] * sources.length));
+}
 
 /** So many reads by TFTP from all sources, each answered at once; then what was judged. */
 async function tftpReads(
@@ -189,21 +212,8 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await using engine = await engineOn(lab, { conntrack, offload });
       await lab.judge();
       await ftpServer(lab.server, content.path);
-      const get = async (url: string, from: string, ...options: string[]): Promise<void> => {
-        assert.equal(await curl(lab.client, url, '--interface', from, ...options), 'contents');
-      };
-      for (const from of SOURCES) {
-        const url = `ftp://${SERVER[4]}/file`;
-        await get(url, from);
-        await get(url, from, '--disable-epsv');
-        await get(url, from, '--ftp-port', from);
-        await get(url, from, '--ftp-port', from, '--disable-eprt');
-      }
-      for (const from of SOURCES6) {
-        const url = `ftp://[${SERVER[6]}]/file`;
-        await get(url, from);
-        await get(url, from, '--ftp-port', `[${from}]`);
-      }
+      await fetchBy('ftp', lab.client, SOURCES);
+      await fetchBy('ftp6', lab.client, SOURCES6);
       const { related, ...others } = await lab.judged();
       for (const [name, judged] of Object.entries({ related, ...others })) {
         assert.equal(judged.kernelOnly + judged.engineOnly, 0, name);
@@ -258,10 +268,7 @@ describe('connections that a helper awaits are their master’s', { skip }, () =
       await waitFor('the TFTP server', async () =>
         (await lab.server.run('ss', ['-lnu', 'sport = :69'])).includes(':69'),
       );
-      for (const from of SOURCES) {
-        await lab.client.ip(`route replace ${SERVER[4]} via 10.91.0.1 src ${from}`);
-        assert.equal(await curl(lab.client, `tftp://${SERVER[4]}/file`), 'contents');
-      }
+      await fetchBy('tftp', lab.client, SOURCES);
       const judged = await lab.judged();
       for (const [name, { kernelOnly, engineOnly }] of Object.entries(judged)) {
         assert.equal(kernelOnly + engineOnly, 0, name);

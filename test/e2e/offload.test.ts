@@ -1,7 +1,5 @@
 /* What the kernel decides by itself: that it does, and that it never does so longer or for more than the engine would. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import path from 'node:path';
 import { describe, test } from 'node:test';
 import { range } from '../../src/buckets.js';
 import {
@@ -13,6 +11,7 @@ import {
   type Tuple,
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
+import { ask, PORT } from '../support/exchange.js';
 import { gateway, SERVER, skip, source, type Gateway } from '../support/judged-gateway.js';
 import {
   ask as askAll,
@@ -27,11 +26,9 @@ import {
 import { inject } from '../support/inject.js';
 import { engineProcess } from '../support/offload-process.js';
 import { udp } from '../support/packets.js';
-import { cli, root, waitFor } from '../support/processes.js';
+import { cli, waitFor } from '../support/processes.js';
 import { counter } from '../support/state.js';
 
-const PROGRAM = path.join(root, 'test/support/exchange.mjs');
-const PORT = 7007;
 const HASHING = { policy: 'xt_cluster', totalNodes: 2, hashSeed: 7 } as const;
 /** What is offloaded, by which rules. */
 type Way = Required<Pick<Options, 'offload' | 'rules'>> & Partial<Pick<Options, 'interfaces'>>;
@@ -70,24 +67,13 @@ class Talk {
   constructor(lab: Gateway) {
     this.#lab = lab;
   }
-  async listen(): Promise<void> {
-    const args = [PROGRAM, 'server', SERVER[4], String(PORT)];
-    const server = this.#lab.server.spawn(process.execPath, args, {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    await once(server.stdout!, 'data');
+  listen(): Promise<void> {
+    return serve(this.#lab.server, [SERVER[4]], PORT);
   }
   /** One datagram from each source, and its answer. */
   async exchange(): Promise<void> {
-    const from = SOURCES.map((address) => `${address},4321`);
-    await this.#lab.client.run(process.execPath, [
-      PROGRAM,
-      'udp',
-      SERVER[4],
-      String(PORT),
-      '10',
-      ...from,
-    ]);
+    const sources = SOURCES.map((address) => `${address},4321`);
+    await ask(this.#lab.client, [{ how: 'udp', to: SERVER[4], sources }]);
   }
   /** One datagram from each source, which nobody waits for. */
   async send(): Promise<void> {

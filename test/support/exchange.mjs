@@ -1,30 +1,16 @@
 /*
- * Real sockets for tests, as a program: `server` answers by TCP and UDP what it gets, on every port given;
- * `tcp` and `udp` ask it from each of a list of sources and end with 0 once every answer came; `lost` sends
- * datagrams to a port where nobody listens, and ends once every refusal came. A source is ADDRESS or, for
- * datagrams, ADDRESS,PORT.
+ * Reads exchanges as JSON (`Exchange` of exchange.ts), makes one after the other, each from all of its sources at once,
+ * and ends with 0 once all were answered.
  */
 import dgram from 'node:dgram';
 import net from 'node:net';
 import process from 'node:process';
+import { json } from 'node:stream/consumers';
 import { clearInterval, setInterval } from 'node:timers';
 
-const [what, address, port, bytes, ...sources] = process.argv.slice(2);
-const family = net.isIP(address);
-const text = 'x'.repeat(Number(bytes));
-
-function serve() {
-  const tcp = net.createServer((socket) => socket.on('error', () => {}).pipe(socket));
-  const udp = dgram.createSocket(family === 4 ? 'udp4' : 'udp6');
-  udp.on('message', (message, from) => udp.send(message, from.port, from.address));
-  tcp.listen(Number(port), address, () => {
-    udp.bind(Number(port), address, () => process.stdout.write('listening\n'));
-  });
-}
-
-const askTcp = (localAddress) =>
+const askTcp = ({ to, port, text }, localAddress) =>
   new Promise((resolve, reject) => {
-    const socket = net.connect({ port: Number(port), host: address, localAddress });
+    const socket = net.connect({ port, host: to, localAddress });
     let received = 0;
     socket.on('connect', () => socket.end(text));
     socket.on('data', (data) => (received += data.length));
@@ -36,31 +22,33 @@ const askTcp = (localAddress) =>
 const ASKS = 300;
 
 /** Asks again each 200 ms, as datagrams may be lost. */
-const askUdp = (refused) => (local) =>
-  new Promise((resolve, reject) => {
-    const [localAddress, localPort = '0'] = local?.split(',') ?? [];
-    const socket = dgram.createSocket(family === 4 ? 'udp4' : 'udp6');
-    let asked = 0;
-    const send = () => {
-      if (++asked > ASKS) socket.emit('error', new Error(`no answer to ${localAddress}`));
-      else socket.send(text);
-    };
-    const end = (settle) => () => {
-      clearInterval(again);
-      socket.close();
-      settle();
-    };
-    const again = setInterval(send, 200);
-    socket.on('error', (error) => {
-      end(refused && error.code === 'ECONNREFUSED' ? resolve : () => reject(error))();
+const askUdp =
+  (refused) =>
+  ({ to, port, text }, local) =>
+    new Promise((resolve, reject) => {
+      const [localAddress, localPort = '0'] = local?.split(',') ?? [];
+      const socket = dgram.createSocket(net.isIPv6(to) ? 'udp6' : 'udp4');
+      let asked = 0;
+      const send = () => {
+        if (++asked > ASKS) socket.emit('error', new Error(`no answer to ${localAddress}`));
+        else socket.send(text);
+      };
+      const end = (settle) => () => {
+        clearInterval(again);
+        socket.close();
+        settle();
+      };
+      const again = setInterval(send, 200);
+      socket.on('error', (error) => {
+        end(refused && error.code === 'ECONNREFUSED' ? resolve : () => reject(error))();
+      });
+      socket.on('message', end(resolve));
+      socket.bind(Number(localPort), localAddress, () => socket.connect(port, to, send));
     });
-    socket.on('message', end(resolve));
-    socket.bind(Number(localPort), localAddress, () => socket.connect(Number(port), address, send));
-  });
 
-const ask = { tcp: askTcp, udp: askUdp(false), lost: askUdp(true) }[what];
-if (what === 'server') {
-  serve();
-} else {
-  await Promise.all((sources.length === 0 ? [undefined] : sources).map(ask));
+const HOW = { tcp: askTcp, udp: askUdp(false), lost: askUdp(true) };
+
+for (const { how, bytes, sources, ...rest } of await json(process.stdin)) {
+  const exchange = { ...rest, text: 'x'.repeat(bytes) };
+  await Promise.all(sources.map((source) => HOW[how](exchange, source)));
 }
