@@ -7,7 +7,7 @@ import {
   type InterfaceFacts,
   type SystemFacts,
 } from './changes.js';
-import { nftListing, runForJson, runOrThrow } from './exec.js';
+import { runForJson } from './exec.js';
 import { readSysctls } from './kernel-files.js';
 import { UNDO } from './markers.js';
 import { hidden } from './proc.js';
@@ -34,12 +34,12 @@ export async function readFacts({ name, netns, interfaces = [] }: Named): Promis
   await requireProc();
   const table = rulesName({ name });
   const traces = await readTraces(table, netns);
-  const journal = await readJournal(table, traces, netns);
+  const journal = journals(traces, (other) => other === table);
   const changed = journal.filter(({ kind }) => kind === 'sysctl').map(({ on }) => on);
   return {
     traces,
     journal,
-    others: await readOthers(table, traces, netns),
+    others: journals(traces, (other) => other !== table),
     interfaces: await readInterfaces(netns),
     sysctls: await readSysctls([...new Set([...sysctlsOf({ interfaces }), ...changed])], netns),
   };
@@ -60,31 +60,12 @@ async function requireProc(): Promise<void> {
   }
 }
 
-/** The entries in what `nft list chain` printed. */
-export const parseJournal = (text: string): Change[] =>
-  [...text.matchAll(/ comment "(.*)"$/gm)].flatMap(([, entry]) => fromText(entry!) ?? []);
-
-async function readJournal(
-  name: string,
-  { nftChains }: Traces,
-  netns: string | undefined,
-): Promise<Change[]> {
-  if (nftChains?.includes(UNDO) !== true) return [];
-  const args = ['list', 'chain', 'inet', name, UNDO];
-  return parseJournal((await runOrThrow('read what was changed', 'nft', args, { netns })).stdout);
-}
-
-async function readOthers(
-  name: string,
-  { setups }: Traces,
-  netns: string | undefined,
-): Promise<Change[]> {
-  const others: Change[] = [];
-  for (const [table, chains] of Object.entries(setups)) {
-    if (table === name || chains?.includes(UNDO) !== true) continue;
-    others.push(...parseJournal(await nftListing(['chain', 'inet', table, UNDO], netns)));
-  }
-  return others;
+/** The changes that the namespace's setups remember, those of one of them or of all the others. */
+function journals({ setups }: Traces, which: (table: string) => boolean): Change[] {
+  return Object.entries(setups)
+    .filter(([table]) => which(table))
+    .flatMap(([, setup]) => setup?.comments[UNDO] ?? [])
+    .flatMap((entry) => fromText(entry) ?? []);
 }
 
 /** Of an interface in JSON, as `ip -details` prints it. */

@@ -82,10 +82,7 @@ export function checkConnmarks(options: ResolvedOptions, { traces }: Facts): voi
 const otherSetups = (own: ResolvedOptions, { setups }: Traces): (Markers & { name: string })[] =>
   Object.entries(setups)
     .filter(([table]) => table !== rulesName(own))
-    .map(([table, chains]) => ({
-      name: nameOf(table),
-      ...parseMarkers(chains),
-    }));
+    .map(([table, setup]) => ({ name: nameOf(table), ...parseMarkers(setup?.chains) }));
 
 /**
  * Whether a setup of this name may replace what is there: always the same setup; another that stands, if that was
@@ -111,7 +108,7 @@ export async function checkName(
       `Choose another name, revert it ("nfq-cluster revert --name ${name}"), or replace it`,
     );
   }
-  if ((await successor(options, mechanism, traces)) !== undefined) return;
+  if (successor(options, mechanism, traces) !== undefined) return;
   const [first, last] = queues ?? [];
   if (first === undefined || last === undefined) return;
   const listened = (await listenedQueues(netns)) ?? range(last - first + 1, first);
@@ -126,15 +123,15 @@ export async function checkName(
  * The options of the setup that stands, if those given make the same one except for shared addresses and MACs: an
  * engine goes on deciding while one replaces the other. Not with offload, whose sets would go with it.
  */
-export async function successor(
+export function successor(
   options: ResolvedOptions,
   mechanism: Mechanism,
   traces: Traces,
-): Promise<ResolvedOptions | undefined> {
+): ResolvedOptions | undefined {
   const { standing } = parseMarkers(traces.nftChains);
   if (standing === undefined || !isMadeBy(mechanism, traces)) return undefined;
   if (options.offload.length > 0) return undefined;
-  const found = await rememberedOptions(options, traces);
+  const found = rememberedOptions(options, traces);
   if (found === undefined) return undefined;
   return digest(sharingNothing(found)) === digest(sharingNothing(options)) ? found : undefined;
 }

@@ -1,6 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { ResolvedOptions } from '../option-types.js';
-import { nftListing } from './exec.js';
 import { isMadeOf, OPTIONS, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 import type { Traces } from './traces.js';
@@ -30,18 +29,18 @@ export function optionsLines(options: ResolvedOptions): string[] {
  * The options of the setup that is there under the name of these, which may differ from them.
  * @returns undefined if there is none, or it was made by another version
  */
-export async function rememberedOptions(
+export function rememberedOptions(
   options: ResolvedOptions,
-  { nftChains = [] }: Traces,
-): Promise<ResolvedOptions | undefined> {
-  if (!nftChains.includes(OPTIONS)) return undefined;
-  const text = await nftListing(['chain', 'inet', rulesName(options), OPTIONS], options.netns);
-  const packed = [...text.matchAll(/ comment "(.*)"$/gm)].map(([, part]) => part!).join('');
+  { setups }: Pick<Traces, 'setups'>,
+): ResolvedOptions | undefined {
+  const { chains = [], comments } = setups[rulesName(options)] ?? {};
+  const packed = comments?.[OPTIONS]?.join('');
+  if (packed === undefined) return undefined;
   try {
     const json = inflateRawSync(Buffer.from(packed, 'base64url')).toString();
     // The other options, such as what is owned, do not affect the rules.
     const found = { ...options, ...(JSON.parse(json) as Partial<ResolvedOptions>) };
-    return isMadeOf(found, parseMarkers(nftChains)) ? found : undefined;
+    return isMadeOf(found, parseMarkers(chains)) ? found : undefined;
   } catch {
     return undefined;
   }

@@ -184,7 +184,7 @@ function taking(
     const { nftChains = [], emptied } = facts.traces;
     const ours = markers.some((marker) => nftChains.includes(marker));
     if (ours && !emptied.includes(before)) return false;
-    const next = ours ? undefined : await successor(options, mechanism, facts.traces);
+    const next = ours ? undefined : successor(options, mechanism, facts.traces);
     await takeRest(options, remembered, facts);
     if (next === undefined) {
       if (ours || isOf(made.run, facts.traces)) await uninstall(options, facts);
@@ -218,7 +218,7 @@ async function installed(
   const { traces } = made.facts;
   checkPrograms(steps);
   await checkWritable(steps, options.netns);
-  const former = await rememberedOptions(options, traces);
+  const former = rememberedOptions(options, traces);
   try {
     await take(steps, options.netns);
     if (installing.owning !== undefined) await begin(options, goesWith, installing.owning);

@@ -27,6 +27,13 @@ export interface XtablesTraces extends XtablesVariant {
   jumps: number;
 }
 
+/** An nft table that this package made. */
+export interface SetupTable {
+  chains: readonly string[];
+  /** The comments of the rules in each of its chains: those of a chain without a hook tell later runs what they need. */
+  comments: Readonly<Partial<Record<string, readonly string[]>>>;
+}
+
 /** What stands in a network namespace under our name: from this run, or from one that was killed. */
 export interface Traces {
   /** The chains of our nft table; undefined where there is no such table. */
@@ -35,8 +42,8 @@ export interface Traces {
   emptied: readonly string[];
   /** Our table of family arp exists. */
   arp: boolean;
-  /** The chains of every nft table that this package made in the namespace, ours included, by its name. */
-  setups: Readonly<Partial<Record<string, readonly string[]>>>;
+  /** Every nft table that this package made in the namespace, ours included, by its name. */
+  setups: Readonly<Partial<Record<string, SetupTable>>>;
   /** The families in which nft, and so iptables-nft, has a table mangle. */
   mangle: readonly Family[];
   /** Those of them that iptables-nft made for us, under this or any other name. */
@@ -52,24 +59,25 @@ export interface Traces {
 export async function readTraces(name: string, netns: string | undefined): Promise<Traces> {
   const { stdout } = await runOrThrow('list the nft tables', 'nft', ['list', 'tables'], { netns });
   const tables = stdout.split('\n');
-  const chains = new Map<string, string[]>();
+  const mangle = FAMILIES.filter((family) => tables.includes(`table ${family} mangle`));
+  const setups = new Map<string, SetupTable>();
   let emptied: string[] = [];
   for (const [, table] of stdout.matchAll(/^table inet (nfq-cluster-\S+)$/gm)) {
     const text = await listTable(['inet', table!], netns);
-    chains.set(table!, parseChains(text));
+    setups.set(table!, { chains: parseChains(text), comments: parseComments(text) });
     if (table === name) emptied = parseEmptied(text);
   }
+  const all = [...setups.values()].flatMap(({ chains }) => chains);
   const xtables: XtablesTraces[] = [];
   for (const variant of await installedVariants())
-    xtables.push(await readXtables(variant, name, netns));
-  const mangle = FAMILIES.filter((family) => tables.includes(`table ${family} mangle`));
+    xtables.push(await readXtables(variant, name, mangle, netns));
   return {
-    nftChains: chains.get(name),
+    nftChains: setups.get(name)?.chains,
     emptied,
     arp: tables.includes(`table arp ${name}`),
-    setups: Object.fromEntries(chains),
+    setups: Object.fromEntries(setups),
     mangle,
-    made: mangle.filter((family) => [...chains.values()].flat().includes(madeMangle(family))),
+    made: mangle.filter((family) => all.includes(madeMangle(family))),
     xtables,
   };
 }
@@ -124,6 +132,17 @@ export const parseChains = (text: string): string[] =>
 export const parseEmptied = (text: string): string[] =>
   [...text.matchAll(/^\tchain (\S+) \{\n\t\ttype [^\n]*\n\t\}$/gm)].map((match) => match[1]!);
 
+/** The comments of the rules in each chain of what `nft list table` printed. */
+export function parseComments(text: string): Record<string, string[]> {
+  const chains = [...text.matchAll(/^\tchain (\S+) \{\n([^]*?)^\t\}$/gm)];
+  return Object.fromEntries(
+    chains.map(([, chain, rules]) => [
+      chain!,
+      [...rules!.matchAll(/ comment "(.*)"$/gm)].map(([, comment]) => comment!),
+    ]),
+  );
+}
+
 const listTable = (
   table: readonly [family: string, name: string],
   netns: string | undefined,
@@ -132,11 +151,13 @@ const listTable = (
 async function readXtables(
   variant: XtablesVariant,
   name: string,
+  nftMangle: readonly Family[],
   netns: string | undefined,
 ): Promise<XtablesTraces> {
   const absent = { ...variant, chain: false, jumps: 0 };
-  if (variant.legacy && !(await hasLegacyMangle(variant.family, netns))) return absent;
   const { program, family, legacy } = variant;
+  const hasMangle = legacy ? await hasLegacyMangle(family, netns) : nftMangle.includes(family);
+  if (!hasMangle) return absent;
   const saved = await run(`${program}-save`, ['-t', 'mangle'], { netns });
   if (saved.status === 0 && incompatibleTable(saved.stdout) === undefined)
     return { ...variant, ...parseSave(saved.stdout, name) };

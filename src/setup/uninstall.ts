@@ -80,9 +80,8 @@ export async function takeRest(
   if (untold.length === 0) return;
   const needed: Change[] = [];
   let lines = '';
-  for (const [table, nftChains] of Object.entries(facts.traces.setups)) {
-    const there = { ...options, name: nameOf(table) };
-    const setup = await rememberedOptions(there, { ...facts.traces, nftChains });
+  for (const table of Object.keys(facts.traces.setups)) {
+    const setup = rememberedOptions({ ...options, name: nameOf(table) }, facts.traces);
     if (setup === undefined) continue;
     const wanted = wantedChanges(setup, facts);
     const its = untold.filter((entry) => wanted.some(({ change }) => isOfSame(change, entry)));

@@ -8,7 +8,7 @@ import { native } from '../../src/native.js';
 import { isRefused, runForJson } from '../../src/setup/exec.js';
 import { procNet, readProcNet, readSysctls } from '../../src/setup/kernel-files.js';
 import { isEmptyMangle } from '../../src/setup/removal.js';
-import { parseChains, parseEmptied, parseSave } from '../../src/setup/traces.js';
+import { parseChains, parseComments, parseEmptied, parseSave } from '../../src/setup/traces.js';
 
 it('a program that fails without a word was refused what only root may do', () => {
   const silent = { status: 1, stdout: '', stderr: '' };
@@ -48,6 +48,15 @@ describe('what is read', () => {
         `table inet t {\n\tchain marker {\n\t}\n\n${base('a')}\n${base('b', '\t\tdrop\n')}}\n`,
       ),
       ['a'],
+    );
+  });
+
+  it('of nft list table are the comments in each chain', () => {
+    assert.deepEqual(
+      parseComments(
+        'table inet t {\n\tset s {\n\t\tcomment "no rule"\n\t}\n\n\tchain a {\n\t\tcontinue comment "b } c"\n\t\tcounter\n\t\tcontinue comment "d"\n\t}\n\n\tchain e {\n\t}\n}\n',
+      ),
+      { a: ['b } c', 'd'], e: [] },
     );
   });
 
