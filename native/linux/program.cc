@@ -100,23 +100,26 @@ class Beginning {
   return length != 0;
 }
 
-/** Until the program has closed both of what it writes to. */
-void talk(Descriptor& input, const Descriptor& output, const Descriptor& errors,
-          std::string_view unread, ProgramOutcome& outcome) {
+/** Until the program has closed both of what it writes to: true. False: it is to end before. */
+[[nodiscard]] bool talk(Descriptor& input, const Descriptor& output, const Descriptor& errors,
+                        int until, std::string_view unread, ProgramOutcome& outcome) {
   ::fcntl(input.get(), F_SETFL, O_NONBLOCK);
   bool more_output = true;
   bool more_errors = true;
   while (more_output || more_errors) {
     if (unread.empty()) input = Descriptor();
     /* poll() passes over what is -1. */
-    std::array<pollfd, 3> waiting{{{input.get(), POLLOUT, 0},
+    std::array<pollfd, 4> waiting{{{input.get(), POLLOUT, 0},
                                    {more_output ? output.get() : -1, POLLIN, 0},
-                                   {more_errors ? errors.get() : -1, POLLIN, 0}}};
+                                   {more_errors ? errors.get() : -1, POLLIN, 0},
+                                   {until, POLLIN, 0}}};
     if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
     if (waiting[0].revents != 0 && !feed(input, unread)) unread = {};
     if (waiting[1].revents != 0) more_output = drain(output, outcome.output);
     if (waiting[2].revents != 0) more_errors = drain(errors, outcome.errors);
+    if (waiting[3].revents != 0) return false;
   }
+  return true;
 }
 
 void await(pid_t pid, ProgramOutcome& outcome) {
@@ -133,7 +136,7 @@ void await(pid_t pid, ProgramOutcome& outcome) {
 
 }  // namespace
 
-ProgramOutcome run_program(const Program& program) {
+ProgramOutcome run_program(const Program& program, int until) {
   Pipe input = make_pipe();
   Pipe output = make_pipe();
   Pipe errors = make_pipe();
@@ -142,7 +145,8 @@ ProgramOutcome run_program(const Program& program) {
   for (Descriptor* its : {&input.read, &output.write, &errors.write}) *its = Descriptor();
   ProgramOutcome outcome;
   try {
-    talk(input.write, output.read, errors.read, program.input, outcome);
+    const bool talked = talk(input.write, output.read, errors.read, until, program.input, outcome);
+    if (!talked) ::kill(pid, SIGKILL);
   } catch (const std::bad_alloc&) {
     ::kill(pid, SIGKILL);
     await(pid, outcome);
