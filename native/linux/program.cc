@@ -38,9 +38,9 @@ class Beginning {
  public:
   Beginning(const Descriptor& input, const Descriptor& output, const Descriptor& errors) {
     ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawn_file_actions_adddup2(&actions_, input.get(), STDIN_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions_, output.get(), STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions_, errors.get(), STDERR_FILENO);
+    put(input, STDIN_FILENO);
+    put(output, STDOUT_FILENO);
+    put(errors, STDERR_FILENO);
     ::posix_spawnattr_init(&attributes_);
     ::posix_spawnattr_setflags(&attributes_,
                                POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
@@ -59,9 +59,11 @@ class Beginning {
 
   [[nodiscard]] pid_t start(const Program& program) const {
     pid_t pid = 0;
-    const int error =
-        ::posix_spawn(&pid, program.path.c_str(), &actions_, &attributes_,
-                      pointers(program.args).data(), pointers(program.environment).data());
+    int error = error_;
+    if (error == 0) {
+      error = ::posix_spawn(&pid, program.path.c_str(), &actions_, &attributes_,
+                            pointers(program.args).data(), pointers(program.environment).data());
+    }
     if (error != 0) {
       throw Fault(FaultKind::kSystem, "posix_spawn", error,
                   "cannot run " + program.path + ": " + std::generic_category().message(error));
@@ -70,6 +72,11 @@ class Beginning {
   }
 
  private:
+  void put(const Descriptor& file, int as) noexcept {
+    const int error = ::posix_spawn_file_actions_adddup2(&actions_, file.get(), as);
+    if (error != 0) error_ = error;
+  }
+
   /** As execve() takes them, which does not write to them. */
   [[nodiscard]] static std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> all;
@@ -81,6 +88,7 @@ class Beginning {
 
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
+  int error_ = 0;  ///< for want of memory; without its files the program must not be started
 };
 
 /** Writes as much as the pipe takes. @returns whether there is more to be written */
