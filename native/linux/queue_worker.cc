@@ -187,7 +187,8 @@ void QueueWorker::loop() {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
     }
     in_force_.drained(version);
-    if (received > 0 && config_.gather_us != 0)
+    /* While stopping, each sleep would gather what must then be answered as well. */
+    if (received > 0 && !stopping && config_.gather_us != 0)
       std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
   }
 }
