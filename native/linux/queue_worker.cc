@@ -160,7 +160,8 @@ void QueueWorker::follow_connections() {
                 "the kernel cannot attach connections to queued packets");
   } else if (config_.conntrack != Choice::kOff) {
     config_.decision.connections = Connections::kLookup;
-    lookup_.emplace(config_.decision, counters_);
+    lookup_ = std::allocate_shared<ConnectionLookup>(UnforkedAllocator<ConnectionLookup>(),
+                                                     config_.decision, counters_);
     socket_->wait_at_most(ConnectionLookup::kDrainInterval);
   }
 }
