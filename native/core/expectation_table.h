@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "conntrack.h"
 #include "flow_table.h"
@@ -22,9 +21,7 @@ class ExpectationTable {
    * queue. */
   static constexpr std::uint64_t kLingerNs = 10'000'000'000;
 
-  explicit ExpectationTable(std::uint32_t seed) : entries_(kCapacity), seed_(seed) {
-    heads_.fill(kNone);
-  }
+  explicit ExpectationTable(std::uint32_t seed) noexcept : seed_(seed) { heads_.fill(kNone); }
 
   void add(const Expectation& expectation, std::uint64_t now) noexcept {
     /* The kernel prolongs a permanent one without announcing that. */
@@ -108,7 +105,7 @@ class ExpectationTable {
     *link = entries_[place].next;
   }
 
-  std::vector<Entry> entries_;
+  std::array<Entry, kCapacity> entries_{};
   std::array<std::uint32_t, kCapacity> heads_{};
   std::uint64_t added_ = 0;
   std::uint32_t seed_;

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "conntrack.h"
 #include "jhash.h"
@@ -31,7 +30,7 @@ class FlowTable {
   static constexpr std::size_t kSets = 4096;
   static constexpr std::size_t kWays = 4;
 
-  explicit FlowTable(std::uint32_t seed) : entries_(kSets * kWays), seed_(seed) {}
+  explicit FlowTable(std::uint32_t seed) noexcept : seed_(seed) {}
 
   /** Null if it is not known. All times are on one clock, in ns. */
   [[nodiscard]] const Key* find(const Tuple& tuple, std::uint64_t now) const noexcept {
@@ -66,7 +65,7 @@ class FlowTable {
     return hash_tuple(tuple, seed_) % kSets * kWays;
   }
 
-  std::vector<Entry> entries_;
+  std::array<Entry, kSets * kWays> entries_{};
   std::uint32_t seed_;
 };
 

@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "../core/attributes.h"
 #include "../core/byte_order.h"
@@ -121,10 +122,7 @@ void for_each_expectation(const unsigned char* bytes, std::size_t length, Take&&
 
 }  // namespace
 
-ConntrackSocket::ConntrackSocket()
-    : socket_(open_conntrack_socket()),
-      questions_(kQuestions * kQuestionSize),
-      answers_(kQuestions * kAnswerSize) {
+ConntrackSocket::ConntrackSocket() : socket_(open_conntrack_socket()) {
   for (std::size_t i = 0; i < kQuestions; ++i) {
     vectors_[i] = {answers_.data() + i * kAnswerSize, kAnswerSize};
     headers_[i].msg_hdr.msg_iov = &vectors_[i];
@@ -185,7 +183,7 @@ ConntrackSocket::Answered ConntrackSocket::read(std::size_t datagram,
   return {question, true};
 }
 
-ExpectationSocket::ExpectationSocket() : socket_(open_conntrack_socket()), buffer_(kDatagram) {
+ExpectationSocket::ExpectationSocket() : socket_(open_conntrack_socket()) {
   for (int group : {NFNLGRP_CONNTRACK_EXP_NEW, NFNLGRP_CONNTRACK_EXP_DESTROY}) {
     if (mnl_socket_setsockopt(socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
       throw conntrack_fault("setsockopt", errno);

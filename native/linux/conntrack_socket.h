@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "../core/conntrack.h"
 #include "../core/key.h"
@@ -66,8 +65,8 @@ class ConntrackSocket {
   void require_answers();
 
   MnlSocket socket_;
-  std::vector<unsigned char> questions_;
-  std::vector<unsigned char> answers_;
+  std::array<unsigned char, kQuestions * kQuestionSize> questions_{};
+  std::array<unsigned char, kQuestions * kAnswerSize> answers_{};
   std::array<iovec, kQuestions> vectors_{};
   std::array<mmsghdr, kQuestions> headers_{};
   std::uint32_t sequence_ = 0;  ///< of the first of the last questions
@@ -89,7 +88,7 @@ class ExpectationSocket {
   [[nodiscard]] int fd() const noexcept;
 
   MnlSocket socket_;
-  std::vector<unsigned char> buffer_;
+  std::array<unsigned char, 16384> buffer_{};
 };
 
 /**

@@ -4,11 +4,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "../core/ownership.h"
+#include "unforked.h"
 
 namespace nfqc {
 
@@ -32,8 +33,8 @@ class OwnershipTable {
   };
 
   OwnershipTable(std::size_t readers, const Ownership& initial)
-      : readers_(std::make_unique<Reader[]>(readers)), count_(readers), newest_(initial) {
-    for (std::size_t i = 0; i < count_; ++i) readers_[i].pending_.throughout = initial;
+      : readers_(readers), newest_(initial) {
+    for (Reader& reader : readers_) reader.pending_.throughout = initial;
   }
 
   [[nodiscard]] Reader& reader(std::size_t index) noexcept { return readers_[index]; }
@@ -85,7 +86,7 @@ class OwnershipTable {
   template <typename LastId>
   std::uint64_t publish(const Ownership& ownership, LastId last_id) {
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < readers_.size(); ++i) {
       OwnershipChange& pending = readers_[i].pending_;
       pending.last_id = last_id(i);
       pending.throughout = pending.throughout.intersection(ownership);
@@ -96,9 +97,9 @@ class OwnershipTable {
 
   /** Returns when no verdict by an ownership older than `version` is still to be sent. */
   void wait_until_adopted(std::uint64_t version) const {
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (const Reader& reader : readers_) {
       for (;;) {
-        const std::uint64_t used = readers_[i].deciding_by_.load(std::memory_order_seq_cst);
+        const std::uint64_t used = reader.deciding_by_.load(std::memory_order_seq_cst);
         if (used == kIdle || used >= version) break;
         std::this_thread::sleep_for(std::chrono::microseconds(20));
       }
@@ -106,8 +107,7 @@ class OwnershipTable {
   }
 
  private:
-  std::unique_ptr<Reader[]> readers_;
-  std::size_t count_;
+  std::vector<Reader, UnforkedAllocator<Reader>> readers_;
   std::mutex mutex_;
   Ownership newest_;
   std::atomic<std::uint64_t> version_{kFirstVersion};

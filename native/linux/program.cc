@@ -38,9 +38,9 @@ class Beginning {
  public:
   Beginning(const Descriptor& input, const Descriptor& output, const Descriptor& errors) {
     ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawn_file_actions_adddup2(&actions_, input.get(), STDIN_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions_, output.get(), STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions_, errors.get(), STDERR_FILENO);
+    put(input, STDIN_FILENO);
+    put(output, STDOUT_FILENO);
+    put(errors, STDERR_FILENO);
     ::posix_spawnattr_init(&attributes_);
     ::posix_spawnattr_setflags(&attributes_,
                                POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
@@ -59,9 +59,11 @@ class Beginning {
 
   [[nodiscard]] pid_t start(const Program& program) const {
     pid_t pid = 0;
-    const int error =
-        ::posix_spawn(&pid, program.path.c_str(), &actions_, &attributes_,
-                      pointers(program.args).data(), pointers(program.environment).data());
+    int error = error_;
+    if (error == 0) {
+      error = ::posix_spawn(&pid, program.path.c_str(), &actions_, &attributes_,
+                            pointers(program.args).data(), pointers(program.environment).data());
+    }
     if (error != 0) {
       throw Fault(FaultKind::kSystem, "posix_spawn", error,
                   "cannot run " + program.path + ": " + std::generic_category().message(error));
@@ -70,6 +72,11 @@ class Beginning {
   }
 
  private:
+  void put(const Descriptor& file, int as) noexcept {
+    const int error = ::posix_spawn_file_actions_adddup2(&actions_, file.get(), as);
+    if (error != 0) error_ = error;
+  }
+
   /** As execve() takes them, which does not write to them. */
   [[nodiscard]] static std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> all;
@@ -81,6 +88,7 @@ class Beginning {
 
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
+  int error_ = 0;  ///< for want of memory; without its files the program must not be started
 };
 
 /** Writes as much as the pipe takes. @returns whether there is more to be written */
@@ -100,23 +108,26 @@ class Beginning {
   return length != 0;
 }
 
-/** Until the program has closed both of what it writes to. */
-void talk(Descriptor& input, const Descriptor& output, const Descriptor& errors,
-          std::string_view unread, ProgramOutcome& outcome) {
+/** Until the program has closed both of what it writes to: true. False: it is to end before. */
+[[nodiscard]] bool talk(Descriptor& input, const Descriptor& output, const Descriptor& errors,
+                        int until, std::string_view unread, ProgramOutcome& outcome) {
   ::fcntl(input.get(), F_SETFL, O_NONBLOCK);
   bool more_output = true;
   bool more_errors = true;
   while (more_output || more_errors) {
     if (unread.empty()) input = Descriptor();
     /* poll() passes over what is -1. */
-    std::array<pollfd, 3> waiting{{{input.get(), POLLOUT, 0},
+    std::array<pollfd, 4> waiting{{{input.get(), POLLOUT, 0},
                                    {more_output ? output.get() : -1, POLLIN, 0},
-                                   {more_errors ? errors.get() : -1, POLLIN, 0}}};
+                                   {more_errors ? errors.get() : -1, POLLIN, 0},
+                                   {until, POLLIN, 0}}};
     if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
     if (waiting[0].revents != 0 && !feed(input, unread)) unread = {};
     if (waiting[1].revents != 0) more_output = drain(output, outcome.output);
     if (waiting[2].revents != 0) more_errors = drain(errors, outcome.errors);
+    if (waiting[3].revents != 0) return false;
   }
+  return true;
 }
 
 void await(pid_t pid, ProgramOutcome& outcome) {
@@ -133,7 +144,7 @@ void await(pid_t pid, ProgramOutcome& outcome) {
 
 }  // namespace
 
-ProgramOutcome run_program(const Program& program) {
+ProgramOutcome run_program(const Program& program, int until) {
   Pipe input = make_pipe();
   Pipe output = make_pipe();
   Pipe errors = make_pipe();
@@ -142,7 +153,8 @@ ProgramOutcome run_program(const Program& program) {
   for (Descriptor* its : {&input.read, &output.write, &errors.write}) *its = Descriptor();
   ProgramOutcome outcome;
   try {
-    talk(input.write, output.read, errors.read, program.input, outcome);
+    const bool talked = talk(input.write, output.read, errors.read, until, program.input, outcome);
+    if (!talked) ::kill(pid, SIGKILL);
   } catch (const std::bad_alloc&) {
     ::kill(pid, SIGKILL);
     await(pid, outcome);

@@ -28,8 +28,9 @@ struct ProgramOutcome {
  * waits for that. Here the program borrows the memory until it is started.
  *
  * SIGPIPE must be ignored, as it is in Node.js.
+ * @param until once this descriptor can be read, the program is killed; -1: never
  * @throws Fault kSystem
  */
-[[nodiscard]] ProgramOutcome run_program(const Program& program);
+[[nodiscard]] ProgramOutcome run_program(const Program& program, int until = -1);
 
 }  // namespace nfqc

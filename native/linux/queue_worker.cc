@@ -160,7 +160,8 @@ void QueueWorker::follow_connections() {
                 "the kernel cannot attach connections to queued packets");
   } else if (config_.conntrack != Choice::kOff) {
     config_.decision.connections = Connections::kLookup;
-    lookup_.emplace(config_.decision, counters_);
+    lookup_ = std::allocate_shared<ConnectionLookup>(UnforkedAllocator<ConnectionLookup>(),
+                                                     config_.decision, counters_);
     socket_->wait_at_most(ConnectionLookup::kDrainInterval);
   }
 }
@@ -187,7 +188,8 @@ void QueueWorker::loop() {
       throw Fault(FaultKind::kSystem, "recvmmsg", -received, "cannot receive packets");
     }
     in_force_.drained(version);
-    if (received > 0 && config_.gather_us != 0)
+    /* While stopping, each sleep would gather what must then be answered as well. */
+    if (received > 0 && !stopping && config_.gather_us != 0)
       std::this_thread::sleep_for(std::chrono::microseconds(config_.gather_us));
   }
 }

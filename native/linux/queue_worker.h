@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -117,7 +118,7 @@ class QueueWorker {
   OnFault on_fault_;
 
   std::optional<QueueSocket> socket_;
-  std::optional<ConnectionLookup> lookup_;
+  std::shared_ptr<ConnectionLookup> lookup_;  ///< or null; apart, for it is large
   std::mutex told_mutex_;  ///< for status_ and rules_, which other threads read, too
   std::optional<QueueStatusFile> status_;
   std::optional<RuleTable> rules_;

@@ -66,6 +66,21 @@ test('an engine that gathers answers many packets at once', { skip }, async () =
   assert.ok(gathered < alone / 2, `${gathered} batches, and ${alone} without`);
 });
 
+test('an engine that gathers closes at once, although packets keep coming', { skip }, async () => {
+  await using lab = await wire();
+  const rule = ['-t', 'mangle', '-A', 'PREROUTING', '-i', 'eth0', '-j', 'NFQUEUE'];
+  await lab.node.run('iptables-nft', rule);
+  await using engine = await open(owningAll(lab.node, { gather: 10_000, rules: 'none' }));
+  // From three, since one that has to wait for its processor would leave a gap.
+  const senders = [0, 1, 2].map(() => send(lab, { count: 8000, apart: 500 }));
+  await waitFor('the first packets', () => engine.stats().owned > 100);
+  const start = performance.now();
+  await engine.close({ deadline: 10_000 });
+  const took = performance.now() - start;
+  await Promise.all(senders);
+  assert.ok(took < 300, `${took} ms`);
+});
+
 for (const [what, apart] of [
   ['awake', 500],
   ['asleep', 20_000],

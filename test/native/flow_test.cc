@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include <memory>
+
 #include "core/expectation_table.h"
 #include "core/flow_table.h"
 #include "recorded.h"
@@ -209,6 +211,17 @@ TEST(FlowTable, KnowsAFlowUntilItsTimeIsOver) {
   EXPECT_EQ(table.find(tuple("10.0.0.1", "10.0.0.2", 17, 1, 2), 99), nullptr);
   table.put(one, key("192.0.2.2"), 200);
   EXPECT_EQ(*table.find(one, 150), key("192.0.2.2"));
+}
+
+/* So that whoever makes it says where all of it lies. */
+TEST(FlowTable, IsInOnePiece) {
+  const auto table = std::make_unique<FlowTable>(1);
+  const Tuple one = tuple("10.0.0.1", "10.0.0.2", 6, 1, 2);
+  table->put(one, key("192.0.2.1"), 100);
+  const void* const start = table.get();
+  const void* const end = table.get() + 1;
+  const void* const found = table->find(one, 99);
+  EXPECT_TRUE(found >= start && found < end);
 }
 
 TEST(FlowTable, IsBoundedAndForgetsOnlyWhatItMust) {

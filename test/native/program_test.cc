@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -87,6 +89,12 @@ TEST_F(RunProgram, TellsWhatCannotBeStarted) {
       EXPECT_NE(std::string(fault.what()).find(path), std::string::npos);
     }
   }
+}
+
+TEST_F(RunProgram, KillsItWhenItIsToEnd) {
+  const int end = ::eventfd(1, 0);
+  EXPECT_EQ(run_program({"/bin/sleep", {"sleep", "10"}, {}, ""}, end).signal, SIGKILL);
+  ::close(end);
 }
 
 TEST_F(RunProgram, LeavesNoFileOpen) {

@@ -39,6 +39,12 @@ TEST(Unforked, IsWhatThreadsCountIn) {
   EXPECT_FALSE(is_in_a_fork(counts.thread(1)));
 }
 
+TEST(Unforked, IsWhereAThreadNotesByWhatItDecides) {
+  OwnershipTable table(2, {});
+  EXPECT_FALSE(is_in_a_fork(&table.reader(0)));
+  EXPECT_FALSE(is_in_a_fork(&table.reader(1)));
+}
+
 TEST(Unforked, IsWhatAQueueReceivesInto) {
   bool permitted = false;
   /* In a thread, which alone goes into the new network namespace. */

@@ -1,10 +1,15 @@
 /* How programs are run. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, it } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { native } from '../../src/native.js';
 import { run } from '../../src/setup/exec.js';
+
+const built = path.resolve(import.meta.dirname, '../../dist/setup/exec.js');
 
 const shell = (script: string, input?: string | Uint8Array): ReturnType<typeof run> =>
   run('sh', ['-c', script], { input });
@@ -44,11 +49,39 @@ describe('a program that is run', () => {
     await assert.rejects(run('echo', ['a\0b']), /null character/);
   });
 
+  it('is not awaited by a process that exits', () => {
+    const script = `import(${JSON.stringify(built)}).then(({ run }) => {
+      void run('sleep', ['10']);
+      setTimeout(() => process.exit(7), 100);
+    })`;
+    assert.equal(spawnSync(process.execPath, ['-e', script], { timeout: 5000 }).status, 7);
+  });
+
+  it('is killed by a worker thread that is terminated', async () => {
+    const script = `import(${JSON.stringify(built)}).then(({ run }) => {
+      const { parentPort } = require('node:worker_threads');
+      void run('sleep', ['10']);
+      setTimeout(() => parentPort.postMessage('started'), 100);
+    })`;
+    const worker = new Worker(script, { eval: true });
+    await once(worker, 'message');
+    const start = performance.now();
+    await worker.terminate();
+    assert.ok(performance.now() - start < 5000);
+  });
+
+  it('keeps nobody from reading files', async () => {
+    const programs = Array.from({ length: 8 }, () => run('sleep', ['1']));
+    const start = performance.now();
+    await readFile('/proc/version');
+    assert.ok(performance.now() - start < 500);
+    await Promise.all(programs);
+  });
+
   it('is none where Node.js may start none', () => {
     const { allowedNodeEnvironmentFlags: known } = process;
     const flag = known.has('--permission') ? '--permission' : '--experimental-permission';
-    const root = path.resolve(import.meta.dirname, '../..');
-    const script = `import(${JSON.stringify(path.join(root, 'dist/setup/exec.js'))})
+    const script = `import(${JSON.stringify(built)})
       .then(({ run }) => run('echo', ['started']))
       .then(({ stdout }) => console.log(stdout), ({ code, message }) => console.log(code, message))`;
     const flags = [flag, '--allow-fs-read=*', '--allow-addons', '-e', script];
