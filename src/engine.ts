@@ -220,7 +220,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #carryOut(request: Request): Promise<Status> {
     if (request.command === 'own') {
       const { change, validFor, asked = Infinity } = request;
-      const late = Math.max(0, native.now() - asked);
+      // What is refused for adding and removing is named as it was given.
+      const late = keepsDeadline(change) ? 0 : Math.max(0, native.now() - asked);
       await this.own(
         change,
         validFor === undefined
