@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { z } from 'zod';
+import { check } from './checks.js';
 import { Conntrack } from './conntrack.js';
 import { changed, keepsDeadline } from './control/change.js';
 import { controlPath } from './control/path.js';
 import type { Request } from './control/protocol.js';
 import { ControlServer } from './control/server.js';
 import { status, type Status } from './control/status.js';
-import { NfqClusterError, invalidOption } from './errors.js';
+import { NfqClusterError } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { Growth } from './growth.js';
 import { marksForRules } from './marks.js';
@@ -220,7 +221,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   async #carryOut(request: Request): Promise<Status> {
     if (request.command === 'own') {
       const { change, validFor, asked = Infinity } = request;
-      const late = Math.max(0, native.now() - asked);
+      // What is refused for adding and removing is named as it was given.
+      const late = keepsDeadline(change) ? 0 : Math.max(0, native.now() - asked);
       await this.own(
         change,
         validFor === undefined
@@ -312,10 +314,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   }
 
   close(how: { deadline?: number } = {}): Promise<void> {
-    const { success, data } = howToClose.safeParse(how);
-    if (!success) return Promise.reject(invalidOption('the argument', HOW_TO_CLOSE, how));
-    this.#closing ??= this.#close(data.deadline ?? CLOSE_DEADLINE_MS);
-    return this.#closing;
+    try {
+      const { deadline = CLOSE_DEADLINE_MS } = parse(howToClose, how, 'the argument');
+      return (this.#closing ??= this.#close(deadline));
+    } catch (error) {
+      if (error instanceof NfqClusterError) return Promise.reject(error);
+      throw error;
+    }
   }
 
   async #close(deadline: number): Promise<void> {
@@ -411,11 +416,15 @@ const notRemoved = (error: unknown, reason: unknown, { name }: ResolvedOptions):
     `Run "nfq-cluster revert --name ${name}"`,
   );
 
-const HOW_TO_CLOSE = 'an object with deadline: milliseconds, 0 or more';
-
-const howToClose = z.strictObject({
-  deadline: z.custom<number>((value) => typeof value === 'number' && value >= 0).optional(),
-});
+const howToClose = z.strictObject(
+  {
+    deadline: check<number>(
+      'a number of milliseconds, 0 or more',
+      (value) => typeof value === 'number' && value >= 0,
+    ).optional(),
+  },
+  'an object with deadline',
+);
 
 /** With `auto`, a thread that gathers gets no priority: its verdicts may be late. */
 function scheduling({

@@ -10,7 +10,7 @@ const LONGEST_INTERVAL = 0x7fff_ffff;
 export class Growth {
   readonly #stats: StatsReader;
   readonly #readCounts: () => void;
-  /** Of the iterators that are under way; each ends when it is aborted. */
+  /** Of the iterators that wait; each ends when it is aborted. Who drops an iterator need not end it. */
   readonly #endings = new Set<AbortController>();
   #ended = false;
 
@@ -44,22 +44,29 @@ export class Growth {
       const expected = `an integer of milliseconds from 1 to ${LONGEST_INTERVAL}`;
       throw invalidOption('interval', expected, interval);
     }
-    if (this.#ended) return;
+    let before = this.#snapshot();
+    for (let due = performance.now() + interval; ; due += interval) {
+      const now = performance.now();
+      // Of intervals that the consumer let pass there is one item, at once, and not one each.
+      due = Math.max(due, now);
+      if (!(await this.#wait(due - now, ending))) return;
+      const counts = this.#snapshot();
+      yield this.#stats.stats(counts, before);
+      before = counts;
+    }
+  }
+
+  /** @returns whether the time has passed, and nothing has ended */
+  async #wait(ms: number, ending: AbortController): Promise<boolean> {
+    if (this.#ended) return false;
     const { signal } = ending;
     this.#endings.add(ending);
     try {
-      let before = this.#snapshot();
-      for (let due = performance.now() + interval; ; due += interval) {
-        const now = performance.now();
-        // Of intervals that the consumer let pass there is one item, at once, and not one each.
-        due = Math.max(due, now);
-        await delay(due - now, undefined, { signal, ref: false });
-        const counts = this.#snapshot();
-        yield this.#stats.stats(counts, before);
-        before = counts;
-      }
+      await delay(ms, undefined, { signal, ref: false });
+      return true;
     } catch (error) {
       if (!signal.aborted) throw error;
+      return false;
     } finally {
       this.#endings.delete(ending);
     }

@@ -78,6 +78,11 @@ class Counters {
   void add(Counter counter, std::uint64_t by = 1) noexcept { add(index(counter), by); }
   void set(Counter counter, std::uint64_t to) noexcept { at(index(counter)).store(to, kRelaxed); }
 
+  /** Adds what the kernel's count, which begins anew after 2^32, has grown by. */
+  void follow(Counter counter, std::uint32_t kernel) noexcept {
+    add(counter, kernel - static_cast<std::uint32_t>(get(counter)));
+  }
+
   [[nodiscard]] std::uint64_t get(Counter counter) noexcept {
     return at(index(counter)).load(kRelaxed);
   }

@@ -23,7 +23,7 @@ std::optional<QueueStatus> QueueStatusFile::read(std::uint16_t queue) const {
     if (std::strtoul(line, &rest, 10) != queue) continue;
     QueueStatus status;
     /* queue, port id, held, copy mode, copy range, queue drops, user drops, id sequence, 1 */
-    const int fields = std::sscanf(rest, "%*u %*u %*u %*u %" SCNu64 " %" SCNu64 " %" SCNu32,
+    const int fields = std::sscanf(rest, "%*u %*u %*u %*u %" SCNu32 " %" SCNu32 " %" SCNu32,
                                    &status.queue_dropped, &status.user_dropped, &status.last_id);
     if (fields == 3) return status;
   }

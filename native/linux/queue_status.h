@@ -9,8 +9,8 @@ namespace nfqc {
 
 /** What the kernel says of one queue. */
 struct QueueStatus {
-  std::uint64_t queue_dropped = 0;  ///< the queue was full
-  std::uint64_t user_dropped = 0;   ///< the message could not be delivered to the socket
+  std::uint32_t queue_dropped = 0;  ///< the queue was full
+  std::uint32_t user_dropped = 0;   ///< the message could not be delivered to the socket
   std::uint32_t last_id = 0;        ///< the id of the packet queued last
 };
 

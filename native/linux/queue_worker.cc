@@ -81,8 +81,8 @@ void QueueWorker::read_told() {
   if (!status_) return;
   const std::optional<QueueStatus> status = status_->read(queue_);
   if (!status) return;
-  counters_.set(Counter::kQueueDropped, status->queue_dropped);
-  counters_.set(Counter::kUserDropped, status->user_dropped);
+  counters_.follow(Counter::kQueueDropped, status->queue_dropped);
+  counters_.follow(Counter::kUserDropped, status->user_dropped);
 }
 
 void QueueWorker::run() noexcept {

@@ -100,8 +100,8 @@ RuleTable::RuleTable(std::string table) : table_(std::move(table)) {
   if (const int error = open_socket(socket_, SOCK_NONBLOCK); error != 0) {
     throw Fault(FaultKind::kSystem, "socket", error, "cannot ask the kernel for rules");
   }
-  owned_.before = read(owned_.name).value_or(0);
-  foreign_.before = read(foreign_.name).value_or(0);
+  owned_.last = read(owned_.name).value_or(0);
+  foreign_.last = read(foreign_.name).value_or(0);
 }
 
 std::uint64_t RuleTable::owned() { return growth(owned_); }
@@ -111,9 +111,10 @@ std::uint64_t RuleTable::foreign() { return growth(foreign_); }
 std::uint64_t RuleTable::growth(Count& count) {
   const std::lock_guard lock(mutex_);
   if (const std::optional<std::uint64_t> packets = read(count.name)) {
-    /* Fewer than before: the table was recreated. */
-    if (*packets < count.before) count.before = 0;
-    count.now = *packets - count.before;
+    /* Fewer than before: the table was recreated, or somebody has reset its counters. */
+    if (*packets < count.last) count.last = 0;
+    count.now += *packets - count.last;
+    count.last = *packets;
   }
   return count.now;
 }

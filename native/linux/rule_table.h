@@ -17,7 +17,7 @@ class RuleTable {
 
   /**
    * The packets that the rules have decided without the queue since construction, from the table's
-   * named counters. While those do not exist, the counts stay as they are.
+   * named counters. While those do not exist, the counts stay as they are; they never decrease.
    */
   [[nodiscard]] std::uint64_t owned();
   [[nodiscard]] std::uint64_t foreign();
@@ -35,7 +35,7 @@ class RuleTable {
  private:
   struct Count {
     const char* name;
-    std::uint64_t before = 0;  ///< the counter's value at construction
+    std::uint64_t last = 0;  ///< the counter's value when it was read last
     std::uint64_t now = 0;
   };
 

@@ -91,9 +91,10 @@ describe('an engine', { skip }, () => {
     for (const deadline of [-1, NaN, '1', null] as number[]) {
       await assert.rejects(engine.close({ deadline }), INVALID);
     }
-    for (const wrong of [null, 5, { dedline: 5 }] as object[]) {
+    for (const wrong of [null, 5, new Proxy({}, { get: () => assert.fail() })] as object[]) {
       await assert.rejects(engine.close(wrong), { code: 'ERR_INVALID_OPTION' });
     }
+    await assert.rejects(engine.close({ dedline: 5 } as object), /Did you mean deadline\?/);
     assert.deepEqual(await boundQueues(namespace), [0], 'a wrong argument closes nothing');
     await engine.close({ deadline: Infinity });
     for (const deadline of [0, 1e300, 0.5]) {

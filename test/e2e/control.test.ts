@@ -120,7 +120,7 @@ describe('nfq-cluster status and own', { skip }, () => {
       [['-0'], /received "-0"/, 2],
       [['all'], /received "all"/, 2],
       [['1,4-3'], /ranges FIRST-LAST for change/, 2],
-      [['+2', '--valid-for', '5'], /keep the deadline/, 2],
+      [['+2', '--valid-for', '5'], /received 5\. Adding and removing keep the deadline/, 2],
     ];
     for (const [args, says, exit = 1] of wrong) {
       const { status, stdout, stderr } = await command(lab.node, 'own', ...args);

@@ -154,6 +154,19 @@ describe('offload of sources', { skip }, () => {
     assert.equal(engine.stats().offloadedOwned, 1);
   });
 
+  test('counts on where somebody resets the counters of nft', async () => {
+    await using lab = await wire();
+    await lab.node.run('nft', ['-f', '-'], ARRIVALS);
+    await using engine = await open(offloading(lab, { ...HASHING, ownership: { nodes: [1, 2] } }));
+    for (const expected of [1, 2]) {
+      await inject(lab.sender, 'eth0', datagrams([arrival(4, expected)]));
+      await waitFor('it to pass', async () => (await arrivals(lab))['passed'] === expected);
+      assert.equal(engine.stats().offloadedOwned, expected);
+      await lab.node.run('nft', ['reset', 'counters', 'table', 'inet', 'nfq-cluster-q0']);
+      assert.equal(engine.stats().offloadedOwned, expected);
+    }
+  });
+
   for (const conntrack of ['auto', 'off'] as const) {
     for (const action of ['drop', 'mark'] as const) {
       for (const rules of ['auto', 'xtables'] as const) {

@@ -106,6 +106,15 @@ TEST(Counters, CountABatchOnceAndItsLatencyForEveryPacket) {
                                       {kLatencySlots.offset + 5, 64}}));
 }
 
+TEST(Counters, FollowACountOfTheKernelBeyond32Bits) {
+  Slots slots;
+  Counters counters = slots.counters();
+  for (const std::uint32_t kernel : {5U, UINT32_MAX, UINT32_MAX, 3U}) {
+    counters.follow(Counter::kQueueDropped, kernel);
+  }
+  EXPECT_EQ(slots.changed(), (Changes{{slot(Counter::kQueueDropped), (1ULL << 32) + 3}}));
+}
+
 TEST(Counters, AddAndSet) {
   Slots slots;
   slots.counters().add(Counter::kVerdictErrors, 3);

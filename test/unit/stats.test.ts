@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { Growth } from '../../src/growth.js';
 import { native, type CounterName } from '../../src/native.js';
 import { StatsReader, type Stats } from '../../src/stats.js';
 import { root } from '../support/processes.js';
@@ -175,4 +176,14 @@ test('the growth of counts is iterated where intrinsics are frozen', () => {
   const flags = ['--frozen-intrinsics', '--no-warnings', '-e', script];
   const { stdout, stderr } = spawnSync(process.execPath, flags, { encoding: 'utf8' });
   assert.deepEqual([stdout, stderr], ['true\n', '']);
+});
+
+test('an iterator of growth that is dropped is not kept until the end', async (t) => {
+  const growth = new Growth(new Memory().reader, () => undefined);
+  const dropped = growth.every(1);
+  await dropped.next();
+  const abort = t.mock.method(AbortController.prototype, 'abort');
+  growth.end();
+  assert.equal(abort.mock.callCount(), 0);
+  assert.deepEqual(await dropped.next(), { done: true, value: undefined });
 });
