@@ -48,11 +48,11 @@ Napi::Value run(const Napi::CallbackInfo& info) {
   };
   auto outcome = std::make_shared<ProgramOutcome>();
   return Task::run(
-      Napi::Object::New(info.Env()),
+      info.Env(),
       [outcome, netns, program] {
         *outcome = in_netns(netns, [&program] { return run_program(program); });
       },
-      [](bool) {}, [outcome](Napi::Env env) { return to_object(env, *outcome); });
+      [outcome](Napi::Env env) { return to_object(env, *outcome); });
 }
 
 }  // namespace
