@@ -143,10 +143,10 @@ export async function install(
   // Tells these rules from those of a later engine.
   const run = randomBytes(4).toString('hex');
   const { facts, steps, journal, goesWith } = await inTurn(netns, () =>
-    installed(options, mechanism, installing, run),
+    carriedOut(options, mechanism, installing, run),
   );
   const fresh = !hasSetup(facts.traces);
-  const { remove, removeRest, isWhole } = taking(options, mechanism, { run, goesWith, journal });
+  const { remove, removeRest, isWhole } = removalOf(options, mechanism, { run, goesWith, journal });
   return {
     steps,
     setOwned: (owning, before) => setOwned(ownSetsOf(options, goesWith), owning, before),
@@ -162,8 +162,8 @@ export async function install(
   };
 }
 
-/** How a setup is undone and recognized; to be called in turn with others. */
-function taking(
+/** How a setup that was made is recognized and undone; to be called in turn with others. */
+function removalOf(
   options: ResolvedOptions,
   mechanism: Mechanism,
   made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
@@ -208,7 +208,8 @@ function taking(
 const look = (options: ResolvedOptions): Promise<Facts> =>
   readFacts(options).catch(() => readFacts(options));
 
-async function installed(
+/** Refuses, or takes the steps; undoes them where one fails. */
+async function carriedOut(
   options: ResolvedOptions,
   mechanism: Mechanism,
   installing: Installing,
