@@ -26,14 +26,15 @@ export function hasProgram(name) {
 
 const hasLibrary = (name) => spawnSync('pkg-config', ['--exists', name]).status === 0;
 
-const program = (name, debian, fedora, alpine) => ({
+/** The packages of Fedora and Alpine are named only where they are not called as Debian's. */
+const program = (name, debian, fedora = debian, alpine = debian) => ({
   name,
   packages: { Debian: debian, Fedora: fedora, Alpine: alpine },
   present: () => hasProgram(name),
 });
 
-const library = (name, debian, fedora, alpine) => ({
-  ...program(name, debian, fedora, alpine),
+const library = (name, ...packages) => ({
+  ...program(name, ...packages),
   present: () => hasLibrary(name),
 });
 
@@ -54,32 +55,29 @@ const NEEDS = {
       'libnetfilter_queue-devel',
       'libnetfilter_queue-dev linux-headers',
     ),
-    library('libmnl', 'libmnl-dev', 'libmnl-devel', 'libmnl-dev'),
+    library('libmnl', 'libmnl-dev', 'libmnl-devel'),
   ],
-  'node-gyp': [program('python3', 'python3', 'python3', 'python3')],
-  cmake: [
-    program('cmake', 'cmake', 'cmake', 'cmake'),
-    library('gtest', 'libgtest-dev', 'gtest-devel', 'gtest-dev'),
-  ],
+  'node-gyp': [program('python3', 'python3')],
+  cmake: [program('cmake', 'cmake'), library('gtest', 'libgtest-dev', 'gtest-devel', 'gtest-dev')],
   run: [
-    program('nft', 'nftables', 'nftables', 'nftables'),
-    program('iptables', 'iptables', 'iptables-nft', 'iptables'),
-    program('ip6tables', 'iptables', 'iptables-nft', 'iptables'),
-    program('ip', 'iproute2', 'iproute', 'iproute2'),
-    program('sysctl', 'procps', 'procps-ng', 'procps'),
-    program('nsenter', 'util-linux', 'util-linux', 'util-linux'),
+    program('nft', 'nftables'),
+    program('iptables', 'iptables', 'iptables-nft'),
+    program('ip6tables', 'iptables', 'iptables-nft'),
+    program('ip', 'iproute2', 'iproute'),
+    program('sysctl', 'procps', 'procps-ng'),
+    program('nsenter', 'util-linux'),
   ],
   bench: [
-    program('ethtool', 'ethtool', 'ethtool', 'ethtool'),
-    program('iperf3', 'iperf3', 'iperf3', 'iperf3'),
+    program('ethtool', 'ethtool'),
+    program('iperf3', 'iperf3'),
     program('taskset', 'util-linux', 'util-linux', 'util-linux-misc'),
-    program('valgrind', 'valgrind', 'valgrind', 'valgrind'),
+    program('valgrind', 'valgrind'),
   ],
   test: [
-    program('tcpdump', 'tcpdump', 'tcpdump', 'tcpdump'),
-    program('ping', 'iputils-ping', 'iputils', 'iputils-ping'),
-    program('curl', 'curl', 'curl', 'curl'),
-    program('vsftpd', 'vsftpd', 'vsftpd', 'vsftpd'),
+    program('tcpdump', 'tcpdump'),
+    program('ping', 'iputils-ping', 'iputils'),
+    program('curl', 'curl'),
+    program('vsftpd', 'vsftpd'),
     program('sipp', 'sip-tester', 'sipp', 'sipp'),
     program('in.tftpd', 'tftpd-hpa', 'tftp-server', 'tftp-hpa'),
   ],

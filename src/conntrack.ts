@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { check, integer, namespace } from './checks.js';
 import type { ConntrackSource } from './conntrack-options.js';
 import { fromNative, native, type NativeEngine } from './native.js';
+import { netnsPath } from './netns.js';
 import type { ResolvedOptions } from './option-types.js';
 import { parse } from './parse.js';
-import { netnsPath } from './setup/exec.js';
 
 /** One direction of a connection. */
 export interface Tuple {

@@ -24,7 +24,7 @@ import { resolveMarks } from './marks.js';
 import type { Policy, ResolvedInterface, ResolvedOptions, Rules, Shared } from './option-types.js';
 import { resolveShare, shareSchema } from './ownership.js';
 import { parse } from './parse.js';
-import { resolveShared, sharedSchema } from './shared.js';
+import { resolveShared, sharedSchema } from './shared-options.js';
 
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {

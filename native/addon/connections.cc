@@ -62,8 +62,7 @@ Napi::Value find(const Napi::CallbackInfo& info) {
   const Tuple tuple = to_tuple(info[1].As<Napi::Object>());
   auto found = std::make_shared<std::optional<Connection>>();
   return Task::run(
-      Napi::Object::New(info.Env()),
-      [found, netns, tuple] { *found = find_connection(netns, tuple); }, [](bool) {},
+      info.Env(), [found, netns, tuple] { *found = find_connection(netns, tuple); },
       [found](Napi::Env env) { return to_object(env, *found); });
 }
 
@@ -76,8 +75,7 @@ Napi::Value renew(const Napi::CallbackInfo& info) {
   const std::uint32_t mask = info[1].As<Napi::Number>().Uint32Value();
   const Hashing hashing = to_hashing(info[2].As<Napi::Object>());
   const auto all = [mask, hashing] { renew_connmarks(mask, hashing); };
-  return Task::run(
-      Napi::Object::New(info.Env()), [netns, all] { in_netns(netns, all); }, [](bool) {});
+  return Task::run(info.Env(), [netns, all] { in_netns(netns, all); });
 }
 
 }  // namespace

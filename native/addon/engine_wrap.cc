@@ -83,9 +83,8 @@ class EngineWrap : public Napi::ObjectWrap<EngineWrap> {
     } catch (const Fault& fault) {
       throw to_error(info.Env(), fault);
     }
-    return Task::run(
-        info.This().As<Napi::Object>(),
-        [engine = engine_, version] { engine->wait_until_adopted(version); }, [](bool) {});
+    return Task::run(info.This().As<Napi::Object>(),
+                     [engine = engine_, version] { engine->wait_until_adopted(version); });
   }
 
   /** Milliseconds until nothing is owned any more: 0 once the time is over, Infinity without a

@@ -23,8 +23,7 @@ Napi::Value set_rule(const Napi::CallbackInfo& info) {
       .queues = info[4].As<Napi::Number>().Uint32Value(),
       .cpu_fanout = info[5].As<Napi::Boolean>().Value(),
   };
-  return Task::run(
-      Napi::Object::New(info.Env()), [netns, rule] { set_queue_rule(netns, rule); }, [](bool) {});
+  return Task::run(info.Env(), [netns, rule] { set_queue_rule(netns, rule); });
 }
 
 }  // namespace

@@ -41,9 +41,9 @@ Napi::Value read(const Napi::CallbackInfo& info) {
   const std::vector<std::string> paths = to_texts(info[1].As<Napi::Array>());
   auto files = std::make_shared<Files>();
   return Task::run(
-      Napi::Object::New(info.Env()),
+      info.Env(),
       [files, netns, paths] { *files = in_netns(netns, [&paths] { return read_all(paths); }); },
-      [](bool) {}, [files](Napi::Env env) { return to_array(env, *files); });
+      [files](Napi::Env env) { return to_array(env, *files); });
 }
 
 }  // namespace

@@ -14,17 +14,19 @@ namespace nfqc::addon {
 /** Runs `work` off the JavaScript thread and settles a promise by whether it threw a Fault. */
 class Task : public Napi::AsyncWorker {
  public:
+  /** The promise resolves to what `result` returns; without it, to undefined. */
+  static Napi::Promise run(Napi::Env env, std::function<void()> work,
+                           std::function<Napi::Value(Napi::Env)> result = nullptr) {
+    return start(new Task(Napi::Object::New(env), std::move(work), nullptr, std::move(result)));
+  }
+
   /**
-   * `settled` runs on the JavaScript thread before the promise settles; until then `owner` is not
-   * collected. The promise resolves to what `result` returns; without it, to undefined.
+   * `settled` runs on the JavaScript thread before the promise settles, to undefined; until then
+   * `owner` is not collected.
    */
   static Napi::Promise run(const Napi::Object& owner, std::function<void()> work,
-                           std::function<void(bool failed)> settled,
-                           std::function<Napi::Value(Napi::Env)> result = nullptr) {
-    auto* task = new Task(owner, std::move(work), std::move(settled), std::move(result));
-    const Napi::Promise promise = task->deferred_.Promise();
-    task->Queue();
-    return promise;
+                           std::function<void(bool failed)> settled = nullptr) {
+    return start(new Task(owner, std::move(work), std::move(settled), nullptr));
   }
 
  private:
@@ -37,6 +39,12 @@ class Task : public Napi::AsyncWorker {
         result_(std::move(result)),
         deferred_(Napi::Promise::Deferred::New(owner.Env())) {}
 
+  static Napi::Promise start(Task* task) {
+    const Napi::Promise promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
   void Execute() override {
     try {
       work_();
@@ -48,11 +56,11 @@ class Task : public Napi::AsyncWorker {
     if (fault_) SetError(fault_->what());
   }
   void OnOK() override {
-    settled_(false);
+    if (settled_) settled_(false);
     deferred_.Resolve(result_ ? result_(Env()) : Env().Undefined());
   }
   void OnError(const Napi::Error& error) override {
-    settled_(true);
+    if (settled_) settled_(true);
     deferred_.Reject(fault_ ? to_error(Env(), *fault_).Value() : error.Value());
   }
 

@@ -59,7 +59,7 @@ Ipv4Ends parse_ipv4_ends(const unsigned char* packet, std::size_t length) noexce
 bool is_icmp_error(const unsigned char* packet, std::size_t length) noexcept {
   const std::size_t header = header_length(packet, length);
   if (header == 0 || packet[9] != IPPROTO_ICMP || is_later_fragment(packet)) return false;
-  return length > header && is_icmp_error(packet[header]);
+  return length > header && is_icmp_error_type(packet[header]);
 }
 
 Ipv4Ends parse_icmp_error(const unsigned char* packet, std::size_t length) noexcept {

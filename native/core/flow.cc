@@ -29,7 +29,8 @@ struct Rest {
   }
 };
 
-std::uint16_t port(const unsigned char* bytes) noexcept {
+/** A 16-bit field of a header. */
+std::uint16_t field(const unsigned char* bytes) noexcept {
   return network_order(load<std::uint16_t>(bytes));
 }
 
@@ -41,7 +42,7 @@ bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
   /* As in conntrack: a first fragment, which an ICMP error may quote, has all that identifies its
      flow. */
   constexpr std::uint16_t kOffset = 0x1fff;
-  if ((port(rest.bytes + 6) & kOffset) != 0) return false;
+  if ((field(rest.bytes + 6) & kOffset) != 0) return false;
   tuple.protocol = rest.bytes[9];
   tuple.source = Key::ipv4(rest.bytes + 12);
   tuple.destination = Key::ipv4(rest.bytes + 16);
@@ -51,7 +52,7 @@ bool take_ipv4(Rest& rest, Tuple& tuple) noexcept {
 
 bool is_first_fragment(const unsigned char* header) noexcept {
   constexpr std::uint16_t kOffset = 0xfff8;
-  return (port(header + 2) & kOffset) == 0;
+  return (field(header + 2) & kOffset) == 0;
 }
 
 /** The length of the extension header at `bytes`; 0 if it is not one to be skipped. */
@@ -92,15 +93,15 @@ bool is_icmp(const Tuple& tuple) noexcept {
 }
 
 bool is_error(bool ipv6, std::uint8_t type) noexcept {
-  return ipv6 ? (type & ICMPV6_INFOMSG_MASK) == 0 : is_icmp_error(type);
+  return ipv6 ? (type & ICMPV6_INFOMSG_MASK) == 0 : is_icmp_error_type(type);
 }
 
 /** The key in PPTP's version of GRE, the receiver's call id; other versions have none. */
 bool take_gre_key(const Rest& rest, Tuple& tuple) noexcept {
   constexpr std::uint16_t kVersion = 7;
-  if (!rest.has(2) || (port(rest.bytes) & kVersion) != 1) return true;
+  if (!rest.has(2) || (field(rest.bytes) & kVersion) != 1) return true;
   if (!rest.has(8)) return false;
-  tuple.destination_port = port(rest.bytes + 6);
+  tuple.destination_port = field(rest.bytes + 6);
   return true;
 }
 
@@ -108,8 +109,8 @@ bool take_gre_key(const Rest& rest, Tuple& tuple) noexcept {
 bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
   if (is_icmp(tuple)) {
     if (!rest.has(8)) return false;
-    tuple.source_port = port(rest.bytes + 4);
-    tuple.destination_port = port(rest.bytes);
+    tuple.source_port = field(rest.bytes + 4);
+    tuple.destination_port = field(rest.bytes);
     return true;
   }
   switch (tuple.protocol) {
@@ -119,8 +120,8 @@ bool take_ports(const Rest& rest, Tuple& tuple) noexcept {
     case IPPROTO_SCTP:
     case IPPROTO_DCCP:
       if (!rest.has(4)) return false;
-      tuple.source_port = port(rest.bytes);
-      tuple.destination_port = port(rest.bytes + 2);
+      tuple.source_port = field(rest.bytes);
+      tuple.destination_port = field(rest.bytes + 2);
       return true;
     case IPPROTO_GRE: return take_gre_key(rest, tuple);
     default: return true;

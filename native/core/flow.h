@@ -13,9 +13,8 @@ namespace nfqc {
 inline constexpr std::uint32_t kFlowCopyRange = 256;
 
 struct Flow {
-  Tuple tuple;  ///< not valid if the packet does not have it
-  bool error =
-      false;  ///< the packet is an ICMP error; the tuple is that of the answers to the lost one
+  Tuple tuple;         ///< not valid if the packet does not have it
+  bool error = false;  ///< an ICMP error: the tuple is that of the answers to the lost packet
   bool reset = false;  ///< TCP, with RST
 };
 

@@ -7,7 +7,7 @@
 namespace nfqc {
 
 /** Whether ICMP messages of this type are errors, which quote the packet that they are about. */
-[[nodiscard]] constexpr bool is_icmp_error(std::uint8_t type) noexcept {
+[[nodiscard]] constexpr bool is_icmp_error_type(std::uint8_t type) noexcept {
   switch (type) {
     case ICMP_DEST_UNREACH:
     case ICMP_SOURCE_QUENCH:

@@ -55,7 +55,7 @@ void ConnectionLookup::relearn(std::uint64_t now) {
   }
 }
 
-void ConnectionLookup::listen(std::uint64_t now) {
+void ConnectionLookup::drain_if_due(std::uint64_t now) {
   constexpr auto kIntervalNs =
       static_cast<std::uint64_t>(std::chrono::nanoseconds(kDrainInterval).count());
   if (now - drained_at_ >= kIntervalNs) drain(now);

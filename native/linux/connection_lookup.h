@@ -32,12 +32,11 @@ class ConnectionLookup {
    */
   ConnectionLookup(const DecisionConfig& config, Counters& counters);
 
-  /** How often to take announced expectations, so that the kernel loses none. */
+  /** How often to drain, so that the kernel loses nothing. */
   static constexpr std::chrono::milliseconds kDrainInterval{100};
-  /** Takes and counts them. */
+  /** Takes the expectations that were announced, and counts those that it holds. */
   void drain(std::uint64_t now);
-  /** Drains if it is time to. */
-  void listen(std::uint64_t now);
+  void drain_if_due(std::uint64_t now);
 
   static constexpr std::size_t kPackets = ConntrackSocket::kQuestions;
 

@@ -1,7 +1,6 @@
 #include "netns.h"
 
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <sys/file.h>
 
@@ -39,14 +38,6 @@ std::optional<Descriptor> lock_netns(const std::string& path) {
   if (::flock(netns.get(), LOCK_EX | LOCK_NB) == 0) return netns;
   if (errno == EWOULDBLOCK) return std::nullopt;
   throw netns_fault("flock", errno, "cannot lock the network namespace " + path);
-}
-
-unsigned interface_index(const std::string& name) {
-  const unsigned index = ::if_nametoindex(name.c_str());
-  if (index == 0) {
-    throw Fault(FaultKind::kNoInterface, "if_nametoindex", errno, "no interface " + name);
-  }
-  return index;
 }
 
 }  // namespace nfqc

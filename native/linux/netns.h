@@ -36,10 +36,4 @@ template <typename Work>
  */
 [[nodiscard]] std::optional<Descriptor> lock_netns(const std::string& path);
 
-/**
- * The index of an interface in the calling thread's network namespace.
- * @throws Fault kNoInterface
- */
-[[nodiscard]] unsigned interface_index(const std::string& name);
-
 }  // namespace nfqc

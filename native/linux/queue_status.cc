@@ -11,6 +11,7 @@
 #include "read_file.h"
 
 namespace nfqc {
+
 QueueStatusFile::QueueStatusFile()
     : file_(::open("/proc/thread-self/net/netfilter/nfnetlink_queue", O_RDONLY | O_CLOEXEC)) {}
 

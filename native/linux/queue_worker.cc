@@ -24,6 +24,15 @@ void block_all_signals() noexcept {
 /** However many packets cannot be read. */
 constexpr std::uint64_t kFindEveryNs = 1'000'000'000;
 
+/** In the calling thread's network namespace. @throws Fault kNoInterface */
+unsigned interface_index(const std::string& name) {
+  const unsigned index = ::if_nametoindex(name.c_str());
+  if (index == 0) {
+    throw Fault(FaultKind::kNoInterface, "if_nametoindex", errno, "no interface " + name);
+  }
+  return index;
+}
+
 }  // namespace
 
 QueueWorker::QueueWorker(const WorkerConfig& config, std::uint16_t queue, OwnershipTable& table,
@@ -58,22 +67,29 @@ void QueueWorker::join() {
   if (thread_.joinable()) thread_.join();
 }
 
+std::optional<std::uint32_t> QueueWorker::last_id() {
+  const std::lock_guard lock(asked_mutex_);
+  if (!status_) return std::nullopt;
+  const std::optional<QueueStatus> status = status_->read(queue_);
+  return status ? std::optional(status->last_id) : std::nullopt;
+}
+
 void QueueWorker::read_counts() {
-  const std::lock_guard lock(told_mutex_);
-  read_told();
+  const std::lock_guard lock(asked_mutex_);
+  copy_kernel_counts();
 }
 
 std::optional<bool> QueueWorker::has_chain(const char* name, bool with_rules) {
-  const std::lock_guard lock(told_mutex_);
+  const std::lock_guard lock(asked_mutex_);
   return rules_ ? rules_->has_chain(name, with_rules) : std::nullopt;
 }
 
 std::optional<std::uint64_t> QueueWorker::table_handle() {
-  const std::lock_guard lock(told_mutex_);
+  const std::lock_guard lock(asked_mutex_);
   return rules_ ? rules_->handle() : std::nullopt;
 }
 
-void QueueWorker::read_told() {
+void QueueWorker::copy_kernel_counts() {
   if (rules_) {
     counters_.set(Counter::kOffloadedOwned, rules_->owned());
     counters_.set(Counter::kOffloadedForeign, rules_->foreign());
@@ -106,9 +122,9 @@ void QueueWorker::run() noexcept {
 void QueueWorker::release() noexcept {
   lookup_.reset();
   {
-    const std::lock_guard lock(told_mutex_);
+    const std::lock_guard lock(asked_mutex_);
     try {
-      read_told();
+      copy_kernel_counts();
     } catch (const std::exception&) {
       /* The counts stay as they were read last. */
     }
@@ -210,7 +226,7 @@ void QueueWorker::decide_all(int datagrams) {
   if (in_force_.changes_to(batch.version())) in_force_.change(table_.adopt(reader_));
   const std::uint64_t received_at = now_ns();
   real_time_->check(received_at);
-  if (lookup_) lookup_->listen(received_at);
+  if (lookup_) lookup_->drain_if_due(received_at);
   for (int i = 0; i < datagrams; ++i) {
     QueueSocket::Datagram datagram = socket_->datagram(static_cast<std::size_t>(i));
     for (;;) {
@@ -232,13 +248,6 @@ void QueueWorker::find_interfaces(std::uint64_t now) {
     const unsigned index = ::if_nametoindex(config_.interfaces[i].name.c_str());
     if (index != 0) config_.decision.interfaces[i].ifindex = index;
   }
-}
-
-std::optional<std::uint32_t> QueueWorker::last_id() {
-  const std::lock_guard lock(told_mutex_);
-  if (!status_) return std::nullopt;
-  const std::optional<QueueStatus> status = status_->read(queue_);
-  return status ? std::optional(status->last_id) : std::nullopt;
 }
 
 void QueueWorker::take(const Message& message, std::uint64_t now) {

@@ -90,7 +90,7 @@ class QueueWorker {
   void run() noexcept;
   void fail(const Fault& fault);
   void set_up();
-  void read_told();
+  void copy_kernel_counts();
   void release() noexcept;
   void follow_connections();
   void loop();
@@ -119,7 +119,7 @@ class QueueWorker {
 
   std::optional<QueueSocket> socket_;
   std::shared_ptr<ConnectionLookup> lookup_;  ///< or null; apart, for it is large
-  std::mutex told_mutex_;  ///< for status_ and rules_, which other threads read, too
+  std::mutex asked_mutex_;  ///< for status_ and rules_, which other threads ask, too
   std::optional<QueueStatusFile> status_;
   std::optional<RuleTable> rules_;
   std::optional<RealTime> real_time_;

@@ -13,8 +13,10 @@
 namespace nfqc {
 namespace {
 
-constexpr std::uint64_t kWindow = 10'000'000;
-constexpr std::uint64_t kPause = 100'000'000;
+/** For which a real-time thread's processor time is judged. */
+constexpr std::uint64_t kWindowNs = 10'000'000;
+/** For which a thread that took too much stays an ordinary one. */
+constexpr std::uint64_t kPauseNs = 100'000'000;
 
 [[nodiscard]] std::uint64_t thread_time() noexcept {
   timespec time;
@@ -38,7 +40,7 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
   if (!choice.required && (ordinary_policy_ != SCHED_OTHER || must_sleep())) return;
   const int error = enter();
   if (error == 0) {
-    next_ = 0;
+    judge_at_ = 0;
   } else if (choice.required) {
     throw Fault(error == EPERM ? FaultKind::kPrivilege : FaultKind::kSystem, "sched_setscheduler",
                 error,
@@ -46,23 +48,23 @@ RealTime::RealTime(const Choice& choice) : priority_(choice.priority) {
   }
 }
 
-void RealTime::consider(std::uint64_t now) noexcept {
+void RealTime::judge(std::uint64_t now) noexcept {
   const std::uint64_t used = thread_time();
   /* The first call only begins a window: what setting up takes does not count. */
-  if (since_ == 0) return begin_window(now, used);
-  if (entered_ && used - processor_time_ > (now - since_) / 10 * 9) {
+  if (window_start_ == 0) return begin_window(now, used);
+  if (entered_ && used - used_before_ > (now - window_start_) / 10 * 9) {
     leave();
   } else if (!entered_ && enter() != 0) {
-    next_ = UINT64_MAX;
+    judge_at_ = UINT64_MAX;
     return;
   }
   begin_window(now, used);
 }
 
 void RealTime::begin_window(std::uint64_t now, std::uint64_t processor_time) noexcept {
-  since_ = now;
-  processor_time_ = processor_time;
-  next_ = now + (entered_ ? kWindow : kPause);
+  window_start_ = now;
+  used_before_ = processor_time;
+  judge_at_ = now + (entered_ ? kWindowNs : kPauseNs);
 }
 
 int RealTime::enter() noexcept {

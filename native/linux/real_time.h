@@ -23,11 +23,12 @@ class RealTime {
 
   /** To be called for each batch. @param now of the clock now_ns() */
   void check(std::uint64_t now) noexcept {
-    if (now >= next_) consider(now);
+    if (now >= judge_at_) judge(now);
   }
 
  private:
-  void consider(std::uint64_t now) noexcept;
+  /** Ends a window or pause: leaves or enters real time by what was used. */
+  void judge(std::uint64_t now) noexcept;
   void begin_window(std::uint64_t now, std::uint64_t processor_time) noexcept;
   /** 0, or an errno. */
   [[nodiscard]] int enter() noexcept;
@@ -37,9 +38,9 @@ class RealTime {
   int ordinary_policy_ = SCHED_OTHER;
   sched_param ordinary_{};
   bool entered_ = false;
-  std::uint64_t since_ = 0;
-  std::uint64_t processor_time_ = 0;
-  std::uint64_t next_ = UINT64_MAX;
+  std::uint64_t window_start_ = 0;       ///< 0 before the first window
+  std::uint64_t used_before_ = 0;        ///< processor time up to the window's start
+  std::uint64_t judge_at_ = UINT64_MAX;  ///< the end of the window or pause, on now_ns()
 };
 
 }  // namespace nfqc

@@ -109,7 +109,6 @@ std::uint64_t RuleTable::owned() { return growth(owned_); }
 std::uint64_t RuleTable::foreign() { return growth(foreign_); }
 
 std::uint64_t RuleTable::growth(Count& count) {
-  const std::lock_guard lock(mutex_);
   if (const std::optional<std::uint64_t> packets = read(count.name)) {
     /* Fewer than before: the table was recreated, or somebody has reset its counters. */
     if (*packets < count.last) count.last = 0;
@@ -129,7 +128,6 @@ std::optional<std::uint64_t> RuleTable::read(const char* name) {
 }
 
 std::optional<bool> RuleTable::has_chain(const char* name, bool with_rules) {
-  const std::lock_guard lock(mutex_);
   Question question(NFT_MSG_GETCHAIN, table_);
   question.put(NFTA_CHAIN_NAME, name);
   const Answer answer = question.ask(socket_);
@@ -139,7 +137,6 @@ std::optional<bool> RuleTable::has_chain(const char* name, bool with_rules) {
 }
 
 std::optional<std::uint64_t> RuleTable::handle() {
-  const std::lock_guard lock(mutex_);
   Question question(NFT_MSG_GETTABLE, table_);
   const Answer answer = question.ask(socket_);
   if (answer.type != message_type(NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWTABLE)) return std::nullopt;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -9,7 +8,7 @@
 
 namespace nfqc {
 
-/** An engine's nft table, as the kernel reports it. */
+/** An engine's nft table, as the kernel reports it. For one thread at a time. */
 class RuleTable {
  public:
   /** For the network namespace of the calling thread. @throws Fault kPrivilege, kSystem */
@@ -43,7 +42,6 @@ class RuleTable {
   [[nodiscard]] std::optional<std::uint64_t> read(const char* name);
 
   std::string table_;
-  std::mutex mutex_;
   MnlSocket socket_;
   Count owned_{.name = "offloaded-owned"};
   Count foreign_{.name = "offloaded-foreign"};

@@ -1,11 +1,15 @@
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import type { Command } from 'commander';
 import { Control } from '../control/client.js';
 import { listed } from '../control/change.js';
 import { CONTROL_DIRECTORY } from '../control/path.js';
 import type { Status } from '../control/status.js';
-import type { ResolvedInterface } from '../option-types.js';
 import { CommandError, complain, print } from './failure.js';
+import { withControl, withSetup } from './flags.js';
 import { checkOptions, onlyGiven } from './options.js';
+import { interfaceText } from './report.js';
+import { showSetup, type StatusFlags } from './setup.js';
+import { milliseconds } from './values.js';
 
 /** Which engine is meant, and how to answer. */
 export interface ControlFlags {
@@ -15,18 +19,58 @@ export interface ControlFlags {
   json?: true;
 }
 
-export interface OwnFlags extends ControlFlags {
+interface OwnFlags extends ControlFlags {
   validFor?: number;
 }
 
+/** The commands that speak to a running engine. */
+export function addControl(top: Command): void {
+  withControl(withSetup(top.command('status')))
+    .description('show what a running engine does')
+    .option('--json', 'as JSON')
+    .option(
+      '--setup',
+      'instead: which parts of the setup are in place; exit status 1 unless all are. With the flags of apply, also whether the rules are as apply would make them',
+    )
+    .action(showStatus);
+  const owns = top
+    .command('own')
+    .description('change what a running engine owns, or show it')
+    .argument('[change]', '+2 adds node 2, -2 removes it; 1,3 and none replace all');
+  withTarget(owns)
+    .option(
+      '--valid-for <ms>',
+      'with a change that replaces all: after this time, own nothing',
+      milliseconds,
+    )
+    .action(own);
+}
+
+function showStatus(flags: StatusFlags): Promise<void> {
+  if (flags.setup === true) return showSetup(flags);
+  const other = Object.keys(flags).some(
+    (flag) => !['name', 'netns', 'control', 'json'].includes(flag),
+  );
+  if (other) throw new CommandError('the flags of a setup need --setup', 2);
+  return status(flags);
+}
+
+/** The flags that name a running engine. */
+const withTarget = (command: Command): Command =>
+  withControl(
+    command
+      .option('--name <name>', "the engine's name (default: q0)")
+      .option('--netns <name>', "the engine's network namespace, by its name or path"),
+  ).option('--json', 'as JSON');
+
 /** `nfq-cluster status`: a running engine's configuration, ownership and counts. */
-export async function status(flags: ControlFlags): Promise<void> {
+async function status(flags: ControlFlags): Promise<void> {
   const answer = await controlOf(flags).status();
   await print(flags.json === true ? `${JSON.stringify(answer)}\n` : asText(answer));
 }
 
 /** `nfq-cluster own`: changes what a running engine owns, if there is a change; prints what it owns then. */
-export async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
+async function own(change: string | undefined, flags: OwnFlags): Promise<void> {
   const { validFor } = flags;
   if (change === undefined && validFor !== undefined)
     throw new CommandError('--valid-for needs a change that says what to own, such as 1,3', 2);
@@ -95,6 +139,3 @@ function asText(status: Status): string {
 
 const validity = (validFor: number | null): string =>
   validFor === null ? 'ever' : validFor === 0 ? 'no longer' : `${Math.round(validFor)} ms`;
-
-const interfaceText = ({ name, key }: ResolvedInterface): string =>
-  key === 'source' ? name : `${name} by ${key}`;

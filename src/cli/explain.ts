@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { findConnection } from '../conntrack.js';
 import { printed } from '../errors.js';
 import type { Address, Explanation, Hasher, PacketFields } from '../hash.js';
@@ -7,11 +8,12 @@ import type { MarkOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
 import { CommandError, print } from './failure.js';
 import { hasherOf } from './hash.js';
-import type { Flags } from './flags.js';
+import { withHashing, withShare, type Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
 import { bucketOf } from './packet.js';
+import { u32 } from './values.js';
 
-export interface ExplainFlags extends Flags {
+interface ExplainFlags extends Flags {
   src: string;
   dst?: string;
   proto?: number;
@@ -43,8 +45,38 @@ const TOLD = {
   packet: 'its own source: the kernel knows no such connection, so this would be its first packet',
 } as const;
 
+export function addExplain(top: Command): void {
+  const explains = top
+    .command('explain')
+    .description(
+      'show how an address or, with --dst, a packet of a connection is assigned its node',
+    )
+    .requiredOption('--src <address>', 'IPv4 or IPv6 address')
+    .option('--dst <address>', "the packet's destination: asks the kernel for its connection")
+    .option('--netns <name>', 'with --dst: network namespace, by its name or path');
+  withShare(withHashing(explains))
+    .option(
+      '--proto <number>',
+      'IP protocol number, with --dst (mandatory) or policy clusterip',
+      u32,
+    )
+    .option(
+      '--sport <port>',
+      'source port, with --dst or policy clusterip (for a ping: its id)',
+      u32,
+    )
+    .option('--dport <port>', 'destination port, as --sport (for a ping: type * 256 + code)', u32)
+    .option(
+      '--bucket-bits <mask>',
+      'with --dst: bits of the connmark that hold the bucket (default: 0x03ff0000)',
+      u32,
+    )
+    .option('--json', 'as JSON')
+    .action(explain);
+}
+
 /** `nfq-cluster explain`: how an address or packet comes to its bucket, its node, and whether that is this one. */
-export async function explain(flags: ExplainFlags): Promise<void> {
+async function explain(flags: ExplainFlags): Promise<void> {
   const options = toOptions(flags);
   const { hasher, classic } = hasherOf(flags, options);
   if (bucketOf(hasher, flags.src) === undefined) {

@@ -1,19 +1,28 @@
 import type { Readable } from 'node:stream';
+import type { Command } from 'commander';
 import { Hasher, type HasherOptions } from '../hash.js';
 import { printed } from '../errors.js';
 import { CommandError, print } from './failure.js';
-import type { Flags } from './flags.js';
+import { withHashing, type Flags } from './flags.js';
 import { checkOptions, toOptions, type GivenOptions } from './options.js';
 import { bucketOfLine, expectedOf } from './packet.js';
 
 /** No address is longer, and what has no line ends must not fill the memory. */
 const LONGEST_LINE = 1000;
 
+export function addHash(top: Command): void {
+  withHashing(top.command('hash'))
+    .description(
+      'read addresses, one per line (for policy clusterip SOURCE,PROTOCOL,SPORT,DPORT); print each with its bucket and its node',
+    )
+    .action(hash);
+}
+
 /**
  * `nfq-cluster hash`: addresses (for policy `clusterip`, packets) from standard input, each with its bucket
  * and its node on standard output.
  */
-export async function hash(flags: Flags): Promise<void> {
+async function hash(flags: Flags): Promise<void> {
   const { hasher, classic } = hasherOf(flags, toOptions(flags));
   await hashLines(process.stdin, hasher, classic);
 }

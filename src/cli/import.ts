@@ -1,12 +1,25 @@
 import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
 import { importRules, type Note } from '../import/index.js';
 import { CommandError, complain, print } from './failure.js';
+
+export function addImport(top: Command): void {
+  top
+    .command('import')
+    .description('read load-sharing rules of iptables and nft; print the equivalent options')
+    .argument(
+      '[files...]',
+      'what iptables-save or nft list ruleset printed, or command lines (default: standard input)',
+    )
+    .option('--json', 'options and notes as one JSON object')
+    .action(importFiles);
+}
 
 /**
  * `nfq-cluster import`: rules from files or standard input; the equal options on standard output, and what
  * there is to say about them on standard error.
  */
-export async function importFiles(files: readonly string[], flags: { json?: true }): Promise<void> {
+async function importFiles(files: readonly string[], flags: { json?: true }): Promise<void> {
   const { configurations, notes } = importRules(read(files));
   if (flags.json === true) {
     await print(`${JSON.stringify({ configurations, notes })}\n`);

@@ -1,5 +1,6 @@
 import { counts, summary } from '../control/status.js';
 import type { Engine } from '../engine.js';
+import type { ResolvedInterface } from '../option-types.js';
 import type { Stats } from '../stats.js';
 
 /*
@@ -80,14 +81,16 @@ lost to a full receive buffer ${userDropped}${offloaded}\n`;
 export function readyMessage(engine: Engine): string {
   const { options, ownership } = engine;
   const { rules, owned, buckets, queues, interfaces } = summary(engine);
-  const entries = interfaces
-    .map(({ name, key }) => (key === 'source' ? name : `${name} by ${key}`))
-    .join(', ');
+  const entries = interfaces.map(interfaceText).join(', ');
   const until = ownership.validFor === Infinity ? '' : ` for ${Math.round(ownership.validFor)} ms`;
   const by = rules === null ? 'no rules of ours' : `rules by ${rules.by} named ${rules.name}`;
   return `ready: owning ${owned} of ${buckets} buckets${until} by ${options.policy}, action ${options.action}, \
 ${entries} on queue ${queues.join(', ')}, ${by}`;
 }
+
+/** An interface, and what is hashed there if it is not the source. */
+export const interfaceText = ({ name, key }: ResolvedInterface): string =>
+  key === 'source' ? name : `${name} by ${key}`;
 
 const lost = (stats: Stats): number => stats.queueDropped + stats.userDropped;
 

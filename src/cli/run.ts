@@ -1,13 +1,14 @@
+import type { Command } from 'commander';
 import { open, type Engine } from '../engine.js';
 import { NfqClusterError } from '../errors.js';
 import type { Options } from '../option-types.js';
 import { complainOfNone, defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
-import type { Flags } from './flags.js';
+import { withSetup, type Flags } from './flags.js';
 import { optionsOf } from './options.js';
 import { json, readyMessage, text, type Format } from './report.js';
 
-export interface RunFlags extends Flags {
+interface RunFlags extends Flags {
   json?: true;
 }
 
@@ -22,11 +23,24 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
  */
 const ECHO_MS = 500;
 
+export function addRun(top: Command): void {
+  withSetup(top.command('run'))
+    .description(
+      'decide packets until SIGINT, SIGTERM or SIGHUP; rules are installed first and removed at the end',
+    )
+    .option(
+      '--control <path>',
+      'socket for the commands status and own, or none (default: in /run/nfq-cluster, by --name)',
+    )
+    .option('--json', 'one JSON object per line')
+    .action(run);
+}
+
 /**
  * `nfq-cluster run`: decides packets until SIGINT, SIGTERM or SIGHUP, or until nobody reads its output any
  * more. Then it removes its rules and returns.
  */
-export async function run(flags: RunFlags): Promise<void> {
+async function run(flags: RunFlags): Promise<void> {
   const options = optionsOf(flags);
   const stop = stopRequest();
   const engine = await opened(options);

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { NfqClusterError } from '../errors.js';
-import { netnsPath } from '../setup/exec.js';
+import { netnsFile } from '../netns.js';
 import { hidden } from '../setup/proc.js';
 
 /** Where the control sockets of engines are, unless a path is given. */
@@ -13,7 +13,7 @@ export const CONTROL_DIRECTORY = '/run/nfq-cluster';
  * @throws NfqClusterError `ERR_NO_NETNS`; `ERR_SYSTEM` where /proc does not show the process's own
  */
 export async function controlPath(name: string, netns: string | undefined): Promise<string> {
-  const file = netnsPath(netns) || '/proc/self/ns/net';
+  const file = netnsFile(netns);
   try {
     const { ino } = await stat(file);
     return path.join(CONTROL_DIRECTORY, `${name}@${ino}.sock`);

@@ -1,7 +1,8 @@
 import { NfqClusterError } from '../errors.js';
+import { netnsPath } from '../netns.js';
 import type { ResolvedOptions } from '../option-types.js';
 import { resolveOptions } from '../options.js';
-import { findProgram, netnsPath, packageOf, run, runForJson } from '../setup/exec.js';
+import { findProgram, packageOf, run, runForJson } from '../setup/exec.js';
 import { arrivesOn, portOf, readFacts, type PortJson } from '../setup/facts.js';
 import { readSysctls } from '../setup/kernel-files.js';
 import { readCapabilities } from '../setup/proc.js';

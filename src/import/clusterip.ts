@@ -1,6 +1,6 @@
 import { HASH_MODES } from '../checks.js';
 import type { HashMode } from '../option-types.js';
-import { isClusterMac, parseClusterAddress } from '../shared.js';
+import { isClusterMac, parseClusterAddress } from '../shared-options.js';
 import { Refusal } from './notes.js';
 import { optionNamed, optionsOf, unsigned, type Rule, type RuleOption } from './rule.js';
 

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
+import { netnsPath } from '../netns.js';
 import { CAP_NET_ADMIN, hasCapability, readCapabilities } from './proc.js';
 
 /** How a program ended, and what it wrote. */
@@ -197,12 +198,6 @@ export function said(program: string, outcome: Outcome): string {
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('Try `'));
   return `${program}: ${lines.join(' | ') || `exit status ${outcome.status}`}`;
-}
-
-/** The path of a network namespace; empty for the process's own. */
-export function netnsPath(netns: string | undefined): string {
-  if (netns === undefined) return '';
-  return netns.startsWith('/') ? netns : `/run/netns/${netns}`;
 }
 
 /** The path of a program. @throws NfqClusterError `ERR_NO_TOOL` */

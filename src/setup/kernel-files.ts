@@ -1,6 +1,6 @@
 /* What the kernel tells of a network namespace in files below /proc. */
 import { fromNative, native } from '../native.js';
-import { netnsPath } from './exec.js';
+import { netnsPath } from '../netns.js';
 
 /** A file of /proc/net, or the errno with which it cannot be read. */
 export async function readProcNet(

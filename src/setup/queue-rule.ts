@@ -2,8 +2,9 @@ import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
+import { netnsPath } from '../netns.js';
 import type { ResolvedOptions } from '../option-types.js';
-import { netnsPath, type Command } from './exec.js';
+import type { Command } from './exec.js';
 import { rulesName, TARGET_CHAIN } from './ruleset.js';
 
 /*

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { keepsBucket } from '../conntrack-options.js';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
+import { netnsPath } from '../netns.js';
 import type { ResolvedOptions } from '../option-types.js';
 import type { Change } from './changes.js';
-import { netnsPath, programOrThrow } from './exec.js';
+import { programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, leaving } from './plan.js';
@@ -142,10 +143,10 @@ export async function install(
   // Tells these rules from those of a later engine.
   const run = randomBytes(4).toString('hex');
   const { facts, steps, journal, goesWith } = await inTurn(netns, () =>
-    installed(options, mechanism, installing, run),
+    carriedOut(options, mechanism, installing, run),
   );
   const fresh = !hasSetup(facts.traces);
-  const { remove, removeRest, isWhole } = taking(options, mechanism, { run, goesWith, journal });
+  const { remove, removeRest, isWhole } = removalOf(options, mechanism, { run, goesWith, journal });
   return {
     steps,
     setOwned: (owning, before) => setOwned(ownSetsOf(options, goesWith), owning, before),
@@ -161,8 +162,8 @@ export async function install(
   };
 }
 
-/** How a setup is undone and recognized; to be called in turn with others. */
-function taking(
+/** How a setup that was made is recognized and undone; to be called in turn with others. */
+function removalOf(
   options: ResolvedOptions,
   mechanism: Mechanism,
   made: { run: string; goesWith: string | undefined; journal: readonly Change[] },
@@ -207,7 +208,8 @@ function taking(
 const look = (options: ResolvedOptions): Promise<Facts> =>
   readFacts(options).catch(() => readFacts(options));
 
-async function installed(
+/** Refuses, or takes the steps; undoes them where one fails. */
+async function carriedOut(
   options: ResolvedOptions,
   mechanism: Mechanism,
   installing: Installing,

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { native } from '../native.js';
-import { netnsPath } from './exec.js';
+import { netnsFile } from '../netns.js';
 
 const PATIENCE_MS = 10_000;
 const TRY_EVERY_MS = 5;
@@ -12,7 +12,7 @@ const TRY_EVERY_MS = 5;
  * without it, since its holder may be stopped, or hold it out of spite.
  */
 export async function inTurn<T>(netns: string | undefined, work: () => Promise<T>): Promise<T> {
-  const release = await lock(netnsPath(netns) || '/proc/self/ns/net');
+  const release = await lock(netnsFile(netns));
   try {
     return await work();
   } finally {

@@ -1,4 +1,4 @@
-/* For exit.test.ts: takes an engine to a step of its life, and leaves from there. */
+/* For lifetime.test.ts: takes an engine to a step of its life, and leaves from there. */
 import process from 'node:process';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { open } from '../../src/engine.js';

@@ -1,4 +1,4 @@
-/* For gc.test.ts, with --expose-gc: does one thing, and says what was collected. */
+/* For lifetime.test.ts, with --expose-gc: does one thing, and says what was collected. */
 import assert from 'node:assert/strict';
 import { open } from '../../src/engine.js';
 import { Hasher } from '../../src/hash.js';

@@ -1,4 +1,4 @@
-/* For worker.test.ts: hashes without end in a worker thread, after saying what it got first. */
+/* For lifetime.test.ts: hashes without end in a worker thread, after saying what it got first. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Hasher } from '../../src/hash.js';
 

@@ -1,6 +1,6 @@
-/* Which layer may know which: core <- linux <- addon, and one file that loads the addon. */
+/* Which layer may know which: core <- linux <- addon, and one file that loads the addon; and what the public types know. */
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 
@@ -103,4 +103,26 @@ describe('the whole package', () => {
   test('does not export the addon', () => {
     assert.doesNotMatch(read('src/index.ts'), /native/i);
   });
+});
+
+/** The modules that a declaration file refers to, itself or by others of this package. */
+function referredTo(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  const text = readFileSync(file, 'utf8');
+  for (const [, from] of text.matchAll(/(?:from|import\() ?'([^']+)'/g)) {
+    if (!from!.startsWith('.')) seen.add(from!);
+    else referredTo(path.join(path.dirname(file), from!.replace(/\.js$/, '.d.ts')), seen);
+  }
+  return seen;
+}
+
+test('the public types refer to no other package', () => {
+  const index = path.join(root, 'dist/index.d.ts');
+  const all = [...referredTo(index)];
+  assert.ok(all.length > 20);
+  assert.deepEqual(
+    all.filter((name) => !path.isAbsolute(name) && !name.startsWith('node:')),
+    [],
+  );
 });

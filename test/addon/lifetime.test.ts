@@ -1,12 +1,16 @@
-/* A process, or a worker thread, that ends at any step of an engine's life: cleanly, and with its queue. */
+/*
+ * How engines and hashers end: with a process or a worker thread, at any step of an engine's life, cleanly and with its
+ * queue; or by the garbage collector.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { open } from '../../src/engine.js';
+import { Hasher } from '../../src/hash.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { keepsUser } from '../support/capabilities.js';
-import { boundQueues, child, quiet, skip, thread } from './lab.js';
 import type { Step, Way } from './exit-child.js';
+import { boundQueues, child, quiet, skip, thread } from './lab.js';
 
 const STEPS: readonly Step[] = ['opening', 'half open', 'opened', 'closing', 'closed'];
 
@@ -111,4 +115,40 @@ describe('a worker thread', { skip }, () => {
     assert.equal(String((await alive)[0]), 'alive\n');
     await reopen(namespace.path);
   });
+});
+
+describe('hashers in worker threads', () => {
+  test('agree with one here, and can be terminated amid their work', async () => {
+    const seeds = [1, 2, 3];
+    const workers = seeds.map((seed) => thread('hasher-child.ts', [String(seed)]));
+    const firsts = await Promise.all(workers.map((worker) => once(worker, 'message')));
+    const addresses = Uint32Array.from({ length: 1000 }, (_, at) => at);
+    seeds.forEach((hashSeed, at) => {
+      const hasher = new Hasher({ hashSeed, buckets: 1023 });
+      assert.deepEqual(firsts[at]![0], hasher.bucketsIpv4(addresses));
+    });
+    assert.deepEqual(await Promise.all(workers.map((worker) => worker.terminate())), [1, 1, 1]);
+    assert.equal(new Hasher({ hashSeed: 0, totalNodes: 1 }).node('10.0.0.1'), 1);
+  });
+});
+
+const SCENARIOS = [
+  'hashers',
+  'a closed engine',
+  'an engine that could not open',
+  'an engine that was never opened',
+  'not an engine before its close() is done',
+  'not an open engine',
+  'not the counters',
+];
+
+describe('the garbage collector takes', { skip }, () => {
+  for (const what of SCENARIOS) {
+    test(what, async () => {
+      await using namespace = await Namespace.create();
+      const flags = ['--expose-gc'];
+      const outcome = await child('gc-child.ts', [namespace.path, what], { flags });
+      assert.deepEqual(outcome, { status: 0, stdout: 'done\n', stderr: '' });
+    });
+  }
 });
