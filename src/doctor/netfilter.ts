@@ -2,10 +2,12 @@ import type { DoctorFacts, Link, Subject } from './facts.js';
 import { error, given, ok, warning, type Judged } from './finding.js';
 import { carriers } from './links.js';
 import {
+  choosesBefore,
   dropsBefore,
   judgeMark,
   judgeQueueing,
   policyDrops,
+  rejectsBefore,
   untracks,
   usesZone,
   type OtherRule,
@@ -143,10 +145,20 @@ function judgeRule(subject: Subject, chain: Chain, rule: Rule): Judged[] {
   if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other)];
   return [
     ...(subject.looksUp && isZone(text) ? [usesZone(other)] : []),
-    ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other)] : []),
+    ...(before ? endsBefore(rule, text) : []),
     ...judgeMark(subject, other, before, markBits(rule.expr)),
   ];
 }
+
+/** Of a rule ahead of ours: whether it lets packets go no further. */
+const endsBefore = (rule: Rule, text: string): Judged[] => [
+  ...(text.includes('{"drop":null}') ? [dropsBefore('nft rules', asOther(rule))] : []),
+  ...(text.includes('{"reject":') ? [rejectsBefore('nft rules', asOther(rule))] : []),
+  // The map's elements are not listed.
+  ...[...text.matchAll(/\{"vmap":\{"key":.*?"data":"@([^"]+)"/g)].map(([, map]) =>
+    choosesBefore('nft rules', asOther(rule), map!),
+  ),
+];
 
 const isZone = (expr: string): boolean => /"mangle":\{"key":\{"ct":\{"key":"zone"/.test(expr);
 
