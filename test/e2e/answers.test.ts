@@ -4,16 +4,18 @@ import { describe, test } from 'node:test';
 import { open, type Engine } from '../../src/index.js';
 import { diagnosis, SETUP } from '../support/doctor.js';
 import { inject } from '../support/inject.js';
-import { tcp } from '../support/packets.js';
+import { ip, ping, tcp } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';
 import { counter } from '../support/state.js';
-import { CLUSTER, clusterOptions, SENDER, wire, type Wire } from '../support/wire.js';
+import { CLUSTER, clusterOptions, NODE, SENDER, wire, type Wire } from '../support/wire.js';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 
 const ANSWERS = `table inet answers {
   counter resets { }
-  chain first { type filter hook prerouting priority -310; tcp flags & rst == rst counter name resets; }
+  counter problems { }
+  counter pongs { }
+  chain first { type filter hook prerouting priority -310; tcp flags & rst == rst counter name resets; icmpv6 type parameter-problem counter name problems; icmpv6 type echo-reply counter name pongs; }
 }`;
 
 const REJECT = `table inet firewall {
@@ -28,6 +30,9 @@ async function owningNothing({ node, sender }: Wire): Promise<Engine> {
   return open(options);
 }
 
+const answers = ({ sender }: Wire, name: string): Promise<number> =>
+  counter(sender, 'answers', name);
+
 describe('a node that owns nothing', { skip }, () => {
   test('answers what a rule rejects before the decision, and doctor says so', async () => {
     await using at = await wire();
@@ -35,13 +40,23 @@ describe('a node that owns nothing', { skip }, () => {
     await at.node.run('nft', ['-f', '-'], REJECT);
     const syn = tcp({ src: SENDER.ipv4, dst: CLUSTER.ipv4, dport: 23, ethDst: CLUSTER.mac });
     await inject(at.sender, 'eth0', [syn]);
-    const answered = async (): Promise<boolean> =>
-      (await counter(at.sender, 'answers', 'resets')) === 1;
-    await waitFor('the answer', answered);
+    await waitFor('the answer', async () => (await answers(at, 'resets')) === 1);
     const { findings } = await diagnosis(at, SETUP);
     const [told, ...more] = findings.filter(({ check }) => check === 'nft rules');
     assert.match(told!.found, /^A rule in nft's inet firewall early rejects packets before/);
     assert.match(told!.command!, /^nft delete rule inet firewall early handle \d+$/);
     assert.deepEqual(more, []);
+  });
+
+  test('does not complain of hop-by-hop options, which the kernel reads before any rule', async () => {
+    await using at = await wire();
+    await using engine = await owningNothing(at);
+    const ends = { src: SENDER.ipv6, dst: CLUSTER.ipv6, ethDst: CLUSTER.mac };
+    const options = Buffer.from('3b009e0400000000', 'hex'); // no next header, one unknown option
+    const echo = ping({ src: SENDER.ipv6, dst: NODE.ipv6 });
+    await engine.setOwnership({ nodes: [1, 2] });
+    await inject(at.sender, 'eth0', [ip(ends, 0, options), echo]);
+    await waitFor('the answer to the last frame', async () => (await answers(at, 'pongs')) === 1);
+    assert.equal(await answers(at, 'problems'), 0);
   });
 });
