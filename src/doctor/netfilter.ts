@@ -3,10 +3,12 @@ import { error, given, ok, warning, type Judged } from './finding.js';
 import { carriers } from './links.js';
 import {
   choosesBefore,
+  dropsArp,
   dropsBefore,
   judgeMark,
   judgeQueueing,
   policyDrops,
+  policyDropsArp,
   rejectsBefore,
   untracks,
   usesZone,
@@ -77,7 +79,22 @@ function judge(subject: Subject, objects: readonly Netfilter[]): Judged[] {
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
       .map((chain) => policyDrops('nft rules', named(chain))),
+    ...judgeArp(subject, chains, rules),
   ];
+}
+
+/** What keeps neighbours from being told where a cluster address is. */
+function judgeArp({ shared }: Subject, all: readonly Chain[], rules: readonly Rule[]): Judged[] {
+  if (shared.length === 0) return [];
+  const chains = all.filter(
+    ({ family, table, hook }) => family === 'arp' && hook !== undefined && !isOurs(table),
+  );
+  return chains.flatMap((chain) => [
+    ...(chain.policy === 'drop' ? [policyDropsArp(named(chain))] : []),
+    ...reached(chain, rules)
+      .filter(({ expr }) => JSON.stringify(expr).includes('{"drop":null}'))
+      .map((rule) => dropsArp(asOther(rule))),
+  ]);
 }
 
 /** The rules of a chain and of those that it jumps to. */

@@ -82,6 +82,16 @@ export const policyDrops = (check: string, place: string): Judged =>
     remedy: 'Let it accept what is for the cluster',
   });
 
+export const dropsArp = ({ place, deletion }: OtherRule): Judged =>
+  warning('nft rules', `A rule in ${place} drops ARP, by which a cluster address is found`, {
+    command: deletion,
+  });
+
+export const policyDropsArp = (place: string): Judged =>
+  warning('nft rules', `The policy of ${place} drops ARP, by which a cluster address is found`, {
+    remedy: 'Let it accept what is about the cluster',
+  });
+
 /**
  * Judges a rule that sets the bits `value` and overwrites all of `mask`: ahead of our rules, which would take such
  * bits for their own, or behind them, where it may overwrite the mark of owned packets.

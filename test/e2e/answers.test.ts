@@ -22,6 +22,10 @@ const REJECT = `table inet firewall {
   chain early { type filter hook prerouting priority raw; tcp dport 23 reject with tcp reset; }
 }`;
 
+const NO_ARP = `table arp filter {
+  chain INPUT { type filter hook input priority 0; arp daddr ip ${CLUSTER.ipv4} drop; }
+}`;
+
 /** An engine on the node that owns nothing; the sender counts answers. */
 async function owningNothing({ node, sender }: Wire): Promise<Engine> {
   await sender.run('nft', ['-f', '-'], ANSWERS);
@@ -46,6 +50,18 @@ describe('a node that owns nothing', { skip }, () => {
     assert.match(told!.found, /^A rule in nft's inet firewall early rejects packets before/);
     assert.match(told!.command!, /^nft delete rule inet firewall early handle \d+$/);
     assert.deepEqual(more, []);
+  });
+
+  test('answers no ARP that a rule drops, and doctor says so', async () => {
+    await using at = await wire();
+    await using _ = await owningNothing(at);
+    await at.node.run('nft', ['-f', '-'], NO_ARP);
+    await at.sender.run('sh', ['-c', `ping -c 1 -W 1 ${CLUSTER.ipv4} || true`]);
+    const neighbour = await at.sender.run('ip', ['neigh', 'show', CLUSTER.ipv4]);
+    assert.match(neighbour, / (INCOMPLETE|FAILED)/);
+    const { findings } = await diagnosis(at, SETUP);
+    const [told] = findings.filter(({ check }) => check === 'nft rules');
+    assert.match(told!.found, /^A rule in nft's arp filter INPUT drops ARP, /);
   });
 
   test('does not complain of hop-by-hop options, which the kernel reads before any rule', async () => {

@@ -19,4 +19,18 @@ describe('doctor', () => {
       assert.deepEqual(ofNft(chain('prerouting', { prio: 0 }), rule([statement])), []);
     });
   }
+
+  it('warns of rules that drop ARP, but not of those of a setup', () => {
+    const arp = (table: string, policy: string) =>
+      [
+        { chain: { ...chain('input', { policy }).chain!, family: 'arp', table } },
+        { rule: { ...rule([{ drop: null }], 'c', table).rule!, family: 'arp' } },
+      ] as const;
+    const found = ofNft(...arp('filter', 'drop')).map((finding) => finding.found);
+    assert.deepEqual(found, [
+      "The policy of nft's arp filter c drops ARP, by which a cluster address is found",
+      "A rule in nft's arp filter c drops ARP, by which a cluster address is found",
+    ]);
+    assert.deepEqual(ofNft(...arp('nfq-cluster-q0', 'accept')), []);
+  });
 });
