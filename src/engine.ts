@@ -10,6 +10,7 @@ import { status, type Status } from './control/status.js';
 import { NfqClusterError } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { Growth } from './growth.js';
+import { holdNetns, type HeldNetns } from './held-netns.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
 import { netnsPath } from './netns.js';
@@ -137,6 +138,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly #growth: Growth;
   #owned: readonly number[];
   #rules: Installed | undefined;
+  /** Where the rules are. */
+  #netns: HeldNetns | undefined;
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
@@ -186,6 +189,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         (reason: unknown) => reason,
       );
       await this.#native.close(0);
+      await this.#netns?.release();
       throw left === undefined ? error : notRemoved(error, left, this.options);
     }
     this.#watchLoss();
@@ -194,7 +198,8 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #install(mechanism: Mechanism): Promise<void> {
     const owning = this.#owning();
-    this.#rules = await install(this.options, mechanism, { owning });
+    this.#netns = await holdNetns(this.options);
+    this.#rules = await install(this.#netns.options, mechanism, { owning });
     await this.#adopt(owning.owned, owning.remaining());
   }
 
@@ -334,6 +339,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     try {
       await this.#rules?.remove();
     } finally {
+      await this.#netns?.release();
       // Not before: whoever ends the process upon this must not leave rules behind.
       this.#growth.end();
       // What a listener throws is no failure of close(), nor may it stand in the place of one.

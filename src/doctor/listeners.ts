@@ -10,11 +10,21 @@ export interface Listener {
   queue: number;
   /** The kernel's count of packets dropped as the queue, or the socket's buffer, was full. */
   lost: number;
-  process: { id: number; name: string; hasEngine: boolean | undefined } | undefined;
+  process: Process | undefined;
+}
+
+interface Process {
+  id: number;
+  name: string;
+  hasEngine: boolean | undefined;
+  /** By a signal such as SIGSTOP, or by a debugger. */
+  stopped?: boolean;
 }
 
 const NETFILTER = '12';
 const ADDON = /nfq[-_]cluster.*\.node$/m;
+/** In /proc/PID/stat, behind the name, which may hold anything. */
+const STOPPED = /^\d+ \(.*\) [Tt] /s;
 
 /**
  * Reads who listens on the queues of a namespace.
@@ -73,6 +83,7 @@ async function describe(id: number): Promise<Listener['process']> {
     name: (await read('comm'))?.trim() ?? '?',
     // An engine has our addon in its memory, whatever program it is part of.
     hasEngine: maps === undefined ? undefined : ADDON.test(maps),
+    stopped: STOPPED.test((await read('stat')) ?? ''),
   };
 }
 
@@ -126,6 +137,13 @@ function somebody(queue: number, process: Listener['process']): Judged {
     });
   }
   const who = `process ${process.id} (${process.name})`;
+  if (process.hasEngine && process.stopped === true) {
+    return error(
+      CHECK,
+      `The engine that listens on queue ${queue} is stopped: packets wait, or are dropped: ${who}`,
+      { remedy: 'Let it go on', command: `kill -CONT ${process.id}` },
+    );
+  }
   return process.hasEngine
     ? ok(CHECK, `An engine listens on queue ${queue}: ${who}`)
     : error(CHECK, `Another program has queue ${queue}: ${who}`, {

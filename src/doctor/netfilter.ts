@@ -2,10 +2,14 @@ import type { DoctorFacts, Link, Subject } from './facts.js';
 import { error, given, ok, warning, type Judged } from './finding.js';
 import { carriers } from './links.js';
 import {
+  choosesBefore,
+  dropsArp,
   dropsBefore,
   judgeMark,
   judgeQueueing,
   policyDrops,
+  policyDropsArp,
+  rejectsBefore,
   untracks,
   usesZone,
   type OtherRule,
@@ -75,7 +79,22 @@ function judge(subject: Subject, objects: readonly Netfilter[]): Judged[] {
     ...hooked('prerouting')
       .filter(({ policy, prio = 0 }) => policy === 'drop' && prio < subject.priority)
       .map((chain) => policyDrops('nft rules', named(chain))),
+    ...judgeArp(subject, chains, rules),
   ];
+}
+
+/** What keeps neighbours from being told where a cluster address is. */
+function judgeArp({ shared }: Subject, all: readonly Chain[], rules: readonly Rule[]): Judged[] {
+  if (shared.length === 0) return [];
+  const chains = all.filter(
+    ({ family, table, hook }) => family === 'arp' && hook !== undefined && !isOurs(table),
+  );
+  return chains.flatMap((chain) => [
+    ...(chain.policy === 'drop' ? [policyDropsArp(named(chain))] : []),
+    ...reached(chain, rules)
+      .filter(({ expr }) => JSON.stringify(expr).includes('{"drop":null}'))
+      .map((rule) => dropsArp(asOther(rule))),
+  ]);
 }
 
 /** The rules of a chain and of those that it jumps to. */
@@ -143,10 +162,20 @@ function judgeRule(subject: Subject, chain: Chain, rule: Rule): Judged[] {
   if (!subject.stateless && text.includes('{"notrack":null}')) return [untracks(other)];
   return [
     ...(subject.looksUp && isZone(text) ? [usesZone(other)] : []),
-    ...(before && text.includes('{"drop":null}') ? [dropsBefore('nft rules', other)] : []),
+    ...(before ? endsBefore(rule, text) : []),
     ...judgeMark(subject, other, before, markBits(rule.expr)),
   ];
 }
+
+/** Of a rule ahead of ours: whether it lets packets go no further. */
+const endsBefore = (rule: Rule, text: string): Judged[] => [
+  ...(text.includes('{"drop":null}') ? [dropsBefore('nft rules', asOther(rule))] : []),
+  ...(text.includes('{"reject":') ? [rejectsBefore('nft rules', asOther(rule))] : []),
+  // The map's elements are not listed.
+  ...[...text.matchAll(/\{"vmap":\{"key":.*?"data":"@([^"]+)"/g)].map(([, map]) =>
+    choosesBefore('nft rules', asOther(rule), map!),
+  ),
+];
 
 const isZone = (expr: string): boolean => /"mangle":\{"key":\{"ct":\{"key":"zone"/.test(expr);
 

@@ -63,9 +63,33 @@ export const usesZone = ({ place }: OtherRule): Judged =>
 export const dropsBefore = (check: string, { place, deletion }: OtherRule): Judged =>
   warning(check, `A rule in ${place} drops packets before they are decided`, { command: deletion });
 
+export const rejectsBefore = (check: string, { place, deletion }: OtherRule): Judged =>
+  warning(
+    check,
+    `A rule in ${place} rejects packets before they are decided: every node answers them`,
+    { command: deletion },
+  );
+
+export const choosesBefore = (check: string, { place }: OtherRule, map: string): Judged =>
+  warning(
+    check,
+    `A rule in ${place} takes verdicts from the map ${map}, before packets are decided`,
+    { remedy: 'Make sure that it drops nothing that is for the cluster' },
+  );
+
 export const policyDrops = (check: string, place: string): Judged =>
   warning(check, `The policy of ${place} drops packets before they are decided`, {
     remedy: 'Let it accept what is for the cluster',
+  });
+
+export const dropsArp = ({ place, deletion }: OtherRule): Judged =>
+  warning('nft rules', `A rule in ${place} drops ARP, by which a cluster address is found`, {
+    command: deletion,
+  });
+
+export const policyDropsArp = (place: string): Judged =>
+  warning('nft rules', `The policy of ${place} drops ARP, by which a cluster address is found`, {
+    remedy: 'Let it accept what is about the cluster',
   });
 
 /**

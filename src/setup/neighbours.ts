@@ -49,8 +49,17 @@ export function discoveryChain(
       ...tell(`oifname "${on}" ${solicits(address)}`, SOLICITATION, own, mac),
     ]);
   });
-  return chain(`inet ${name}`, '', rules);
+  return chain(`inet ${name}`, '', [...rules, ...interfaces.flatMap(unseen)]);
 }
+
+/**
+ * The kernel reads hop-by-hop options before any rule sees the packet, so every node would complain of an unknown one.
+ * Such a complaint, ICMPv6's parameter problem of code 2, quotes an IPv6 header whose next header is 0.
+ */
+const unseen = ({ name: on, mac }: ResolvedInterface): string[] =>
+  mac === undefined
+    ? []
+    : [`oifname "${on}" icmpv6 type parameter-problem icmpv6 code 2 @th,112,8 0 drop`];
 
 /** Whether a listed table has the chain that this file makes. */
 export const hasNeighbours = (chains: readonly string[] | undefined): boolean =>

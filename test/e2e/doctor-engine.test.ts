@@ -111,13 +111,20 @@ describe('doctor', { skip }, () => {
     assert.match(levels(await said(at, [...OTHER_SEED, ...control])).join(), /^error /);
   });
 
-  test('does not wait for an engine that is stopped', async () => {
+  test('does not wait for an engine that is stopped, and has it go on', async () => {
     await using at = await wire();
     await using running = await engine(at);
     running.child.kill('SIGSTOP');
     const began = Date.now();
-    assert.match(levels(await said(at)).join(), /^skipped The engine does not answer on /);
+    const { status, findings, errors } = await diagnosis(at);
     assert.ok(Date.now() - began < 20_000);
+    const [stopped, ...more] = errors;
+    assert.deepEqual([status, stopped?.check, more], [1, 'queue listener', []]);
+    assert.match(stopped!.found, /^The engine that listens on queue 0 is stopped: /);
+    const asked = levels(findings.filter(({ check }) => check === 'engine'));
+    assert.match(asked.join(), /^skipped The engine does not answer on /);
+    await at.node.run('sh', ['-ec', stopped!.command!]);
+    assert.match(levels(await said(at)).join(), /^ok /);
   });
 
   test('says where it may not ask', { skip: hiddenFromOthers() }, async () => {
