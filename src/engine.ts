@@ -69,14 +69,22 @@ const OVER_MS = 1e-6;
 export async function open(options: Options): Promise<Engine> {
   const called = native.now();
   const resolved = resolveOptions(options);
-  const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(resolved);
-  const engine = new QueueEngine(
-    mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
-    mechanism,
-    called,
-  );
-  await engine.start();
-  return engine;
+  const netns = await holdNetns(resolved.netns);
+  try {
+    const where = { ...resolved, netns: netns.path };
+    const mechanism = resolved.rules === 'none' ? undefined : await chooseMechanism(where);
+    const engine = new QueueEngine(
+      mechanism === undefined ? resolved : { ...resolved, reinject: reinjectOf(mechanism) },
+      mechanism,
+      netns,
+      called,
+    );
+    await engine.start();
+    return engine;
+  } catch (error) {
+    await netns.release();
+    throw error;
+  }
 }
 
 /** A running engine, made by open(). */
@@ -138,8 +146,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   readonly #growth: Growth;
   #owned: readonly number[];
   #rules: Installed | undefined;
-  /** Where the rules are. */
-  #netns: HeldNetns | undefined;
+  readonly #netns: HeldNetns;
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
@@ -152,13 +159,19 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   #early: NfqClusterError | undefined;
 
   /** @param called when, on the clock of deadlines: what is owned at the start ends `validFor` later */
-  constructor(options: ResolvedOptions, mechanism: Mechanism | undefined, called: number) {
+  constructor(
+    options: ResolvedOptions,
+    mechanism: Mechanism | undefined,
+    netns: HeldNetns,
+    called: number,
+  ) {
     super();
     // Whoever has the engine reads them, and so does the engine while it runs.
     this.options = frozen(structuredClone(options));
     this.mechanism = mechanism;
     this.#owned = options.owned;
-    this.#native = nativeEngine(options, called, (error) =>
+    this.#netns = netns;
+    this.#native = nativeEngine(this.#optionsThere(), called, (error) =>
       this.#tell(fromNative(error) as NfqClusterError),
     );
     this.#stats = new StatsReader(this.#native.counters(), options.buckets);
@@ -189,7 +202,6 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
         (reason: unknown) => reason,
       );
       await this.#native.close(0);
-      await this.#netns?.release();
       throw left === undefined ? error : notRemoved(error, left, this.options);
     }
     this.#watchLoss();
@@ -198,9 +210,13 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
 
   async #install(mechanism: Mechanism): Promise<void> {
     const owning = this.#owning();
-    this.#netns = await holdNetns(this.options);
-    this.#rules = await install(this.#netns.options, mechanism, { owning });
+    this.#rules = await install(this.#optionsThere(), mechanism, { owning });
     await this.#adopt(owning.owned, owning.remaining());
+  }
+
+  /** The options, by which the network namespace is found for as long as the engine is open. */
+  #optionsThere(): ResolvedOptions {
+    return { ...this.options, netns: this.#netns.path };
   }
 
   /* Awaited here as by its callers, so that the stack of an error leads to whoever asked for the change. */
@@ -339,7 +355,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
     try {
       await this.#rules?.remove();
     } finally {
-      await this.#netns?.release();
+      await this.#netns.release();
       // Not before: whoever ends the process upon this must not leave rules behind.
       this.#growth.end();
       // What a listener throws is no failure of close(), nor may it stand in the place of one.

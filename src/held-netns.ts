@@ -1,22 +1,28 @@
-import { open } from 'node:fs/promises';
-import type { ResolvedOptions } from './option-types.js';
-import { netnsPath } from './setup/exec.js';
+import { close, constants, open } from 'node:fs';
+import { promisify } from 'node:util';
+import { native } from './native.js';
+import { netnsPath } from './netns.js';
 
-/** A network namespace that stays reachable, whatever becomes of its name or of the process that the path names. */
+/** A network namespace that stays reachable, whatever becomes of its name or of the process that its path names. */
 export interface HeldNetns {
-  /** The same options, with a path by which this process alone finds the namespace. */
-  options: ResolvedOptions;
+  /** As the option `netns`; for this process alone, and until it is released. */
+  path: string | undefined;
   release: () => Promise<void>;
 }
 
-export async function holdNetns(options: ResolvedOptions): Promise<HeldNetns> {
-  const none = { options, release: () => Promise.resolve() };
-  if (options.netns === undefined) return none;
-  // Where it cannot be opened, what comes next tells why.
-  const file = await open(netnsPath(options.netns)).catch(() => undefined);
+/** @param netns as the option. What is no network namespace is left as it is: whoever enters it tells why */
+export async function holdNetns(netns: string | undefined): Promise<HeldNetns> {
+  const none = { path: netns, release: () => Promise.resolve() };
+  if (netns === undefined) return none;
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+  const file = await promisify(open)(netnsPath(netns), flags).catch(() => undefined);
   if (file === undefined) return none;
-  return {
-    options: { ...options, netns: `/proc/self/fd/${file.fd}` },
-    release: () => file.close(),
-  };
+  const held = { path: `/proc/self/fd/${file}`, release: () => promisify(close)(file) };
+  try {
+    await native.readFiles(held.path, []); // enters it
+    return held;
+  } catch {
+    await held.release();
+    return none;
+  }
 }

@@ -16,7 +16,7 @@ export function checkInterfaces({ interfaces, netns }: ResolvedOptions, facts: F
     const found = facts.interfaces[name];
     if (found?.arrivesOn !== undefined) throw arrivesElsewhere(name, found.arrivesOn);
     if (found !== undefined) continue;
-    const where = netns === undefined ? '' : ` in the network namespace ${netns}`;
+    const where = netns === undefined ? '' : ' in that network namespace';
     throw new NfqClusterError('ERR_NO_INTERFACE', `There is no interface ${name}${where}`, {
       expected: 'an interface that exists',
       found: name,
