@@ -54,7 +54,6 @@ interface SlotRange {
 
 /** Slots that hold one number each; which is which is defined in native/core/counters.h. */
 export type CounterName =
-  | 'received'
   | 'owned'
   | 'foreign'
   | 'unknown'

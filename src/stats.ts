@@ -16,9 +16,12 @@ export interface Latency {
   percentile(percent: number): number;
 }
 
-/** Counts since the engine was opened, or their growth over an interval; the sum of all queues. */
+/**
+ * Counts since the engine was opened, or their growth over an interval; the sum of all queues. They are read while the
+ * queue threads count, so that `buckets` and `latency` may miss packets that are in `received`, or have more.
+ */
 export interface Stats {
-  /** Packets taken from the queues: owned + foreign + unknown + malformed. */
+  /** Packets that were decided: owned + foreign + unknown + malformed. */
   received: number;
   /** Packets whose bucket was owned. */
   owned: number;
@@ -96,7 +99,9 @@ export class StatsReader {
     for (const gauge of ['receiveBuffer', 'expectations'] as const) {
       counters[gauge] = now[layout.counters[gauge]]!;
     }
+    const { owned, foreign, unknown, malformed } = counters;
     return {
+      received: owned + foreign + unknown + malformed,
       ...counters,
       buckets: Array.from(slice(growth, layout.buckets).subarray(0, this.#buckets)),
       batchSizes: Array.from(slice(growth, layout.batchSizes)),

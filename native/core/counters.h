@@ -19,7 +19,6 @@ namespace nfqc {
 
 /** Slots that hold one number each, and the names by which JavaScript knows them. */
 enum class Counter : std::size_t {
-  kReceived,          ///< packets taken from the queue
   kOwned,             ///< packets whose bucket was owned
   kForeign,           ///< packets whose bucket was not
   kUnknown,           ///< packets whose connection was not known; treated as foreign
@@ -44,12 +43,12 @@ enum class Counter : std::size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(Counter::kCount)>
-    kCounterNames{"received",        "owned",        "foreign",          "unknown",
-                  "malformed",       "fixups",       "verdictErrors",    "batches",
-                  "receiveErrors",   "queueDropped", "userDropped",      "receiveBuffer",
-                  "flowHits",        "lookups",      "lookupHits",       "expected",
-                  "lookupTime",      "expectations", "expectationsLost", "offloadedOwned",
-                  "offloadedForeign"};
+    kCounterNames{"owned",        "foreign",          "unknown",        "malformed",
+                  "fixups",       "verdictErrors",    "batches",        "receiveErrors",
+                  "queueDropped", "userDropped",      "receiveBuffer",  "flowHits",
+                  "lookups",      "lookupHits",       "expected",       "lookupTime",
+                  "expectations", "expectationsLost", "offloadedOwned", "offloadedForeign"};
+static_assert(!kCounterNames.back().empty(), "each counter has a name");
 
 /** Slots that hold many numbers of one kind. */
 struct SlotRange {
@@ -88,7 +87,6 @@ class Counters {
   }
 
   void decided(const Decision& decision) noexcept {
-    add(Counter::kReceived);
     switch (decision.outcome) {
       case Outcome::kOwned: add(Counter::kOwned); break;
       case Outcome::kForeign: add(Counter::kForeign); break;

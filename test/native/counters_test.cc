@@ -39,7 +39,6 @@ TEST(CounterLayout, NamesEveryCounterOnce) {
 }
 
 TEST(CounterLayout, HasItsNamesInTheOrderOfTheirSlots) {
-  EXPECT_EQ(kCounterNames[slot(Counter::kReceived)], "received");
   EXPECT_EQ(kCounterNames[slot(Counter::kOwned)], "owned");
   EXPECT_EQ(kCounterNames[slot(Counter::kForeign)], "foreign");
   EXPECT_EQ(kCounterNames[slot(Counter::kMalformed)], "malformed");
@@ -77,16 +76,14 @@ TEST(CounterLayout, KeepsThreadsOutOfEachOthersCacheLines) {
 TEST(Counters, CountAnOwnedPacketWithItsBucket) {
   Slots slots;
   slots.counters().decided({.bucket = 1022, .outcome = Outcome::kOwned});
-  EXPECT_EQ(slots.changed(), (Changes{{slot(Counter::kReceived), 1},
-                                      {slot(Counter::kOwned), 1},
-                                      {kBucketSlots.offset + 1022, 1}}));
+  EXPECT_EQ(slots.changed(),
+            (Changes{{slot(Counter::kOwned), 1}, {kBucketSlots.offset + 1022, 1}}));
 }
 
 TEST(Counters, CountAForeignPacketThatIsFixed) {
   Slots slots;
   slots.counters().decided({.bucket = 0, .outcome = Outcome::kForeign, .fixup = true});
-  EXPECT_EQ(slots.changed(), (Changes{{slot(Counter::kReceived), 1},
-                                      {slot(Counter::kForeign), 1},
+  EXPECT_EQ(slots.changed(), (Changes{{slot(Counter::kForeign), 1},
                                       {slot(Counter::kFixups), 1},
                                       {kBucketSlots.offset, 1}}));
 }
@@ -94,8 +91,7 @@ TEST(Counters, CountAForeignPacketThatIsFixed) {
 TEST(Counters, CountAMalformedPacketWithoutABucket) {
   Slots slots;
   slots.counters().decided(decide_unreadable());
-  EXPECT_EQ(slots.changed(),
-            (Changes{{slot(Counter::kReceived), 1}, {slot(Counter::kMalformed), 1}}));
+  EXPECT_EQ(slots.changed(), (Changes{{slot(Counter::kMalformed), 1}}));
 }
 
 TEST(Counters, CountABatchOnceAndItsLatencyForEveryPacket) {

@@ -39,7 +39,8 @@ class Memory {
 
 describe('counters', () => {
   test('are all 0 at first', () => {
-    const { latency, buckets, batchSizes, ...counters } = new Memory().stats;
+    const { latency, buckets, batchSizes, received, ...counters } = new Memory().stats;
+    assert.equal(received, 0);
     assert.deepEqual(Object.keys(counters).sort(), Object.keys(layout.counters).sort());
     assert.ok(Object.values(counters).every((value) => value === 0));
     assert.deepEqual(buckets, [0, 0, 0]);
@@ -57,9 +58,16 @@ describe('counters', () => {
     names.forEach((name, at) => assert.equal(stats[name], 3 * (at + 1), name));
   });
 
+  test('of packets received are the sum of what they were decided to be', () => {
+    const { owned, foreign, unknown, malformed, fixups } = layout.counters;
+    const memory = new Memory();
+    [owned, foreign, unknown, malformed, fixups].forEach((slot, at) => memory.add(slot, 10 ** at));
+    assert.equal(memory.stats.received, 1111);
+  });
+
   test('are numbers beyond 32 bits', () => {
-    const memory = new Memory().add(layout.counters.received, 2 ** 40 + 1);
-    assert.equal(memory.stats.received, 2 ** 40 + 1);
+    const memory = new Memory().add(layout.counters.owned, 2 ** 40 + 1);
+    assert.equal(memory.stats.owned, 2 ** 40 + 1);
   });
 
   test('count packets by bucket, as many as there are', () => {
@@ -79,16 +87,16 @@ describe('counters', () => {
 describe('growth', () => {
   test('is the difference, but for the receive buffer', () => {
     const memory = new Memory()
-      .add(layout.counters.received, 10)
+      .add(layout.counters.owned, 10)
       .add(layout.counters.receiveBuffer, 4096)
       .took(5);
     const before = memory.reader.snapshot();
     memory
-      .add(layout.counters.received, 3)
+      .add(layout.counters.owned, 3)
       .add(layout.buckets.offset + 1, 2)
       .took(7);
     const growth = memory.reader.stats(memory.reader.snapshot(), before);
-    assert.equal(growth.received, 3);
+    assert.equal(growth.owned, 3);
     assert.deepEqual(growth.buckets, [0, 2, 0]);
     assert.equal(growth.receiveBuffer, 4096);
     assert.equal(growth.latency.count, 1);
@@ -96,11 +104,11 @@ describe('growth', () => {
   });
 
   test('leaves an earlier reading as it was', () => {
-    const memory = new Memory().add(layout.counters.received);
+    const memory = new Memory().add(layout.counters.owned);
     const { stats } = memory;
-    memory.add(layout.counters.received);
-    assert.equal(stats.received, 1);
-    assert.equal(memory.stats.received, 2);
+    memory.add(layout.counters.owned);
+    assert.equal(stats.owned, 1);
+    assert.equal(memory.stats.owned, 2);
   });
 });
 
