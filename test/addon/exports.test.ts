@@ -79,7 +79,6 @@ describe('layout', () => {
   test('names every counter once', () => {
     const slots = Object.values(layout.counters);
     assert.deepEqual(Object.keys(layout.counters), [
-      'received',
       'owned',
       'foreign',
       'unknown',
@@ -109,7 +108,7 @@ describe('layout', () => {
     assert.deepEqual([buckets.length, batchSizes.length], [1023, 65]);
     assert.equal(latency.length, layout.latencyLowerBounds.length);
     const ends = [buckets, batchSizes, latency].map(({ offset, length }) => offset + length);
-    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [21, ends[0], ends[1]]);
+    assert.deepEqual([buckets.offset, batchSizes.offset, latency.offset], [20, ends[0], ends[1]]);
     assert.ok(ends[2]! <= stride);
     assert.equal((stride * 8) % 64, 0);
   });
