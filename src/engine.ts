@@ -10,6 +10,7 @@ import { status, type Status } from './control/status.js';
 import { NfqClusterError } from './errors.js';
 import { hearsExpectations, keepsBucket } from './conntrack-options.js';
 import { Growth } from './growth.js';
+import { Hasher } from './hash.js';
 import { holdNetns, type HeldNetns } from './held-netns.js';
 import { marksForRules } from './marks.js';
 import { fromNative, native, type NativeEngine, type NativeEngineConfig } from './native.js';
@@ -93,8 +94,10 @@ export interface Engine extends EventEmitter<EngineEvents>, AsyncDisposable {
   readonly options: Readonly<ResolvedOptions>;
   /** What sends packets to the queue; undefined with `rules: 'none'`. */
   readonly mechanism: Mechanism | undefined;
-  /** What is owned at this moment. */
+  /** What is owned at this moment; after close(), what was owned last. */
   readonly ownership: Ownership;
+  /** Computes where the engine's own hashing puts an address. */
+  readonly hasher: Hasher;
   /** How connections are followed, and questions to the kernel about them. */
   readonly conntrack: Conntrack;
   /**
@@ -147,6 +150,7 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
   #owned: readonly number[];
   #rules: Installed | undefined;
   readonly #netns: HeldNetns;
+  #hasher: Hasher | undefined;
   #conntrack: Conntrack | undefined;
   #control: ControlServer | undefined;
   #closing: Promise<void> | undefined;
@@ -252,6 +256,12 @@ class QueueEngine extends EventEmitter<EngineEvents> implements Engine {
       );
     }
     return status(this);
+  }
+
+  get hasher(): Hasher {
+    const { policy, hashMode, hashSeed, buckets } = this.options;
+    const mode = policy === 'clusterip' ? { hashMode } : {};
+    return (this.#hasher ??= new Hasher({ policy, ...mode, hashSeed, buckets }));
   }
 
   get conntrack(): Conntrack {

@@ -135,7 +135,7 @@ export const isStateless = ({ conntrack, interfaces }: Exportable): boolean =>
 
 /** @throws NfqClusterError `ERR_NOT_EXPORTABLE` where rules would have to tell addresses apart, or to end in time */
 export function requireForRules({ interfaces, validFor }: Exportable): void {
-  requireThat(validFor === Infinity, 'rules cannot have a deadline, but this ownership has one');
+  requireThat(validFor === Infinity, 'Rules cannot have a deadline, but this ownership has one');
   requireThat(
     interfaces.every(({ destinations }) => destinations !== 'addresses'),
     'An interface decides only packets to its cluster addresses, but these rules decide everything that arrives',

@@ -80,6 +80,6 @@ function requireExpressible(from: Exportable, program: 'iptables' | 'ip6tables')
   );
   requireThat(
     interfaces.every(({ name }) => /^[\p{L}\p{N}_.@=~%,-]+$/u.test(name)),
-    'an interface has a name that means something else in a rule',
+    'An interface has a name that means something else in a rule',
   );
 }

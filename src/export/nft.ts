@@ -95,6 +95,6 @@ function requireExpressible({ policy, interfaces }: Exportable, ipv4: boolean): 
   );
   requireThat(
     interfaces.every(({ name }) => !/[*"\\]/.test(name)),
-    'an interface has a name that means something else in a rule',
+    'An interface has a name that means something else in a rule',
   );
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { open, type NfqClusterError, type Options } from '../../src/index.js';
+import { Hasher, open, type NfqClusterError, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { waitFor } from '../support/processes.js';
 import { boundQueues, quiet, skip } from './lab.js';
@@ -47,6 +47,28 @@ describe('an engine', { skip }, () => {
     await engine.close();
     assert.deepEqual(held(), before);
     assert.equal(engine.stats().received, 0);
+  });
+
+  test('hashes by a hasher of its own, also once it is closed', async () => {
+    await using namespace = await Namespace.create();
+    for (const hashing of [
+      { policy: 'xt_cluster', totalNodes: 5, localNode: 1, hashSeed: 7 },
+      {
+        policy: 'clusterip',
+        hashMode: 'sourceip-sourceport',
+        totalNodes: 4,
+        localNode: 1,
+        hashSeed: 9,
+      },
+    ] as const) {
+      const { localNode: _, ...pure } = hashing;
+      const engine = await open({ ...quiet(namespace.path), ...hashing });
+      const packet = { src: '192.0.2.1', protocol: 6, sport: 1234, dport: 80 };
+      const { bucket } = new Hasher(pure).explain(packet);
+      assert.equal(engine.hasher.bucket(packet), bucket);
+      await engine.close();
+      assert.equal(engine.hasher.bucket(packet), bucket);
+    }
   });
 
   test('is closed once, however often it is asked to', async () => {
