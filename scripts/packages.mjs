@@ -64,7 +64,6 @@ const NEEDS = {
     program('iptables', 'iptables', 'iptables-nft'),
     program('ip6tables', 'iptables', 'iptables-nft'),
     program('ip', 'iproute2', 'iproute'),
-    program('sysctl', 'procps', 'procps-ng'),
     program('nsenter', 'util-linux'),
   ],
   bench: [

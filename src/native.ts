@@ -141,6 +141,12 @@ interface Binding {
    */
   readFiles(netns: string, paths: readonly string[]): Promise<(string | number)[]>;
   /**
+   * Writes a text to each of these files, as they are in a network namespace: errnos, 0 if it worked. An empty text is
+   * not written: then it only tells whether they can be opened for writing.
+   * @param netns a path, or ''
+   */
+  writeFiles(netns: string, paths: readonly string[], text: string): Promise<number[]>;
+  /**
    * Runs a program to its end, in a session of its own, without a fork of this process.
    * @param netns a path, or ''
    * @param args the first is what it is called

@@ -11,7 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   nfqc::addon::register_probe(env, exports);
   nfqc::addon::register_program(env, exports);
   nfqc::addon::register_queue_rule(env, exports);
-  nfqc::addon::register_read_files(env, exports);
+  nfqc::addon::register_files(env, exports);
   return exports;
 }
 

@@ -30,6 +30,6 @@ void register_program(Napi::Env env, Napi::Object exports);
 void register_queue_rule(Napi::Env env, Napi::Object exports);
 
 /** `readFiles()`: files of /proc, as a network namespace has them. */
-void register_read_files(Napi::Env env, Napi::Object exports);
+void register_files(Napi::Env env, Napi::Object exports);
 
 }  // namespace nfqc::addon

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "read_file.h"
+#include "files.h"
 
 namespace nfqc {
 

@@ -23,7 +23,7 @@ import { standingSubjects, subjectOf } from './subjects.js';
 import { CONNTRACK, IPVS } from './system.js';
 import type { SavedRules } from './xtables-rule.js';
 
-const PROGRAMS = ['nft', 'ip', 'sysctl', 'unshare'];
+const PROGRAMS = ['nft', 'ip', 'unshare'];
 
 /** Runs programs and reads files, none of which changes anything. What cannot be read is not known. */
 export async function gather(

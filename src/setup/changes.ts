@@ -1,6 +1,7 @@
 import type { ResolvedInterface, ResolvedOptions } from '../option-types.js';
 import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
+import type { Step } from './step.js';
 
 /**
  * One thing outside the rules that a setup changes. Its nft table records each as a line of text, so that
@@ -159,16 +160,15 @@ export const isOfSame = (one: Change, other: Change): boolean =>
   (one.kind === 'sysctl' || one.value.split('/')[0] === other.value.split('/')[0]);
 
 /** The command that makes a change, or takes it back. */
-export function commandOf(change: Change, way: 'do' | 'undo'): Command {
+export function commandOf(change: Change, way: 'do' | 'undo'): Command & Pick<Step, 'setting'> {
   const { kind, on, value } = change;
   const verb = way === 'do' ? 'add' : 'del';
   const ip = (...args: string[]): Command => ({ program: 'ip', args });
   switch (kind) {
-    case 'sysctl':
-      return {
-        program: 'sysctl',
-        args: ['-w', `net/${on}=${way === 'do' ? value : change.earlier}`],
-      };
+    case 'sysctl': {
+      const setting = { name: on, value: way === 'do' ? value : change.earlier };
+      return { program: 'sysctl', args: ['-w', `net/${on}=${setting.value}`], setting };
+    }
     case 'mac':
       return ip('maddress', verb, value, 'dev', on);
     case 'group':

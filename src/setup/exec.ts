@@ -42,7 +42,6 @@ const FOLDERS = [
 const PACKAGES: Readonly<Record<string, string>> = {
   nft: 'nftables',
   ip: 'iproute2',
-  sysctl: 'procps',
   unshare: 'util-linux',
 };
 

@@ -5,7 +5,6 @@ import { fromNative, native } from '../native.js';
 import { netnsPath } from '../netns.js';
 import type { ResolvedOptions } from '../option-types.js';
 import type { Change } from './changes.js';
-import { programOrThrow } from './exec.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';
 import { closing, installation, leaving } from './plan.js';
@@ -218,7 +217,6 @@ async function carriedOut(
   const made = await prepared(options, mechanism, installing, run);
   const { steps, journal, goesWith } = made;
   const { traces } = made.facts;
-  checkPrograms(steps);
   await checkWritable(steps, options.netns);
   const former = rememberedOptions(options, traces);
   try {
@@ -317,9 +315,4 @@ const stands = (options: ResolvedOptions, { nftChains }: Traces): boolean =>
 function isOf(run: string, { nftChains }: Traces): boolean {
   const other = parseMarkers(nftChains);
   return other.standing === undefined && (other.run?.id ?? run) === run;
-}
-
-/** @throws NfqClusterError `ERR_NO_TOOL` */
-function checkPrograms(steps: readonly Step[]): void {
-  for (const { program, inPlace } of steps) if (!inPlace) programOrThrow(program);
 }

@@ -1,33 +1,36 @@
+import { constants } from 'node:os';
 import { NfqClusterError } from '../errors.js';
-import { failure, isRefused, run } from './exec.js';
-import type { Step } from './step.js';
-
-/** Opens each file for writing, which does not change a kernel parameter. */
-const OPEN = 'for file; do : >>"$file" || exit; done';
+import { tryWriting } from './kernel-files.js';
+import { isRefusal, notPermitted, type Setting, type Step } from './step.js';
 
 /**
  * Asks whether the kernel parameters that steps set can be written. In a container /proc/sys often cannot.
- * @throws NfqClusterError `ERR_READ_ONLY`, `ERR_PRIVILEGE`, and what `run` throws
+ * @throws NfqClusterError `ERR_READ_ONLY`, `ERR_PRIVILEGE`, and what `readSysctls` throws
  */
 export async function checkWritable(
   steps: readonly Step[],
   netns: string | undefined,
 ): Promise<void> {
-  const settings = steps
-    .filter(({ program, inPlace }) => program === 'sysctl' && !inPlace)
-    .map(({ args }) => args.at(-1)!);
+  const settings = steps.flatMap(({ setting, inPlace }) =>
+    setting === undefined || inPlace ? [] : [setting],
+  );
   if (settings.length === 0) return;
-  const files = settings.map((setting) => `/proc/sys/${setting.split('=')[0]!}`);
-  const outcome = await run('sh', ['-c', OPEN, 'sh', ...files], { netns });
-  if (outcome.stderr.includes('Read-only file system')) throw readOnly(settings, outcome.stderr);
-  if (isRefused(outcome)) throw failure('set kernel parameters', 'sh', outcome);
+  const names = settings.map(({ name }) => name);
+  const errors = await tryWriting(names, netns);
+  const readOnly = errors.indexOf(constants.errno.EROFS);
+  if (readOnly !== -1) throw onlyRead(names[readOnly]!, settings);
+  if (errors.some(isRefusal)) throw notPermitted('set kernel parameters');
 }
 
-function readOnly(settings: readonly string[], stderr: string): NfqClusterError {
-  const [found = '/proc/sys'] = /\/proc\/sys\/[^\s:]+/.exec(stderr) ?? [];
-  return new NfqClusterError('ERR_READ_ONLY', `The kernel parameter ${found} cannot be written`, {
-    expected: 'a writable /proc/sys, or all of these already set',
-    found: 'a read-only file system',
-    remedy: `Set ${settings.join(', ')} from outside (docker run --sysctl, or nsenter on the host), then try again: what is already set is not written`,
-  });
+function onlyRead(name: string, settings: readonly Setting[]): NfqClusterError {
+  const all = settings.map((setting) => `net/${setting.name}=${setting.value}`).join(', ');
+  return new NfqClusterError(
+    'ERR_READ_ONLY',
+    `The kernel parameter /proc/sys/net/${name} cannot be written`,
+    {
+      expected: 'a writable /proc/sys, or all of these already set',
+      found: 'a read-only file system',
+      remedy: `Set ${all} from outside (docker run --sysctl, or nsenter on the host), then try again: what is already set is not written`,
+    },
+  );
 }

@@ -263,7 +263,7 @@ describe('doctor', { skip }, () => {
   test('says which program is missing', async () => {
     await using at = await doctorLab();
     const hide =
-      'for p in /usr/local/sbin /usr/sbin /sbin /usr/bin /bin; do test ! -e $p/sysctl || mount --bind /dev/null $p/sysctl; done; exec "$@"';
+      'for p in /usr/local/sbin /usr/sbin /sbin /usr/bin /bin; do test ! -e $p/ip || mount --bind /dev/null $p/ip; done; exec "$@"';
     const wrapper = ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
     const { status, errors } = await diagnosis(at, SETUP, wrapper);
     assert.equal(status, 1);
@@ -271,8 +271,8 @@ describe('doctor', { skip }, () => {
       errors.map(({ found, remedy }) => [found, remedy]),
       [
         [
-          'The program sysctl is not installed',
-          'Install the package procps (Debian, Fedora, Alpine)',
+          'The program ip is not installed',
+          'Install the package iproute2 (Debian, Fedora, Alpine)',
         ],
       ],
     );

@@ -244,39 +244,6 @@ const FANOUT = { queues: [0, 1], queueCpuFanout: true };
 /** Chains that were made again are listed last. */
 const sorted = (state: string): string => state.split('\n').sort().join('\n');
 
-test('a program that is missing is told before anything is changed', { skip }, async () => {
-  await using at = await wire();
-  // What needs no kernel parameter, in whose place comes what does.
-  const alone = { interfaces: ['eth0'], localNode: 1, totalNodes: 2, hashSeed: 1 };
-  await apply({ ...alone, conntrack: 'off', netns: at.node.path });
-  const before = await stateOf(at.node);
-  const { status: exit, stderr } = await cli(
-    [
-      ...[
-        'apply',
-        '--replace',
-        '-i',
-        'eth0',
-        '--cluster-total-nodes',
-        '2',
-        '--cluster-local-node',
-        '1',
-      ],
-      ...['--cluster-hash-seed', '1'],
-    ],
-    { namespace: at.node, wrapper: without('sysctl') },
-  ).outcome;
-  assert.equal(exit, 1);
-  assert.match(stderr, /The program sysctl is not installed/);
-  assert.equal(await stateOf(at.node), before);
-});
-
-/** Starts a program where another one cannot be executed. */
-function without(program: string): string[] {
-  const hide = `mount --bind /dev/null "$(readlink -f ${findProgram(program)!})"; exec "$@"`;
-  return ['unshare', '--mount', 'sh', '-ec', hide, 'sh'];
-}
-
 test(
   'apply, open, status and doctor mean the same setup by the same options',
   { skip },

@@ -16,4 +16,11 @@ struct FileText {
 /** Of an open file, from its start. */
 [[nodiscard]] FileText read_file(int fd);
 
+/**
+ * Writes to a file that is there, such as a kernel parameter, by one call. An empty text is not
+ * written: then it only tells whether the file can be opened for writing.
+ * @return an errno; 0 if it worked
+ */
+[[nodiscard]] int write_file(const std::string& path, const std::string& text);
+
 }  // namespace nfqc

@@ -1,4 +1,4 @@
-#include "read_file.h"
+#include "files.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -28,6 +28,15 @@ FileText read_file(int fd) {
       return {"", errno};
     }
   }
+}
+
+int write_file(const std::string& path, const std::string& text) {
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return errno;
+  if (text.empty()) return 0;
+  const ssize_t written = ::write(file.get(), text.data(), text.size());
+  if (written < 0) return errno;
+  return static_cast<std::size_t>(written) == text.size() ? 0 : EIO;
 }
 
 }  // namespace nfqc
