@@ -21,6 +21,7 @@ describe('exports', () => {
       'renewConnmarks',
       'runProgram',
       'setQueueRule',
+      'writeFiles',
     ]);
   });
 

@@ -1,7 +1,9 @@
 /* What programs print of rules, as a setup reads it. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { constants, tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, it, mock } from 'node:test';
 import { CAP_NET_ADMIN, hasCapability, readCapabilities } from '../../src/setup/proc.js';
 import { native } from '../../src/native.js';
@@ -113,9 +115,33 @@ describe('of the kernel’s files', () => {
     await assert.rejects(readSysctls([], netns), { code: 'ERR_NO_NETNS' });
   });
 
+  it('each is written by one call, or only tried', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'nfq-cluster-'));
+    try {
+      const [there, not] = [path.join(folder, 'there'), path.join(folder, 'not')];
+      await writeFile(there, 'before');
+      assert.deepEqual(await native.writeFiles('', [there, not], ''), [0, constants.errno.ENOENT]);
+      assert.equal(readFileSync(there, 'utf8'), 'before');
+      assert.deepEqual(await native.writeFiles('', [there, folder], 'after'), [
+        0,
+        constants.errno.EISDIR,
+      ]);
+      assert.equal(readFileSync(there, 'utf8'), 'aftere');
+      assert.ok(!existsSync(not), 'none is made');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('nothing else is taken for a list of them', () => {
-    const { readFiles } = native as unknown as { readFiles: (...args: unknown[]) => unknown };
-    for (const args of [[], ['', '/proc'], [5, []], ['', ['a\0b']]])
+    const { readFiles, writeFiles } = native as unknown as Record<
+      'readFiles' | 'writeFiles',
+      (...args: unknown[]) => unknown
+    >;
+    for (const args of [[], ['', '/proc'], [5, []], ['', ['a\0b']]]) {
       assert.throws(() => readFiles(...args), TypeError);
+      assert.throws(() => writeFiles(...args, 'text'), TypeError);
+    }
+    assert.throws(() => writeFiles('', []), TypeError);
   });
 });
