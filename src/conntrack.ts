@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { check, integer, namespace } from './checks.js';
-import type { ConntrackSource } from './conntrack-options.js';
+import { check, integer, namespace } from './options/checks.js';
+import type { ConntrackSource } from './options/conntrack.js';
 import { fromNative, native, type NativeEngine } from './native.js';
 import { netnsPath } from './netns.js';
-import type { ResolvedOptions } from './option-types.js';
-import { parse } from './parse.js';
+import type { ResolvedOptions } from './options/types.js';
+import { parse } from './options/parse.js';
 
 /** One direction of a connection. */
 export interface Tuple {

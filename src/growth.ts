@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isInteger } from './checks.js';
+import { isInteger } from './options/checks.js';
 import { invalidOption } from './errors.js';
 import type { Snapshot, Stats, StatsReader } from './stats.js';
 

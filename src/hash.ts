@@ -1,12 +1,12 @@
 import { types } from 'node:util';
 import { z } from 'zod';
-import { integer, isInteger } from './checks.js';
+import { integer, isInteger } from './options/checks.js';
 import { invalidOption } from './errors.js';
 import { native, type Address, type NativeHasher, type NativePacket } from './native.js';
-import type { HashMode, Policy } from './option-types.js';
-import { hashingSchema, resolveHashing } from './options.js';
-import { checkTotalNodes } from './ownership.js';
-import { parse } from './parse.js';
+import type { HashMode, Policy } from './options/types.js';
+import { hashingSchema, resolveHashing } from './options/resolve.js';
+import { checkTotalNodes } from './options/ownership.js';
+import { parse } from './options/parse.js';
 
 export type { Address };
 

@@ -2,7 +2,7 @@ export { Control, type ControlTarget } from './control/client.js';
 export type { Counts, Status, Summary } from './control/status.js';
 export { doctor, type Diagnosis, type Finding, type Level } from './doctor/index.js';
 export { findConnection, type Conntrack, type Connection, type Tuple } from './conntrack.js';
-export type { ConntrackSource, Offload } from './conntrack-options.js';
+export type { ConntrackSource, Offload } from './options/conntrack.js';
 export { open, type Engine, type EngineEvents, type Ownership } from './engine.js';
 export { NfqClusterError, type ErrorCode } from './errors.js';
 export {
@@ -32,7 +32,7 @@ export type {
   ResolvedInterface,
   ResolvedOptions,
   Rules,
-} from './option-types.js';
+} from './options/types.js';
 export {
   apply,
   plan,
@@ -47,5 +47,5 @@ export type { Command } from './setup/exec.js';
 export type { Step } from './setup/step.js';
 export type { Mechanism } from './setup/ruleset.js';
 export type { SetupStatus, StepStatus } from './setup/status.js';
-export { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './limits.js';
+export { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_INTERFACES, MAX_NODES } from './options/limits.js';
 export type { Latency, Stats } from './stats.js';

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { Connection, Tuple } from './conntrack.js';
 import { NfqClusterError, remedyForLimit, type ErrorCode } from './errors.js';
-import type { ResolvedOptions } from './option-types.js';
+import type { ResolvedOptions } from './options/types.js';
 
 /** An IP address: text, a number (IPv4, host order: 0x0a000001 is 10.0.0.1), or 4 or 16 bytes in network order. */
 export type Address = string | number | Uint8Array;

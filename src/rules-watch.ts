@@ -1,6 +1,6 @@
 import { NfqClusterError } from './errors.js';
 import type { NativeEngine } from './native.js';
-import type { ResolvedOptions } from './option-types.js';
+import type { ResolvedOptions } from './options/types.js';
 import type { Owning } from './setup/owned.js';
 import { rulesName } from './setup/ruleset.js';
 import type { Installed } from './setup/setup.js';

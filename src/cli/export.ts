@@ -6,7 +6,7 @@ import {
   type Exportable,
   type ExportFormat,
 } from '../export/index.js';
-import { resolveOptions } from '../options.js';
+import { resolveOptions } from '../options/resolve.js';
 import { controlOf, type ControlFlags } from './control.js';
 import { CommandError, print } from './failure.js';
 import {

@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { HASH_MODES } from '../checks.js';
+import { HASH_MODES } from '../options/checks.js';
 import {
   assignment,
   interfaceKey,

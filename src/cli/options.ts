@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { NfqClusterError, printed } from '../errors.js';
-import type { InterfaceOptions, Options } from '../option-types.js';
-import { resolveOptions } from '../options.js';
+import type { InterfaceOptions, Options } from '../options/types.js';
+import { resolveOptions } from '../options/resolve.js';
 import { CommandError } from './failure.js';
 import { OPTION_FLAGS, type Flags } from './flags.js';
 import type { Assignment } from './values.js';

@@ -1,6 +1,6 @@
 import { counts, summary } from '../control/status.js';
 import type { Engine } from '../engine.js';
-import type { ResolvedInterface } from '../option-types.js';
+import type { ResolvedInterface } from '../options/types.js';
 import type { Stats } from '../stats.js';
 
 /*

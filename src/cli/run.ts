@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { open, type Engine } from '../engine.js';
 import { NfqClusterError } from '../errors.js';
-import type { Options } from '../option-types.js';
+import type { Options } from '../options/types.js';
 import { complainOfNone, defaultControl } from './control.js';
 import { complain, onBrokenOutput, print } from './failure.js';
 import { withSetup, type Flags } from './flags.js';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { InterfaceOptions, ResolvedOptions } from '../option-types.js';
-import { resolveOptions } from '../options.js';
+import type { InterfaceOptions, ResolvedOptions } from '../options/types.js';
+import { resolveOptions } from '../options/resolve.js';
 import { apply, plan, revert, status, warningsOf, type Plan } from '../setup/api.js';
 import { asList, asScript } from '../setup/script.js';
 import { purposeOf } from '../setup/changes.js';

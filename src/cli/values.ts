@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
-import { range } from '../buckets.js';
+import { range } from '../options/buckets.js';
 import { spelledNumber } from '../numbers.js';
-import type { InterfaceOptions, MaskedMark } from '../option-types.js';
+import type { InterfaceOptions, MaskedMark } from '../options/types.js';
 
 /*
  * What may stand behind a flag. Only the spelling is checked here; what a number may be in its place is

@@ -1,7 +1,7 @@
-import { range } from '../buckets.js';
+import { range } from '../options/buckets.js';
 import { NfqClusterError, invalidOption } from '../errors.js';
 import type { Ownership } from '../engine.js';
-import type { OwnershipInput } from '../option-types.js';
+import type { OwnershipInput } from '../options/types.js';
 
 /** As text: `+2` or `-2` adds or removes, `1,3-5` and `none` replace. */
 const CHANGE = /^([+-]?)(\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?)*)$/;

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { matching, namespace, setupName } from '../checks.js';
+import { matching, namespace, setupName } from '../options/checks.js';
 import { invalidOption } from '../errors.js';
 import { native } from '../native.js';
-import { howLong } from '../ownership.js';
-import { parse } from '../parse.js';
+import { howLong } from '../options/ownership.js';
+import { parse } from '../options/parse.js';
 import { ask } from './ask.js';
 import { controlPath } from './path.js';
 import type { Request } from './protocol.js';

@@ -3,7 +3,7 @@ import { chmod, stat, unlink } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { NfqClusterError, invalidOption } from '../errors.js';
-import { parse } from '../parse.js';
+import { parse } from '../options/parse.js';
 import { CONTROL_DIRECTORY } from './path.js';
 import { LONGEST_REQUEST, requestSchema, type Answer, type Request } from './protocol.js';
 import { claim, makeDirectory, sweep } from './socket-file.js';

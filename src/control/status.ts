@@ -1,6 +1,6 @@
-import type { ConntrackSource, Offload } from '../conntrack-options.js';
+import type { ConntrackSource, Offload } from '../options/conntrack.js';
 import type { Engine } from '../engine.js';
-import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../option-types.js';
+import type { HashMode, MaskedMark, Policy, ResolvedInterface } from '../options/types.js';
 import type { Mechanism } from '../setup/ruleset.js';
 import type { Stats } from '../stats.js';
 

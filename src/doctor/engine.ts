@@ -3,7 +3,7 @@ import { ask } from '../control/ask.js';
 import { controlPath } from '../control/path.js';
 import type { Status } from '../control/status.js';
 import { NfqClusterError } from '../errors.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { hex } from '../setup/words.js';
 import { error, given, ok, skipped, warning, type Judged } from './finding.js';
 import type { DoctorFacts } from './facts.js';

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import type { Change, SystemFacts } from '../setup/changes.js';
 import type { Mechanism } from '../setup/ruleset.js';
 import type { EngineFacts } from './engine.js';

@@ -1,7 +1,7 @@
 import { NfqClusterError } from '../errors.js';
 import { netnsPath } from '../netns.js';
-import type { ResolvedOptions } from '../option-types.js';
-import { resolveOptions } from '../options.js';
+import type { ResolvedOptions } from '../options/types.js';
+import { resolveOptions } from '../options/resolve.js';
 import { findProgram, packageOf, run, runForJson } from '../setup/exec.js';
 import { arrivesOn, portOf, readFacts, type PortJson } from '../setup/facts.js';
 import { readSysctls } from '../setup/kernel-files.js';

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { namespace } from '../checks.js';
-import { parse } from '../parse.js';
-import type { Options } from '../option-types.js';
-import { resolveOptions } from '../options.js';
+import { namespace } from '../options/checks.js';
+import { parse } from '../options/parse.js';
+import type { Options } from '../options/types.js';
+import { resolveOptions } from '../options/resolve.js';
 import { names } from '../setup/ruleset.js';
 import { checkEngines } from './engine.js';
 import type { DoctorFacts } from './facts.js';

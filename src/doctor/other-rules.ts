@@ -1,5 +1,5 @@
 /* What a rule by other hands, of nft or of iptables, does to packets that are to be decided. */
-import { ourBits } from '../marks.js';
+import { ourBits } from '../options/marks.js';
 import type { Command } from '../setup/exec.js';
 import { rulesName } from '../setup/ruleset.js';
 import type { Subject } from './facts.js';

@@ -1,6 +1,6 @@
-import { range } from '../buckets.js';
-import { resolveMarks } from '../marks.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { range } from '../options/buckets.js';
+import { resolveMarks } from '../options/marks.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { wantedChanges } from '../setup/changes.js';
 import { rulesAreWanted } from '../setup/compare.js';
 import type { Facts } from '../setup/facts.js';

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { check, integer, integers, maskedMark, oneOf, u32 } from '../checks.js';
+import { check, integer, integers, maskedMark, oneOf, u32 } from '../options/checks.js';
 import { invalidOption, NfqClusterError } from '../errors.js';
 import type { Status } from '../control/status.js';
 import type { Engine } from '../engine.js';
-import { MAX_BUCKETS } from '../limits.js';
-import type { Policy, ResolvedInterface, ResolvedOptions } from '../option-types.js';
+import { MAX_BUCKETS } from '../options/limits.js';
+import type { Policy, ResolvedInterface, ResolvedOptions } from '../options/types.js';
 
 /** The part of a configuration that exportRules() looks at. */
 export type Exportable = Pick<

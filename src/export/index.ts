@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { invalidOption } from '../errors.js';
-import { parse } from '../parse.js';
+import { parse } from '../options/parse.js';
 import { exportableOf, type Exportable, type Running } from './exportable.js';
 import { iptablesRules } from './iptables.js';
 import { nftRules } from './nft.js';

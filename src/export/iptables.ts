@@ -5,7 +5,7 @@ import {
   requireThat,
   type Exportable,
 } from './exportable.js';
-import { inverted } from '../buckets.js';
+import { inverted } from '../options/buckets.js';
 import { hex } from '../setup/words.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { Key } from '../option-types.js';
+import type { Key } from '../options/types.js';
 import {
   DISCOVERY,
   isStateless,

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import type { ClusterAddress } from '../option-types.js';
+import type { ClusterAddress } from '../options/types.js';
 import { requireThat, type Exportable } from './exportable.js';
 
 /**

@@ -1,5 +1,5 @@
-import { inverted, localBuckets } from '../buckets.js';
-import { U32 } from '../checks.js';
+import { inverted, localBuckets } from '../options/buckets.js';
+import { U32 } from '../options/checks.js';
 import { Refusal } from './notes.js';
 import { unsigned, type RuleOption } from './rule.js';
 

@@ -1,6 +1,6 @@
-import { HASH_MODES } from '../checks.js';
-import type { HashMode } from '../option-types.js';
-import { isClusterMac, parseClusterAddress } from '../shared-options.js';
+import { HASH_MODES } from '../options/checks.js';
+import type { HashMode } from '../options/types.js';
+import { isClusterMac, parseClusterAddress } from '../options/shared.js';
 import { Refusal } from './notes.js';
 import { optionNamed, optionsOf, unsigned, type Rule, type RuleOption } from './rule.js';
 

@@ -1,5 +1,5 @@
-import { range } from '../buckets.js';
-import type { MaskedMark } from '../option-types.js';
+import { range } from '../options/buckets.js';
+import type { MaskedMark } from '../options/types.js';
 import { Refusal } from './notes.js';
 
 /**

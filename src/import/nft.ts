@@ -1,6 +1,6 @@
-import { inverted, range } from '../buckets.js';
-import { MAX_BUCKETS } from '../limits.js';
-import type { MaskedMark } from '../option-types.js';
+import { inverted, range } from '../options/buckets.js';
+import { MAX_BUCKETS } from '../options/limits.js';
+import type { MaskedMark } from '../options/types.js';
 import { carriedMark } from './mark.js';
 import { interfacesIn, interfacesOf, narrowing, type Hook, type Located } from './nft-line.js';
 import { Refusal } from './notes.js';

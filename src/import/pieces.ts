@@ -1,4 +1,4 @@
-import type { HashMode, MaskedMark, Policy } from '../option-types.js';
+import type { HashMode, MaskedMark, Policy } from '../options/types.js';
 import type { ClusteripConfig } from './clusterip.js';
 import { freeBits } from './mark.js';
 import type { HashRule } from './nft.js';

@@ -1,6 +1,6 @@
-import { U32 } from '../checks.js';
+import { U32 } from '../options/checks.js';
 import { spelledNumber } from '../numbers.js';
-import type { MaskedMark } from '../option-types.js';
+import type { MaskedMark } from '../options/types.js';
 import { Refusal } from './notes.js';
 
 /** One option of a rule: `! --cluster-local-node 2`. */

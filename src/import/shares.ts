@@ -1,4 +1,4 @@
-import { ascending, inverted } from '../buckets.js';
+import { ascending, inverted } from '../options/buckets.js';
 import { refusing, Refusal, type Note } from './notes.js';
 import { grouped, wayOf, type Piece, type Share } from './pieces.js';
 

@@ -1,4 +1,4 @@
-import type { MaskedMark } from '../option-types.js';
+import type { MaskedMark } from '../options/types.js';
 import { carriedMark } from './mark.js';
 import { Refusal, type Note } from './notes.js';
 import type { Piece } from './pieces.js';

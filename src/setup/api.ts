@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { namespace, setupName } from '../checks.js';
+import { namespace, setupName } from '../options/checks.js';
 import { invalidOption } from '../errors.js';
 import { netnsPath } from '../netns.js';
-import { parse } from '../parse.js';
-import type { Options, ResolvedOptions } from '../option-types.js';
-import { resolveOptions } from '../options.js';
+import { parse } from '../options/parse.js';
+import type { Options, ResolvedOptions } from '../options/types.js';
+import { resolveOptions } from '../options/resolve.js';
 import type { Step } from './step.js';
 import { chooseMechanism } from './probe.js';
 import type { Mechanism } from './ruleset.js';

@@ -1,4 +1,4 @@
-import type { ResolvedInterface, ResolvedOptions } from '../option-types.js';
+import type { ResolvedInterface, ResolvedOptions } from '../options/types.js';
 import { needsConntrack } from './connections.js';
 import type { Command } from './exec.js';
 import type { Step } from './step.js';

@@ -1,5 +1,5 @@
-import { lowestBit } from '../marks.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { lowestBit } from '../options/marks.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { hex } from './words.js';
 
 /*

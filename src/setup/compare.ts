@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { findProgram, isRefused, run, type Command } from './exec.js';
 import type { Facts } from './facts.js';
 import { rulesOf } from './plan.js';

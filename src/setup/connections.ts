@@ -1,6 +1,6 @@
-import { keepsBucket } from '../conntrack-options.js';
-import { lowestBit } from '../marks.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { keepsBucket } from '../options/conntrack.js';
+import { lowestBit } from '../options/marks.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { isClusterip } from './clusterip.js';
 import { keyFields, markBitByHash, markByHash } from './hashing.js';
 import { hex, join } from './words.js';

@@ -1,4 +1,4 @@
-import type { ResolvedInterface, ResolvedOptions } from '../option-types.js';
+import type { ResolvedInterface, ResolvedOptions } from '../options/types.js';
 import { ofFamily } from './neighbours.js';
 
 type Interfaces = readonly ResolvedInterface[];

@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import {
   fromText,
   sysctlsOf,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { keepsBucket } from '../conntrack-options.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { keepsBucket } from '../options/conntrack.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { isClusterip } from './clusterip.js';
 import { bucketRules, directRules, needsConntrack } from './connections.js';
 import { knownAddresses, knownConnections } from './offload.js';

@@ -1,4 +1,4 @@
-import type { ResolvedInterface } from '../option-types.js';
+import type { ResolvedInterface } from '../options/types.js';
 import type { InterfaceFacts } from './changes.js';
 
 const NEIGHBOURS = 'neighbours';

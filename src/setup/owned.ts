@@ -1,8 +1,8 @@
-import { inverted } from '../buckets.js';
+import { inverted } from '../options/buckets.js';
 import { NfqClusterError } from '../errors.js';
-import { MAX_BUCKETS } from '../limits.js';
-import { lowestBit } from '../marks.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { MAX_BUCKETS } from '../options/limits.js';
+import { lowestBit } from '../options/marks.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { elsewhere } from './destinations.js';
 import { runOrThrow } from './exec.js';
 import { hex } from './words.js';

@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import {
   asText,
   commandOf,

@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
-import { keepsBucket } from '../conntrack-options.js';
+import { keepsBucket } from '../options/conntrack.js';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { TCP_LOOSE } from './changes.js';
 import { findProgram, run, runOrThrow, said } from './exec.js';
 import { readSysctls } from './kernel-files.js';

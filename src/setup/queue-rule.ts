@@ -3,7 +3,7 @@ import { getSystemErrorName } from 'node:util';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
 import { netnsPath } from '../netns.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import type { Command } from './exec.js';
 import { rulesName, TARGET_CHAIN } from './ruleset.js';
 

@@ -1,6 +1,6 @@
-import { range } from '../buckets.js';
+import { range } from '../options/buckets.js';
 import { NfqClusterError } from '../errors.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { duplicateOf, unused } from './changes.js';
 import type { Facts } from './facts.js';
 import { listenedQueues } from './held.js';

@@ -1,5 +1,5 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { isMadeOf, OPTIONS, parseMarkers } from './markers.js';
 import { rulesName } from './ruleset.js';
 import type { Traces } from './traces.js';

@@ -1,7 +1,7 @@
-import { keepsBucket } from '../conntrack-options.js';
+import { keepsBucket } from '../options/conntrack.js';
 import { invalidOption } from '../errors.js';
-import { ourBits } from '../marks.js';
-import type { ResolvedOptions } from '../option-types.js';
+import { ourBits } from '../options/marks.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { afterClusterip, isClusterip } from './clusterip.js';
 import {
   BUCKET,

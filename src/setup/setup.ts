@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { keepsBucket } from '../conntrack-options.js';
+import { keepsBucket } from '../options/conntrack.js';
 import { NfqClusterError } from '../errors.js';
 import { fromNative, native } from '../native.js';
 import { netnsPath } from '../netns.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import type { Change } from './changes.js';
 import { readFacts, type Facts } from './facts.js';
 import { digest, hasSetup, isMadeOf, markersOfOwn, parseMarkers } from './markers.js';

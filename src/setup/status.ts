@@ -1,4 +1,4 @@
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { isInPlace, type Change } from './changes.js';
 import { rulesAreWanted } from './compare.js';
 import { readFacts, type Facts } from './facts.js';

@@ -1,6 +1,6 @@
 /* Undoes a setup: by what its rules record or, if they are gone, by what the process remembers. */
 import { NfqClusterError } from '../errors.js';
-import type { ResolvedOptions } from '../option-types.js';
+import type { ResolvedOptions } from '../options/types.js';
 import { isOfSame, wantedChanges, type Change } from './changes.js';
 import { run } from './exec.js';
 import { readFacts, type Facts } from './facts.js';

@@ -9,8 +9,8 @@ import {
   type NativeEngineConfig,
   type NativeHasher,
 } from '../../src/native.js';
-import type { Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import type { Outcome } from '../support/processes.js';
 
 export const skip = process.getuid?.() === 0 ? false : 'needs root';

@@ -1,7 +1,7 @@
 /* For open.test.ts: tries to open an engine, and prints the error. */
 import assert from 'node:assert/strict';
 import { open } from '../../src/engine.js';
-import type { Rules } from '../../src/option-types.js';
+import type { Rules } from '../../src/options/types.js';
 import { quiet } from './lab.js';
 
 const [netns, rules] = process.argv.slice(2) as [string, Rules];

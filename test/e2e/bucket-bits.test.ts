@@ -1,7 +1,7 @@
 /* Where in the connmark the rules put a connection's bucket: at the option's bits, from the lowest to the highest. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { findConnection, Hasher, open } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { udp } from '../support/packets.js';

@@ -1,7 +1,7 @@
 /* The kernel's match and the engine on frames made by hand: SCTP, SIP's media, and what has no connection. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {
   engineOn,

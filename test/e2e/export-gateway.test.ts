@@ -1,13 +1,13 @@
 /* A gateway by the engine, and by the rules exported of it: the same frames get in, with the same mark. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { status } from '../../src/control/status.js';
 import { ofStatus } from '../../src/export/index.js';
 import { exportRules, Hasher, open, type Options } from '../../src/index.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { QUIET } from '../../src/lab/topology.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { inject } from '../support/inject.js';
 import { ip, tcp, udp, unreachable, type Ends } from '../support/packets.js';
 import { waitFor } from '../support/processes.js';

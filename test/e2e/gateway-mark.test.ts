@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Hasher } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Hasher, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {

@@ -1,7 +1,7 @@
 /* Two stateless gateways: the source is hashed outside, the destination inside, and no kernel tracks anything. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Hasher, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import {

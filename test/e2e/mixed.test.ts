@@ -7,7 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { Hasher, open, type Engine, type Policy } from '../../src/index.js';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import type * as evidence from '../../src/lab/evidence.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import type * as programs from '../../src/lab/programs.js';

@@ -1,7 +1,7 @@
 /* What a node sends first from a cluster address, by UDP: to which nodes the answers go. docs/connections.md */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Hasher, open, type Options } from '../../src/index.js';
 import { collectEvidence, flowsLetIn } from '../../src/lab/evidence.js';
 import { buildTopology, closeTopology, routeBack, SHARED } from '../../src/lab/topology.js';

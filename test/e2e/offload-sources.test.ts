@@ -1,7 +1,7 @@
 /* What the kernel decides by a packet's own address: each packet, as the engine would. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Hasher, open, type Engine, type Options, type Stats } from '../../src/index.js';
 import { inject } from '../support/inject.js';
 import { icmp, ip, udp } from '../support/packets.js';

@@ -1,7 +1,7 @@
 /* Rules that a killed engine left decide until another engine comes in its place, perhaps by another hash. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import {
   apply,
   findConnection,

@@ -1,7 +1,7 @@
 /* What the kernel decides by itself: that it does, and that it never does so longer or for more than the engine would. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import {
   findConnection,
   Hasher,

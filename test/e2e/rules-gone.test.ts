@@ -16,7 +16,7 @@ import {
 } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
 import { native } from '../../src/native.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { install, type Installed } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { inTurn } from '../../src/setup/turn.js';

@@ -1,7 +1,7 @@
 /* The rules as each mechanism installs them, while nobody listens on the queue. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { revert } from '../../src/index.js';
 import { install } from '../../src/setup/setup.js';
 import { inject } from '../support/inject.js';

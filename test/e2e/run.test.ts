@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync, readFileSync, writeFileSync, writeSync
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { Hasher } from '../../src/index.js';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { ended, type Namespace } from '../../src/lab/namespaces.js';
 import { native } from '../../src/native.js';
 import { hiddenFromOthers, NOBODY, openFolder } from '../support/capabilities.js';

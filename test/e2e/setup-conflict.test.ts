@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { apply, open, revert, status, type Options } from '../../src/index.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { install } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { hiddenFromOthers, NET_ADMIN_ALONE } from '../support/capabilities.js';

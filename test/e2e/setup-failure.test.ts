@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { apply, doctor, open, revert, status, type Rules } from '../../src/index.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { findProgram } from '../../src/setup/exec.js';
 import { install } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { apply, doctor, open, plan, revert, status, type Options } from '../../src/index.js';
 import type { Namespace } from '../../src/lab/namespaces.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { install } from '../../src/setup/setup.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { asScript } from '../../src/setup/script.js';

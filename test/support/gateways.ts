@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { AT_ONCE } from '../../src/lab/topology.js';
 import { open, type Engine } from '../../src/engine.js';
-import type { InterfaceOptions, Options } from '../../src/option-types.js';
+import type { InterfaceOptions, Options } from '../../src/options/types.js';
 import { waitFor } from './processes.js';
 
 /** A side of the gateways: what they share there, the one host of that side, and its many addresses. */

@@ -1,6 +1,6 @@
 /** Chooses a mechanism, installs rules and removes them, and says how that went. For rules-choice.test.ts and setup-status.test.ts. */
 import { NfqClusterError } from '../../src/errors.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import { install } from '../../src/setup/setup.js';
 

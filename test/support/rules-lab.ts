@@ -1,8 +1,8 @@
 /* For tests of the rules themselves, with no engine behind them. */
 import assert from 'node:assert/strict';
 import { NfqClusterError } from '../../src/errors.js';
-import type { Options, ResolvedOptions } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options, ResolvedOptions } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { findProgram } from '../../src/setup/exec.js';
 import { chooseMechanism } from '../../src/setup/probe.js';
 import type { Mechanism } from '../../src/setup/ruleset.js';

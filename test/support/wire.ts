@@ -1,4 +1,4 @@
-import type { Options } from '../../src/option-types.js';
+import type { Options } from '../../src/options/types.js';
 import { Namespace } from '../../src/lab/namespaces.js';
 import { QUIET } from '../../src/lab/topology.js';
 

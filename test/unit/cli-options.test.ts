@@ -14,7 +14,7 @@ import {
   numberRange,
   u32,
 } from '../../src/cli/values.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'nfq-cluster-'));
 after(() => rmSync(folder, { recursive: true }));

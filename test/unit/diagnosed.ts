@@ -2,9 +2,9 @@
 import type { Told } from '../../src/doctor/engine.js';
 import type { DoctorFacts, Subject } from '../../src/doctor/facts.js';
 import { diagnose, type Finding } from '../../src/doctor/index.js';
-import type { Options } from '../../src/option-types.js';
+import type { Options } from '../../src/options/types.js';
 import type { Expr, Netfilter } from '../../src/doctor/netfilter.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 
 export const MAC = '03:00:00:00:00:02';
 

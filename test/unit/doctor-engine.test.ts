@@ -8,8 +8,8 @@ import { after, before, describe, it } from 'node:test';
 import { ControlServer } from '../../src/control/server.js';
 import { readEngine, type Answer, type Told } from '../../src/doctor/engine.js';
 import { diagnose, type Finding } from '../../src/doctor/index.js';
-import type { Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { HEALTHY, OPTIONS, TOLD, named, wrong } from './diagnosed.js';
 
 /** What is wrong with an engine that tells this, where these are the options. */

@@ -9,7 +9,7 @@ import {
   type Exportable,
   type ExportFormat,
 } from '../../src/export/index.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 
 const BASE: Exportable = resolveOptions({
   interfaces: ['eth1'],

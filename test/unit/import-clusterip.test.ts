@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { importRules } from '../../src/import/index.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { REFUSED, ruleOf, valuesOf } from '../support/clusterip-rules.js';
 import { noted, one } from './imported.js';
 

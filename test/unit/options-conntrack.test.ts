@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { findConnection, type Tuple } from '../../src/conntrack.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { refuses } from './expectations.js';
 
 const resolve = (options: object) => () =>

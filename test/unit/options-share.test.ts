@@ -1,8 +1,8 @@
 /* Options that depend on each other: what is owned, and which bits are ours. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { resolveOptions } from '../../src/options.js';
-import { resolveOwnership } from '../../src/ownership.js';
+import { resolveOptions } from '../../src/options/resolve.js';
+import { resolveOwnership } from '../../src/options/ownership.js';
 import { refuses } from './expectations.js';
 
 const resolve = (options: object) => () =>

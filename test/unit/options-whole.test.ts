@@ -1,9 +1,9 @@
 /* The list of interfaces, and the options as a whole. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MAX_INTERFACES } from '../../src/limits.js';
-import type { Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import { MAX_INTERFACES } from '../../src/options/limits.js';
+import type { Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { refuses, refusesUnknown } from './expectations.js';
 
 const VALID: Options = { interfaces: ['eth0'], hashSeed: 1, totalNodes: 2, localNode: 1 };

@@ -1,8 +1,8 @@
 /* Every option by itself: what it takes, what it refuses and how, and its default. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { refuses } from './expectations.js';
 
 const U32 = 0xffff_ffff;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { apply, doctor, plan, revert, status, type Options } from '../../src/index.js';
-import { resolveOptions } from '../../src/options.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { warningsOf } from '../../src/setup/api.js';
 import { names } from '../../src/setup/ruleset.js';
 

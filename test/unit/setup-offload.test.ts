@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Options, ResolvedOptions } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options, ResolvedOptions } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import { marginOf, ownedLines } from '../../src/setup/owned.js';
 import { nftTable, type Mechanism, type Phase } from '../../src/setup/ruleset.js';
 

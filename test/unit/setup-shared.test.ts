@@ -1,9 +1,9 @@
 /* What all nodes share: the options for it, the order in which it is set up, and what neighbours are told. */
 import assert from 'node:assert/strict';
 import { describe, it, test } from 'node:test';
-import type { InterfaceOptions, Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
-import type { Offload } from '../../src/conntrack-options.js';
+import type { InterfaceOptions, Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
+import type { Offload } from '../../src/options/conntrack.js';
 import { asText, fromText, type Change } from '../../src/setup/changes.js';
 import type { Facts } from '../../src/setup/facts.js';
 import { heldPackets } from '../../src/setup/held.js';

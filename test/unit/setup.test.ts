@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Options } from '../../src/option-types.js';
-import { resolveOptions } from '../../src/options.js';
+import type { Options } from '../../src/options/types.js';
+import { resolveOptions } from '../../src/options/resolve.js';
 import type { Facts } from '../../src/setup/facts.js';
 import { closing, installation as planInstallation } from '../../src/setup/plan.js';
 import { mangleMade, nftRevert, xtablesRevert } from '../../src/setup/removal.js';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Hasher, importRules, open, type HashMode, type Options } from '../../src/index.js';
-import { range } from '../../src/buckets.js';
+import { range } from '../../src/options/buckets.js';
 import { Arrivals } from '../support/arrivals.js';
 import { REFUSED } from '../support/clusterip-rules.js';
 import { CASES, CLUSTER, UNTRACKED_PORT } from '../support/clusterip.js';

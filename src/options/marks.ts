@@ -1,6 +1,6 @@
-import { keepsBucket } from './conntrack-options.js';
-import { invalidOption } from './errors.js';
-import type { MarkOptions, ResolvedOptions } from './option-types.js';
+import { keepsBucket } from './conntrack.js';
+import { invalidOption } from '../errors.js';
+import type { MarkOptions, ResolvedOptions } from './types.js';
 
 /** What the marks are used for. */
 type Use = Pick<ResolvedOptions, 'policy' | 'rules' | 'buckets' | 'conntrack' | 'offload'>;

@@ -1,5 +1,5 @@
-import { invalidOption } from './errors.js';
-import type { Policy, ResolvedInterface, Rules } from './option-types.js';
+import { invalidOption } from '../errors.js';
+import type { Policy, ResolvedInterface, Rules } from './types.js';
 
 /** How the engine learns a connection's original direction, and its master; see `Options.conntrack`. */
 export type ConntrackSource = 'queue' | 'netlink' | 'mark' | 'off';

@@ -1,6 +1,6 @@
 import leven from 'leven';
 import { z } from 'zod';
-import { invalidOption, NfqClusterError, printed, unknownOption } from './errors.js';
+import { invalidOption, NfqClusterError, printed, unknownOption } from '../errors.js';
 
 /** Parses by a schema and turns its first issue into this package's error. */
 export function parse<T extends z.ZodType>(type: T, input: unknown, what: string): z.output<T> {

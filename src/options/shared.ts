@@ -1,8 +1,8 @@
 import { isIP, SocketAddress } from 'node:net';
 import { z } from 'zod';
 import { check, oneOf } from './checks.js';
-import { invalidOption } from './errors.js';
-import type { ClusterAddress, Destinations, Shared } from './option-types.js';
+import { invalidOption } from '../errors.js';
+import type { ClusterAddress, Destinations, Shared } from './types.js';
 
 /** The options of an interface that say what the nodes share on it. */
 export const sharedSchema = {

@@ -17,14 +17,14 @@ import {
   u32,
   U32,
 } from './checks.js';
-import { resolveConntrack, type Offload } from './conntrack-options.js';
-import { invalidOption } from './errors.js';
+import { resolveConntrack, type Offload } from './conntrack.js';
+import { invalidOption } from '../errors.js';
 import { MAX_INTERFACES } from './limits.js';
 import { resolveMarks } from './marks.js';
-import type { Policy, ResolvedInterface, ResolvedOptions, Rules, Shared } from './option-types.js';
+import type { Policy, ResolvedInterface, ResolvedOptions, Rules, Shared } from './types.js';
 import { resolveShare, shareSchema } from './ownership.js';
 import { parse } from './parse.js';
-import { resolveShared, sharedSchema } from './shared-options.js';
+import { resolveShared, sharedSchema } from './shared.js';
 
 /** The options that say how an address becomes a bucket. */
 export const hashingSchema = {

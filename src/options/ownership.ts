@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { ascending, inverted, localBuckets, type LocalNodes } from './buckets.js';
 import { check, integer, integers, isInteger, U32 } from './checks.js';
-import { invalidOption } from './errors.js';
+import { invalidOption } from '../errors.js';
 import { MAX_BUCKETS, MAX_CLUSTERIP_NODES, MAX_NODES } from './limits.js';
-import type { Share } from './option-types.js';
+import type { Share } from './types.js';
 import { parse } from './parse.js';
 
 /** A hundred years: from there on, the engine has no deadline. */

@@ -1,5 +1,5 @@
 /* The options as a user gives them, and as options.ts resolves them. */
-import type { ConntrackSource, Offload } from './conntrack-options.js';
+import type { ConntrackSource, Offload } from './conntrack.js';
 
 /**
  * How an address is hashed to a bucket; docs/decision.md has the formulas. `jhash`: the whole address,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { lowered } from './marks.js';
-import type { HashMode } from './option-types.js';
+import type { HashMode } from './types.js';
 
 export const U32 = 0xffff_ffff;
 

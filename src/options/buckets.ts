@@ -1,4 +1,4 @@
-import { invalidOption } from './errors.js';
+import { invalidOption } from '../errors.js';
 import { MAX_CLUSTERIP_NODES } from './limits.js';
 
 export interface LocalNodes {
