@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "../linux/conntrack_socket.h"
+#include "../linux/connmarks.h"
 #include "../linux/find_connection.h"
 #include "../linux/netns.h"
 #include "convert.h"

@@ -12,6 +12,7 @@
 #include "../core/flow.h"
 #include "../core/flow_table.h"
 #include "conntrack_socket.h"
+#include "expectation_socket.h"
 
 namespace nfqc {
 

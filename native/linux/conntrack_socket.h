@@ -5,11 +5,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "../core/conntrack.h"
-#include "../core/key.h"
 #include "netlink_socket.h"
 
 namespace nfqc {
@@ -71,39 +69,5 @@ class ConntrackSocket {
   std::array<mmsghdr, kQuestions> headers_{};
   std::uint32_t sequence_ = 0;  ///< of the first of the last questions
 };
-
-/** Hears of the flows that helpers expect, from its construction on. */
-class ExpectationSocket {
- public:
-  /** @throws Fault kPrivilege, kNoConntrack, kSystem */
-  ExpectationSocket();
-
-  enum class Event : std::uint8_t { kNew, kEnd };
-  using OnEvent = std::function<void(Event, const Expectation&)>;
-
-  /** Takes what has been announced, without waiting. False if the kernel lost some of it. */
-  [[nodiscard]] bool drain(const OnEvent& on_event);
-
- private:
-  [[nodiscard]] int fd() const noexcept;
-
-  MnlSocket socket_;
-  std::array<unsigned char, 16384> buffer_{};
-};
-
-/**
- * Calls `each` with every expectation that the kernel holds now.
- * @throws Fault kPrivilege, kNoConntrack, kSystem
- */
-void list_expectations(const std::function<void(const Expectation&)>& each);
-
-/**
- * In every connmark that has any of these bits, sets them to the flow's bucket plus 1: an earlier
- * engine may have used another hash. For a flow with masters it is the bucket of the topmost one,
- * as connmarks are inherited.
- * @param mask adjacent bits, enough for the number of buckets
- * @throws Fault kPrivilege, kNoConntrack, kSystem
- */
-void renew_connmarks(std::uint32_t mask, const Hashing& hashing);
 
 }  // namespace nfqc

@@ -1,6 +1,7 @@
 #include "find_connection.h"
 
 #include "conntrack_socket.h"
+#include "expectation_socket.h"
 #include "fault.h"
 #include "netns.h"
 
