@@ -84,6 +84,18 @@ describe('the whole package', () => {
     assert.ok(includesOf('native/addon').some(({ header }) => header === 'napi.h'));
   });
 
+  test('is compiled with the same definitions by both builds', () => {
+    const [, gyp] = /'defines': \[([^]*?)\]/.exec(read('binding.gyp'))!;
+    const [, cmake] = /target_compile_definitions\(\s*nfq_cluster PRIVATE ([^)]*)\)/.exec(
+      read('native/CMakeLists.txt'),
+    )!;
+    const defined = [...gyp!.matchAll(/^ *'(.*)',$/gm)].map(([, definition]) => definition!);
+    assert.ok(defined.length > 0);
+    // node-gyp defines the module's name by itself.
+    const named = 'NODE_GYP_MODULE_NAME=nfq_cluster';
+    assert.deepEqual(cmake!.trim().split(/\s+/).sort(), [...defined, named].sort());
+  });
+
   test('lists every native source, and none twice', () => {
     const listed = read('native/sources.txt')
       .split('\n')
