@@ -1,8 +1,10 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 namespace nfqc {
@@ -13,9 +15,24 @@ namespace nfqc {
  * child_process does, executes a program at once, and needs none of it.
  */
 
+inline constexpr std::size_t kHugePage = std::size_t{2} * 1024 * 1024;
+
+/** Whole pages. What is large gets huge ones where the kernel has them, for a fault takes long. */
 [[nodiscard]] inline void* allocate_unforked(std::size_t size) {
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const std::size_t spare = size < kHugePage ? 0 : kHugePage;
+  void* memory =
+      ::mmap(nullptr, size + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (spare != 0) {
+    auto* const start = static_cast<std::byte*>(memory);
+    const std::size_t ahead = -reinterpret_cast<std::uintptr_t>(start) % kHugePage;
+    memory = start + ahead;
+    if (ahead != 0) ::munmap(start, ahead);
+    const std::size_t page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    std::byte* const end = start + ahead + (size + page - 1) / page * page;
+    ::munmap(end, static_cast<std::size_t>(start + size + spare - end));
+    ::madvise(memory, size, MADV_HUGEPAGE);
+  }
   ::madvise(memory, size, MADV_DONTFORK);
   return memory;
 }

@@ -5,6 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <thread>
 #include <vector>
 
@@ -61,6 +65,26 @@ TEST(Unforked, MemoryIsGivenBack) {
   UnforkedAllocator<std::size_t> allocator;
   /* More than a process may have at a time (vm.max_map_count). */
   for (int i = 0; i < 70'000; ++i) allocator.deallocate(allocator.allocate(1), 1);
+}
+
+/** The process's mappings. */
+std::size_t mappings() {
+  std::ifstream file("/proc/self/maps");
+  return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+}
+
+TEST(Unforked, WhatIsLargeIsAlignedAndGivenBackWhole) {
+  for (const std::size_t size : {kHugePage, kHugePage + 1, 3 * kHugePage - 1}) {
+    const std::size_t before = mappings();
+    auto* const memory = static_cast<unsigned char*>(allocate_unforked(size));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % kHugePage, 0U);
+    memory[0] = memory[size - 1] = 1;
+    EXPECT_FALSE(is_in_a_fork(memory));
+    EXPECT_FALSE(is_in_a_fork(memory + size - 1));
+    EXPECT_LE(mappings(), before + 1) << "what was spare is given back";
+    free_unforked(memory, size);
+    EXPECT_EQ(mappings(), before);
+  }
 }
 
 TEST(Unforked, WantOfMemoryIsTold) {
