@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <exception>
+#include <new>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -49,6 +50,9 @@ class Run {
       run->thread_ = std::thread([run, netns, program] { run->work(netns, program); });
     } catch (const std::system_error& error) {
       run->failure_ = std::make_exception_ptr(no_thread(error));
+      run->settle(env);
+    } catch (const std::bad_alloc&) {
+      run->failure_ = std::current_exception();
       run->settle(env);
     }
     return promise;
